@@ -1,0 +1,45 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep test report data clean-environment
+
+SWEEP ?= default
+RESULTS ?= results
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BENCH := $(VENV)/bin/bench
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# Given on to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true
+OPTIONS = $(if $(WORKERS),--workers $(WORKERS)) $(if $(WANDB),--wandb $(WANDB)) \
+	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED))
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.'
+	@# Its metadata asks for Lightning < 2, which only --no-deps gets past.
+	@$(PIP) install --quiet --no-deps lightning-bolts==0.7.0
+	@touch $@
+
+$(VENV)/.ready-for-tests: $(VENV)/.ready
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+setup: $(VENV)/.ready  ## create .venv and install what runs need
+
+sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it, print its leaderboard
+	@$(BENCH) sweep $(SWEEP) --results $(RESULTS) $(OPTIONS)
+
+test: $(VENV)/.ready-for-tests  ## run the tests
+	@$(VENV)/bin/python -m pytest
+
+report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
+	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
+
+data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST, and say which way it took
+	@$(BENCH) data
+
+clean-environment:  ## remove .venv
+	rm -rf $(VENV)

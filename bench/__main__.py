@@ -1,0 +1,54 @@
+"""The command line: ``bench train | sweep | evaluate | report | data``.
+
+Each command imports what it needs when it is called, so that help is there at once.
+"""
+
+import os
+import sys
+
+from bench.errors import InputError
+
+COMMANDS = {
+    "train": "Train, evaluate and record one run.",
+    "sweep": "Run the matrix configs/sweep/<name>.yaml, skipping what has a record.",
+    "evaluate": "Measure a trained model: bench evaluate CHECKPOINT.",
+    "report": "Rebuild tables and figures of a sweep from its records.",
+    "data": "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",
+}
+
+
+def overview() -> str:
+    lines = ["usage: bench COMMAND [options]", "", "commands:"]
+    lines += [f"  {name:10}{words}" for name, words in COMMANDS.items()]
+    return "\n".join([*lines, "", "bench COMMAND --help explains a command's options."])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        from bench import __version__
+
+        print(f"likelihood-bench {__version__}")
+        return 0
+    try:
+        if words[0] not in COMMANDS:
+            raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
+        # cuBLAS needs it for deterministic results, and reads it once, at its start.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        from bench import commands
+
+        return getattr(commands, words[0])(words[1:])
+    except InputError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

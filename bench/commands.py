@@ -1,0 +1,267 @@
+"""What each command of ``bench`` does with its options."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import InputError
+
+WandbMode = Literal["auto", "offline", "online", "disabled"]
+
+
+def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
+    """Call ``function`` with options parsed by its signature and explained by its docstring."""
+    import jsonargparse
+
+    from bench.config import one_line
+
+    parser = jsonargparse.ArgumentParser(prog=f"bench {name}", exit_on_error=False)
+    parser.add_function_arguments(function, as_positional=True)
+    try:
+        options = parser.parse_args(arguments).as_dict()
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+    return function(**options)
+
+
+def resolve_wandb_mode(chosen: str) -> str:
+    """Return offline, online or disabled: what was chosen, else WANDB_MODE, else by the login."""
+    if chosen != "auto":
+        return chosen
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        if given not in ("offline", "online", "disabled"):
+            raise InputError(f"WANDB_MODE: '{given}' is none of offline, online, disabled")
+        return given
+    # Asking W&B itself takes a second of imports; these are the two places where it looks.
+    from netrc import NetrcParseError, netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    try:
+        return "online" if netrc().authenticators("api.wandb.ai") else "offline"
+    except (OSError, NetrcParseError):
+        return "offline"
+
+
+def train(arguments: list[str]) -> int:
+    """Do one run, print its numbers and write its record."""
+    from bench.config import make_parser, parse_run
+
+    parser = make_parser()
+    parser.add_argument(
+        "--output", type=str, default="results/train", help="Folder that gets runs/KEY/record.json."
+    )
+    parser.add_argument(
+        "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
+    )
+    options = parse_run(arguments, parser)
+    output, wandb = Path(options.pop("output")), options.pop("wandb")
+    return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
+
+
+def model_name(arguments: list[str]) -> str:
+    """Return the name behind --model, which the record keeps beside the configuration."""
+    for position, word in enumerate(arguments):
+        option, _, value = word.partition("=")
+        if option == "--model":
+            return Path(value or arguments[position + 1]).stem
+    return "model"
+
+
+def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
+    from bench.config import Job, key_of, task_of
+    from bench.data.tasks import load_task
+    from bench.sweep.driver import check_buildable
+    from bench.sweep.record import write_record
+
+    key = key_of(config)
+    directory = output / "runs" / key
+    job = Job(config, model, output.name, str(directory.absolute()), wandb)
+    check_buildable([job])
+    load_task(task_of(config))
+    from bench.run import run
+
+    record = run(job, print_progress())
+    path = write_record(output / "runs", record)
+    if record["status"] != "ok":
+        print(f"failed: {record['reason']}; details in {directory / 'error.txt'}")
+        return 1
+    print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
+    print_numbers(record["metrics"])
+    print(f"record: {path}")
+    return 0
+
+
+def print_progress() -> Callable[[str, float, str], None]:
+    """Return a reporter that prints a line every few seconds."""
+    import time
+
+    started = last = time.monotonic()
+
+    def report(phase: str, share: float, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 5:
+            last = now
+            print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
+
+    return report
+
+
+def sweep(arguments: list[str]) -> int:
+    return call(run_sweep, "sweep", arguments)
+
+
+def run_sweep(
+    name: str = "default",
+    results: str = "results",
+    address: str | None = None,
+    workers: int | None = None,
+    wandb: WandbMode = "auto",
+    retry_failed: bool = False,
+) -> int:
+    """Run a sweep, write its tables and figures, and print its leaderboard.
+
+    Args:
+        name: Name under configs/sweep, or a path to a YAML file.
+        results: Folder of all results.
+        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        workers: Largest number of runs at once on this machine; as many as fit if not given.
+        wandb: W&B mode; auto is online when logged in, else offline.
+        retry_failed: Do failed runs again.
+    """
+    from bench.sweep.driver import sweep as drive
+
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is less than 1")
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    directory = drive(name, Path(results), address, workers, resolve_wandb_mode(wandb), retry_failed)
+    return write_report(directory)
+
+
+def report(arguments: list[str]) -> int:
+    return call(run_report, "report", arguments)
+
+
+def run_report(sweep: str = "default", results: str = "results", readme: str | None = None) -> int:
+    """Rebuild a sweep's tables and figures from its records, and print its leaderboard.
+
+    Args:
+        sweep: The sweep's name.
+        results: Folder of all results.
+        readme: Markdown file whose leaderboard, between its marks, is rewritten too.
+    """
+    return write_report(Path(results) / sweep, Path(readme) if readme else None)
+
+
+def write_report(directory: Path, readme: Path | None = None) -> int:
+    from bench.report.report import report as reduce
+    from bench.report.tables import print_leaderboard
+
+    board = reduce(directory, readme)
+    print_leaderboard(board)
+    print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/")
+    return 1 if board["failed"].any() else 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    return call(run_evaluate, "evaluate", arguments)
+
+
+def run_evaluate(
+    checkpoint: str,
+    importance_samples: int | None = None,
+    importance_data: int | None = None,
+    elbo_samples: int | None = None,
+    output: str | None = None,
+) -> int:
+    """Measure a trained model on the train and test split of its task.
+
+    Args:
+        checkpoint: A best.ckpt or last.ckpt that a run wrote.
+        importance_samples: K of the importance-weighted bound, if not that of the run.
+        importance_data: Take L_K over the first so many data at most, if not as the run did.
+        elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
+        output: JSON file to write the estimates to.
+    """
+    from bench.config import EvaluationConfig, build_model, task_of, validate
+    from bench.data.tasks import load_task
+    from bench.run import device_of_this_process, evaluate_model, read_checkpoint
+
+    held = read_checkpoint(Path(checkpoint))
+    config = validate(held["bench"]["config"])
+    changes = {
+        "importance_samples": importance_samples,
+        "importance_data": importance_data,
+        "elbo_samples": elbo_samples,
+    }
+    config["evaluation"] |= {name: value for name, value in changes.items() if value is not None}
+    EvaluationConfig(**config["evaluation"])
+    data = load_task(task_of(config))
+    model = build_model(config, data.shape, data.task.levels)
+    prefix = "model."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in held["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"checkpoint: {checkpoint} is of another model: {reason}") from None
+    metrics, _ = evaluate_model(
+        model, data, config, device_of_this_process(), print_progress()
+    )
+    print(f"{data.task.name}, {held['bench']['model']}, seed {config['seed']}, epoch {held['epoch'] + 1}")
+    print_numbers(metrics)
+    if output is not None:
+        from bench.sweep.record import write_atomically
+
+        write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+def data(arguments: list[str]) -> int:
+    return call(run_data, "data", arguments)
+
+
+def run_data(names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist", "fashion_mnist"]) -> int:
+    """Make data sets available, checked by the hash of their payload.
+
+    Args:
+        names: Data sets, as a list: [mnist, fashion_mnist].
+    """
+    from bench.data.fetch import fetch
+
+    failures = []
+    for name in names:
+        try:
+            print(fetch(name), flush=True)
+        except InputError as error:
+            failures.append(str(error))
+    if failures:
+        raise InputError("; ".join(failures))
+    return 0
+
+
+def print_numbers(metrics: dict) -> None:
+    """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
+    from rich.console import Console
+    from rich.table import Table
+
+    units = {"bits_per_dim": "bits/dim", "active_units": "", "sharpness": "of data's"}
+    splits = list(metrics)
+    table = Table("", *splits, title="value ± Monte-Carlo standard error", title_justify="left")
+    for name in dict.fromkeys(name for split in splits for name in metrics[split]):
+        cells = []
+        for split in splits:
+            estimate = metrics[split].get(name)
+            error = estimate and estimate["stderr"]
+            text = "" if estimate is None else f"{estimate['value']:.4f}"
+            cells.append(text + (f" ± {error:.4f}" if error else ""))
+        table.add_row(f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells)
+    Console().print(table)

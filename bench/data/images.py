@@ -1,0 +1,182 @@
+"""Where images come from: readers of raw files, each identified by the hash of its payload."""
+
+import gzip
+import hashlib
+import os
+import struct
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import InputError
+
+# SHA-256 of the decompressed file. A mirror may compress as it likes; the payload is the data.
+PAYLOADS = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    },
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    },
+}
+CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR10_TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
+CIFAR10_TEST = ["test_batch.bin"]
+# The published MD5 of the archive; members are hashed with SHA-256 for the record.
+CIFAR10_ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+SUBFOLDER = {"mnist": "mnist", "fashion_mnist": "fashion-mnist", "cifar10": "cifar10"}
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """Images as published: (n, channels, height, width) uint8, and what identifies them."""
+
+    train: np.ndarray
+    test: np.ndarray | None
+    levels: int
+    payloads: dict[str, str]
+
+
+def cache_directory() -> Path:
+    """Return the folder that fetched data is kept in (``XDG_CACHE_HOME`` is honoured)."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "likelihood-bench"
+
+
+def search_directories(dataset: str) -> list[Path]:
+    """Return the folders that are searched for ``dataset``, in order."""
+    folder = SUBFOLDER[dataset]
+    named = os.environ.get("BENCH_DATA")
+    mine = [Path(named) / folder, Path(named)] if named else []
+    return [*mine, Path("/usr/share/datasets") / folder, cache_directory() / folder]
+
+
+def find_file(dataset: str, name: str) -> Path | None:
+    """Return the first file called ``name``, or ``name``.gz, along the search order."""
+    for directory in search_directories(dataset):
+        for candidate in (directory / name, directory / f"{name}.gz"):
+            if candidate.is_file() and is_of(dataset, name, candidate, directory):
+                return candidate
+    return None
+
+
+def is_of(dataset: str, name: str, path: Path, directory: Path) -> bool:
+    """Tell whether ``path`` is meant to be ``dataset``'s.
+
+    MNIST and Fashion-MNIST use the same file names. In a folder of the dataset's own name a wrong
+    payload is an error, but right under ``BENCH_DATA`` it may just be the other dataset.
+    """
+    if directory.name == SUBFOLDER[dataset]:
+        return True
+    others = {h for other, files in PAYLOADS.items() if other != dataset for h in files.values()}
+    return sha256(read_payload(path)) not in others
+
+
+def read_payload(path: Path) -> bytes:
+    """Read a file, decompressed if its name ends in .gz. Raises InputError if it is damaged."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError) as error:
+        raise InputError(f"data: {path} cannot be read: {error}") from None
+
+
+def sha256(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+def parse_idx(payload: bytes, name: str) -> np.ndarray:
+    """Parse IDX images (magic number 2051: uint8 of three axes) into (n, 1, height, width)."""
+    if len(payload) < 16:
+        raise InputError(f"data: {name} is no IDX file: only {len(payload)} bytes long")
+    magic, n, height, width = struct.unpack(">IIII", payload[:16])
+    if magic != 2051 or len(payload) != 16 + n * height * width:
+        raise InputError(
+            f"data: {name} is no IDX image file: magic number {magic} (2051 expected), "
+            f"{len(payload)} bytes for {n} images of {height} × {width}"
+        )
+    return np.frombuffer(payload, np.uint8, offset=16).reshape(n, 1, height, width)
+
+
+def parse_cifar10(payload: bytes, name: str) -> np.ndarray:
+    """Parse CIFAR-10's binary version: records of 1 label byte and 3·32·32 pixels."""
+    record = 1 + 3 * 32 * 32
+    if not payload or len(payload) % record:
+        raise InputError(
+            f"data: {name} is no CIFAR-10 binary file: {len(payload)} bytes are not a multiple of {record}"
+        )
+    rows = np.frombuffer(payload, np.uint8).reshape(-1, record)
+    return rows[:, 1:].reshape(-1, 3, 32, 32)
+
+
+def load_raw(dataset: str) -> RawImages:
+    """Load ``dataset`` along the search order and check it.
+
+    Raises:
+        InputError: It is not found (the message says where it was looked for and how to get it),
+            or its payload is not the published one.
+    """
+    if dataset == "digits":
+        return load_digits()
+    if dataset == "cifar10":
+        return load_cifar10()
+    arrays, payloads = [], {}
+    for name, expected in PAYLOADS[dataset].items():
+        path = find_file(dataset, name)
+        if path is None:
+            raise not_found(dataset, name)
+        payload = read_payload(path)
+        payloads[name] = sha256(payload)
+        if payloads[name] != expected:
+            raise InputError(
+                f"data: {path} is not {dataset}'s {name}: its payload has SHA-256 "
+                f"{payloads[name]}, the published one {expected}; remove it and run `make data`"
+            )
+        arrays.append(parse_idx(payload, name))
+    return RawImages(arrays[0], arrays[1], 256, payloads)
+
+
+def load_digits() -> RawImages:
+    """Load scikit-learn's 8 × 8 digits, values 0…16, from its installed wheel."""
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    images = sklearn_digits().images.astype(np.uint8)[:, None]
+    return RawImages(images, None, 17, {"digits": sha256(images.tobytes())})
+
+
+def load_cifar10() -> RawImages:
+    """Load CIFAR-10's binary version from its archive or from its unpacked files."""
+    arrays, payloads = {}, {}
+    archive = find_file("cifar10", CIFAR10_ARCHIVE)
+    if archive is not None:
+        digest = hashlib.md5(archive.read_bytes()).hexdigest()
+        if digest != CIFAR10_ARCHIVE_MD5:
+            raise InputError(
+                f"data: {archive} is not the published archive: MD5 {digest}, not {CIFAR10_ARCHIVE_MD5}"
+            )
+        with tarfile.open(archive) as tar:
+            members = {Path(m.name).name: tar.extractfile(m) for m in tar if m.isfile()}
+            contents = {name: members[name].read() for name in CIFAR10_TRAIN + CIFAR10_TEST}
+    else:
+        paths = {name: find_file("cifar10", name) for name in CIFAR10_TRAIN + CIFAR10_TEST}
+        missing = [name for name, path in paths.items() if path is None]
+        if missing:
+            raise not_found("cifar10", CIFAR10_ARCHIVE)
+        contents = {name: read_payload(path) for name, path in paths.items()}
+    for name, payload in contents.items():
+        payloads[name] = sha256(payload)
+        arrays[name] = parse_cifar10(payload, name)
+    train = np.concatenate([arrays[name] for name in CIFAR10_TRAIN])
+    return RawImages(train, np.concatenate([arrays[name] for name in CIFAR10_TEST]), 256, payloads)
+
+
+def not_found(dataset: str, name: str) -> InputError:
+    looked = ", ".join(map(str, search_directories(dataset)))
+    return InputError(
+        f"data: {dataset} not found: no {name} or {name}.gz in {looked}; "
+        f"run `make data`, or set BENCH_DATA to the folder that holds it"
+    )

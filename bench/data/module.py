@@ -1,0 +1,124 @@
+"""In-memory batches for Lightning: a batch is a slice of a tensor, never a list of items."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from bench.data.tasks import NATIVE_LEVELS, TaskData
+from bench.errors import InputError
+from bench.noise import EVALUATION_BLOCK, Noise
+
+
+# Mini-batches handed to the training loop together.
+BATCHES_AT_ONCE = 50
+
+
+class TrainingBatches:
+    """Lists of shuffled mini-batches (y, index) of the training split; rank r has its rows of each.
+
+    The order is a function of (seed, epoch) alone. The last, incomplete batch of an epoch is
+    dropped, so that every step sees the same number of data; which data that is changes with the
+    order. Dynamic binarization draws each batch anew from its grey values, on the device.
+    """
+
+    def __init__(
+        self,
+        data: TaskData,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ):
+        if batch_size % world:
+            raise InputError(
+                f"trainer.batch_size: {batch_size} cannot be shared out evenly over {world} devices"
+            )
+        self.dynamic = data.intensities is not None
+        self.images = (data.intensities if self.dynamic else data.train).to(device)
+        if batch_size > len(self.images):
+            raise InputError(
+                f"trainer.batch_size: {batch_size} is more than the {len(self.images)} training data"
+            )
+        self.largest = NATIVE_LEVELS[data.task.dataset] - 1
+        self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
+        self.device, self.rank, self.world = device, rank, world
+        # Gradients are summed over ranks once for each list.
+        self.at_once = BATCHES_AT_ONCE if world == 1 else 1
+
+    @property
+    def steps(self) -> int:
+        """Number of mini-batches in an epoch."""
+        return len(self.images) // self.batch_size
+
+    def __len__(self) -> int:
+        return -(-self.steps // self.at_once)
+
+    def __iter__(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        batches = self.mini_batches()
+        return iter(lambda: list(islice(batches, self.at_once)), [])
+
+    def mini_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this epoch's mini-batches."""
+        epoch = self.epoch()
+        order = Noise(self.seed, "order", epoch).shared_permutation(len(self.images))
+        order = order.to(self.device)
+        noise = Noise(
+            self.seed, "binarization", epoch, device=self.device, rank=self.rank, world=self.world
+        )
+        own = self.batch_size // self.world
+        for step in range(self.steps):
+            start = step * self.batch_size + self.rank * own
+            index = order[start : start + own]
+            y = self.images[index]
+            if self.dynamic:
+                y = (noise.uniform(*y.shape) * self.largest < y).to(torch.uint8)
+            yield y, index
+
+
+class EvaluationBlocks:
+    """Blocks (y, number of the block) of a split in order; rank r holds every world-th block."""
+
+    def __init__(
+        self, images: Tensor, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
+    ):
+        self.blocks = images.to(device).split(EVALUATION_BLOCK)
+        self.own = range(rank, len(self.blocks), world)
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return ((self.blocks[number], number) for number in self.own)
+
+
+class TaskDataModule(pl.LightningDataModule):
+    """A task's batches on the trainer's device, sharded by rank.
+
+    Args:
+        data: The task's images.
+        batch_size: Number of data in one optimizer step, over all devices.
+        seed: The run's seed, from which the order and the binarization draws are derived.
+    """
+
+    def __init__(self, data: TaskData, batch_size: int, seed: int):
+        super().__init__()
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+
+    def _place(self) -> dict:
+        return {
+            "device": self.trainer.strategy.root_device,
+            "rank": self.trainer.global_rank,
+            "world": self.trainer.world_size,
+        }
+
+    def train_dataloader(self) -> TrainingBatches:
+        epoch = lambda: self.trainer.current_epoch  # noqa: E731
+        return TrainingBatches(self.data, self.batch_size, self.seed, epoch, **self._place())
+
+    def val_dataloader(self) -> EvaluationBlocks:
+        return EvaluationBlocks(self.data.validation, **self._place())

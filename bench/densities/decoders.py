@@ -1,0 +1,214 @@
+"""Likelihoods p(y|z) of integer images, given what a network makes of z.
+
+A decoder takes ``outputs``, shape (..., outputs_per_dimension, D), and gives ``log_prob`` of y in
+nats, summed over the D dimensions, as a model of the discrete y; ``sample`` of integers; and
+``mean``, the expected y. Contract of each: README, section "What the numbers mean".
+"""
+
+from math import log
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.normal import LOG_2PI
+from bench.errors import InputError
+from bench.noise import Noise
+
+
+class Decoder(nn.Module):
+    """The likelihood p(y|z); ``outputs_per_dimension`` numbers per pixel come from the network."""
+
+    outputs_per_dimension = 1
+
+    def __init__(self, dimensions: int, levels: int):
+        super().__init__()
+        self.dimensions, self.levels = dimensions, levels
+
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """Return log P(y|z), or a lower bound's sample of it, shape (samples, batch)."""
+        raise NotImplementedError
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        """Draw integer y (..., D) as floats in {0, …, levels − 1}."""
+        raise NotImplementedError
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return E[y|z], shape (..., D), in units of levels."""
+        raise NotImplementedError
+
+
+class Bernoulli(Decoder):
+    """Independent Bernoulli pixels; a distribution over binary images and no others."""
+
+    def __init__(self, dimensions: int, levels: int):
+        super().__init__(dimensions, levels)
+        if levels != 2:
+            raise InputError(
+                f"model.decoder: Bernoulli is no distribution over {levels} levels, it gives mass "
+                "to 0 and 1 only; take a binarized task, or a Gaussian, DiscretizedLogistic or "
+                "Categorical decoder"
+            )
+
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        logits = outputs[..., 0, :]
+        return (y * logits - F.softplus(logits)).sum(-1)
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        probability = self.mean(outputs)
+        return (noise.uniform(*probability.shape) < probability).float()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return outputs[..., 0, :].sigmoid()
+
+
+class Gaussian(Decoder):
+    """log N(x; μ(z), σ²) − D log L of the uniformly dequantized x = (y + u) / L: a lower bound.
+
+    Args:
+        dimensions: D, the number of pixels and channels.
+        levels: L, the number of values that a pixel takes.
+        sigma: The standard deviation, in units of x: a number fixes it; shared learns one
+            scalar; pixel learns one for each dimension; decoder lets the network put it out;
+            optimal takes the analytic maximiser, the root mean square error (Rybkin et al. 2021,
+            section 4.2), of the batch in training and of a running mean over batches else.
+    """
+
+    # Standard deviations are kept above a tenth of the narrowest bin in use (1/256).
+    minimum_log_scale = log(0.1 / 256)
+    running_rate = 0.01
+
+    def __init__(
+        self,
+        dimensions: int,
+        levels: int,
+        sigma: Literal["shared", "pixel", "decoder", "optimal"] | float = "decoder",
+    ):
+        super().__init__(dimensions, levels)
+        self.sigma = sigma
+        self.outputs_per_dimension = 2 if sigma == "decoder" else 1
+        start = log(0.2)
+        if sigma == "shared":
+            self.log_scale = nn.Parameter(torch.tensor([start]))
+        elif sigma == "pixel":
+            self.log_scale = nn.Parameter(torch.full((dimensions,), start))
+        elif sigma == "optimal":
+            self.register_buffer("mean_square_error", torch.tensor([0.2**2]))
+        elif sigma != "decoder":
+            if not 0 < sigma < float("inf"):
+                raise InputError(f"model.decoder.sigma: {sigma} is no positive standard deviation")
+            self.register_buffer("log_scale", torch.tensor([log(sigma)]))
+
+    def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        # Outputs around 0 mean grey: an untrained network starts in the middle of the range.
+        loc = 0.5 + outputs[..., 0, :]
+        if self.sigma == "decoder":
+            log_scale = outputs[..., 1, :] + log(0.2)
+        elif self.sigma == "optimal":
+            log_scale = 0.5 * self.mean_square_error.log()
+        else:
+            log_scale = self.log_scale
+        return loc, log_scale.clamp(min=self.minimum_log_scale)
+
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        x = dequantize_uniformly(y, self.levels, outputs.shape[0], noise)
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        if self.sigma == "optimal" and self.training:
+            error = (x - loc).square().mean()
+            self.mean_square_error.lerp_(error.detach(), self.running_rate)
+            log_scale = (0.5 * error.log()).clamp(min=self.minimum_log_scale)
+        standardized = (x - loc) * (-log_scale).exp()
+        per_pixel = -0.5 * (standardized.square() + LOG_2PI) - log_scale
+        return per_pixel.sum(-1) - self.dimensions * log(self.levels)
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        x = loc + log_scale.exp() * noise.normal(*loc.shape)
+        return (x * self.levels).floor().clamp(0, self.levels - 1)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        loc, _ = self._loc_and_log_scale(outputs)
+        return (loc * self.levels - 0.5).clamp(0, self.levels - 1)
+
+
+class DiscretizedLogistic(Decoder):
+    """The mass of a logistic distribution in y's bin [y, y + 1) / L; the edge bins are open.
+
+    Salimans et al. 2017 (PixelCNN++, eq. 2) with one component; masses sum to 1 exactly.
+
+    Args:
+        dimensions: D, the number of pixels and channels.
+        levels: L, the number of values that a pixel takes.
+        scale: The logistic's scale: one learned scalar, one for each pixel, or put out by the
+            network.
+    """
+
+    minimum_log_scale = -7.0
+
+    def __init__(
+        self,
+        dimensions: int,
+        levels: int,
+        scale: Literal["shared", "pixel", "decoder"] = "decoder",
+    ):
+        super().__init__(dimensions, levels)
+        self.scale = scale
+        self.outputs_per_dimension = 2 if scale == "decoder" else 1
+        if scale != "decoder":
+            size = 1 if scale == "shared" else dimensions
+            self.log_scale = nn.Parameter(torch.full((size,), log(0.1)))
+
+    def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        loc = 0.5 + outputs[..., 0, :]
+        log_scale = outputs[..., 1, :] + log(0.1) if self.scale == "decoder" else self.log_scale
+        return loc, log_scale.clamp(min=self.minimum_log_scale)
+
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        precision = (-log_scale).exp()
+        lower = (y / self.levels - loc) * precision
+        width = precision / self.levels
+        upper = lower + width
+        # σ(b) − σ(a) = σ(b) σ(−a) (1 − e^{a−b}): exact, and stable in both tails.
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+        mass = torch.where(y == 0, F.logsigmoid(upper), inside)
+        mass = torch.where(y == self.levels - 1, F.logsigmoid(-lower), mass)
+        return mass.sum(-1)
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        u = noise.uniform(*loc.shape).clamp(1e-7, 1 - 1e-7)
+        x = loc + log_scale.exp() * u.logit()
+        return (x * self.levels).floor().clamp(0, self.levels - 1)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        # E[y] = Σ_{k=1}^{L−1} P(y ≥ k), and P(y ≥ k) = σ((loc − k/L) / s).
+        total = torch.zeros_like(loc)
+        for k in range(1, self.levels):
+            total += ((loc - k / self.levels) * (-log_scale).exp()).sigmoid()
+        return total
+
+
+class Categorical(Decoder):
+    """An own probability for each of the L levels of each pixel: the lecture's discrete model."""
+
+    def __init__(self, dimensions: int, levels: int):
+        super().__init__(dimensions, levels)
+        self.outputs_per_dimension = levels
+
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        chosen = y.long().expand(*outputs.shape[:-2], -1).unsqueeze(-2)
+        logits = outputs.gather(-2, chosen).squeeze(-2)
+        return (logits - outputs.logsumexp(-2)).sum(-1)
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        cumulative = outputs.softmax(-2).cumsum(-2)
+        u = noise.uniform(*cumulative[..., 0, :].shape)
+        return (cumulative[..., :-1, :] <= u.unsqueeze(-2)).sum(-2).float()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        level = torch.arange(self.levels, device=outputs.device, dtype=outputs.dtype)
+        return (outputs.softmax(-2) * level[:, None]).sum(-2)

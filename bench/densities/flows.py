@@ -1,0 +1,119 @@
+"""Normalizing flows: invertible maps with a tractable log-determinant."""
+
+from math import log
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import InputError
+from bench.nets import MLP
+
+Mask = Literal["checkerboard", "half"]
+
+
+def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor]:
+    """Return the indices of the two parts that a coupling maps by turns.
+
+    checkerboard: by the parity of row + column (+ channel); half: the first and second half of
+    the flattened vector (Dinh et al. 2017, figure 3).
+    """
+    axes = torch.meshgrid(*[torch.arange(size) for size in shape], indexing="ij")
+    position = torch.arange(axes[0].numel())
+    parity = sum(axes).flatten() % 2 if mask == "checkerboard" else position * 2 // len(position)
+    first, second = position[parity == 0], position[parity == 1]
+    if not len(first) or not len(second):
+        raise InputError(f"flow: {len(position)} dimension(s) cannot be split by a {mask} mask")
+    return first, second
+
+
+class AffineCoupling(nn.Module):
+    """b ← b · exp(s(a)) + t(a), a stays (Dinh et al. 2017, eq. 4).
+
+    s is a tanh times a learned scale, which keeps the map well conditioned; the network's last
+    layer starts at 0, so a flow starts as the identity.
+    """
+
+    def __init__(self, given: int, changed: int, widths: list[int]):
+        super().__init__()
+        self.network = MLP((given,), (2 * changed,), widths)
+        nn.init.zeros_(self.network.layers[-1].weight)
+        nn.init.zeros_(self.network.layers[-1].bias)
+        self.range = nn.Parameter(torch.ones(changed))
+
+    def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = self.network(a).chunk(2, dim=-1)
+        return self.range * raw.tanh(), shift
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self.scale_and_shift(a)
+        return b * log_scale.exp() + shift, log_scale.sum(-1)
+
+    def inverse(self, a: Tensor, b: Tensor) -> Tensor:
+        log_scale, shift = self.scale_and_shift(a)
+        return (b - shift) * (-log_scale).exp()
+
+
+class CouplingFlow(nn.Module):
+    """Affine couplings that map the two parts of a vector by turns.
+
+    The vector is split once, at the start; the couplings work on the two parts, and nothing is
+    gathered or copied between them.
+
+    Args:
+        shape: Shape of one datum, flattened in the data.
+        couplings: Number of couplings.
+        widths: Hidden units of each layer of each coupling's network.
+        mask: How the dimensions are split.
+    """
+
+    def __init__(self, shape: tuple[int, ...], couplings: int, widths: list[int], mask: Mask):
+        super().__init__()
+        first, second = split_dimensions(shape, mask)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
+        sizes = [len(first), len(second)]
+        self.couplings = nn.ModuleList(
+            AffineCoupling(sizes[i % 2], sizes[1 - i % 2], widths) for i in range(couplings)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
+        parts = [x[..., self.first], x[..., self.second]]
+        log_determinant = x.new_zeros(x.shape[:-1])
+        for i, coupling in enumerate(self.couplings):
+            given, changed = i % 2, 1 - i % 2
+            parts[changed], term = coupling(parts[given], parts[changed])
+            log_determinant = log_determinant + term
+        return torch.cat(parts, dim=-1)[..., self.order], log_determinant
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Map z (..., D) back to x (..., D)."""
+        parts = [z[..., self.first], z[..., self.second]]
+        for i in reversed(range(len(self.couplings))):
+            given, changed = i % 2, 1 - i % 2
+            parts[changed] = self.couplings[i].inverse(parts[given], parts[changed])
+        return torch.cat(parts, dim=-1)[..., self.order]
+
+
+class LogitPreprocessing(nn.Module):
+    """x ↦ logit(α + (1 − 2α) x) on [0, 1] (Dinh et al. 2017, section 4.1), with its derivative."""
+
+    def __init__(self, alpha: float):
+        super().__init__()
+        if not 0 < alpha < 0.5:
+            raise InputError(f"model.alpha: {alpha} is not inside (0, 0.5)")
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (..., D) to logits (..., D) and the log-determinant (...) in nats."""
+        s = self.alpha + (1 - 2 * self.alpha) * x
+        logits = s.log() - torch.log1p(-s)
+        # log d logit(s)/ds = −log s − log(1 − s) = softplus(l) + softplus(−l)
+        derivative = F.softplus(logits) + F.softplus(-logits) + log(1 - 2 * self.alpha)
+        return logits, derivative.sum(-1)
+
+    def inverse(self, logits: Tensor) -> Tensor:
+        return (logits.sigmoid() - self.alpha) / (1 - 2 * self.alpha)

@@ -1,0 +1,28 @@
+"""Amortized posteriors q(z|y): the encoder of a VAE."""
+
+from torch import Tensor, nn
+
+from bench.densities.normal import DiagonalNormal
+from bench.nets import Network
+
+# exp(±6) in standard deviation: wide enough never to bind in a healthy run, narrow enough that a
+# diverging encoder meets finite numbers.
+LOG_VARIANCE_BOUNDS = (-12.0, 12.0)
+
+
+class NormalPosterior(nn.Module):
+    """q(z|y) = N(z; μ(y), diag σ²(y)), both put out by one network (Kingma & Welling 2014, eq. 9).
+
+    Args:
+        network: Maps images (..., D) scaled to [0, 1] to mean and log-variance (..., 2·latent).
+        levels: Number of values that a pixel takes.
+    """
+
+    def __init__(self, network: Network, levels: int):
+        super().__init__()
+        self.network, self.levels = network, levels
+
+    def forward(self, y: Tensor) -> DiagonalNormal:
+        """Encode y, integers or the real-valued pseudo-inputs between them, shape (batch, D)."""
+        loc, log_variance = self.network(y.float() / (self.levels - 1)).chunk(2, dim=-1)
+        return DiagonalNormal(loc, 0.5 * log_variance.clamp(*LOG_VARIANCE_BOUNDS))

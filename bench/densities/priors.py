@@ -1,0 +1,203 @@
+"""Priors p(z) of a VAE. Called with the encoder, a prior gives a density with log_prob and sample.
+
+``index`` names the data of the batch in the training split: priors made of encoded training data
+leave a datum's own component out. It is given in training only.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.densities.flows import CouplingFlow
+from bench.densities.normal import DiagonalNormal, NormalMixture, standard_normal_log_prob
+from bench.errors import InputError
+from bench.noise import Noise
+
+Encode = Callable[[Tensor], DiagonalNormal]
+
+
+class Density(Protocol):
+    """A density over z."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log-densities in nats of z (..., batch, latent), shape (..., batch)."""
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """Draw (n, latent)."""
+
+
+class Prior(nn.Module):
+    """p(z) over ``latent_dimensions`` dimensions."""
+
+    def __init__(self, latent_dimensions: int, dimensions: int, levels: int):
+        super().__init__()
+
+    def attach(self, training_images: Tensor) -> None:
+        """Take note of the training split, uint8 of shape (n, D), if the prior is made of it."""
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StandardNormalDensity:
+    """N(0, I)."""
+
+    latent_dimensions: int
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return standard_normal_log_prob(z)
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return noise.normal(n, self.latent_dimensions)
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I)."""
+
+    def __init__(self, latent_dimensions: int, dimensions: int, levels: int):
+        super().__init__(latent_dimensions, dimensions, levels)
+        self.density = StandardNormalDensity(latent_dimensions)
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        return self.density
+
+
+class Aggregate(Prior):
+    """p(z) = q_agg(z) = 1/n Σ_j q(z|x_j) over the training split: the optimal prior.
+
+    Hoffman & Johnson 2016. In training the sum runs over ``exemplars`` data drawn anew at each
+    step, the datum's own component left out; by Jensen's inequality fewer exemplars only lower
+    the bound. In evaluation it runs over the whole training split.
+
+    Args:
+        exemplars: Number of training data in the sum at each training step.
+    """
+
+    def __init__(
+        self, latent_dimensions: int, dimensions: int, levels: int, exemplars: int = 500
+    ):
+        super().__init__(latent_dimensions, dimensions, levels)
+        if exemplars < 2:
+            raise InputError(
+                f"model.prior.exemplars: {exemplars} is too few, with one left out none would stay"
+            )
+        self.exemplars = exemplars
+        # The data is the task's, not the model's: it is never stored in a checkpoint.
+        self.register_buffer("images", None, persistent=False)
+
+    def attach(self, training_images: Tensor) -> None:
+        self.images = training_images
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        n = len(self.images)
+        if index is None:
+            return aggregated_posterior(encode, self.images)
+        chosen = noise.shared_permutation(n)[: self.exemplars]
+        weights = torch.full((len(chosen),), -log(len(chosen)), device=self.images.device)
+        own = index[:, None] == chosen
+        return NormalMixture(encode(self.images[chosen]), weights, excluded=own)
+
+
+ENCODING_BLOCK = 1000
+
+
+@torch.no_grad()
+def aggregated_posterior(encode: Encode, images: Tensor) -> NormalMixture:
+    """Return q_agg(z) = 1/n Σ_j q(z|x_j) over all of ``images`` (n, D)."""
+    parts = [encode(block) for block in images.split(ENCODING_BLOCK)]
+    components = DiagonalNormal(
+        torch.cat([part.loc for part in parts]), torch.cat([part.log_scale for part in parts])
+    )
+    weights = torch.full((len(images),), -log(len(images)), device=components.loc.device)
+    return NormalMixture(components, weights)
+
+
+class Mixture(Prior):
+    """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), all learned.
+
+    Args:
+        components: Number of components.
+    """
+
+    def __init__(
+        self, latent_dimensions: int, dimensions: int, levels: int, components: int = 50
+    ):
+        super().__init__(latent_dimensions, dimensions, levels)
+        self.loc = nn.Parameter(torch.randn(components, latent_dimensions))
+        self.log_scale = nn.Parameter(torch.zeros(components, latent_dimensions))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        components = DiagonalNormal(self.loc, self.log_scale)
+        return NormalMixture(components, self.logits.log_softmax(0))
+
+
+class Vamp(Prior):
+    """p(z) = Σ_k w_k q(z|u_k) with learned pseudo-inputs u_k (Tomczak & Welling 2018, eq. 9).
+
+    Args:
+        pseudo_inputs: Number K of pseudo-inputs.
+        learned_weights: Learn the w_k too; else each is 1/K.
+    """
+
+    def __init__(
+        self,
+        latent_dimensions: int,
+        dimensions: int,
+        levels: int,
+        pseudo_inputs: int = 500,
+        learned_weights: bool = False,
+    ):
+        super().__init__(latent_dimensions, dimensions, levels)
+        self.largest = levels - 1
+        # Kept inside the pixels' range by a clamp, as in the authors' code (Hardtanh on [0, 1]).
+        self.pseudo_inputs = nn.Parameter(0.5 + 0.1 * torch.randn(pseudo_inputs, dimensions))
+        self.logits = nn.Parameter(torch.zeros(pseudo_inputs), requires_grad=learned_weights)
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        components = encode(self.pseudo_inputs.clamp(0, 1) * self.largest)
+        return NormalMixture(components, self.logits.log_softmax(0))
+
+
+@dataclass(frozen=True)
+class FlowDensity:
+    """The density of f⁻¹(ε), ε ~ N(0, I)."""
+
+    flow: CouplingFlow
+    dimensions: int
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        base, log_determinant = self.flow(z)
+        return standard_normal_log_prob(base) + log_determinant
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.flow.inverse(noise.normal(n, self.dimensions))
+
+
+class Flow(Prior):
+    """p(z) is a RealNVP over z.
+
+    Args:
+        couplings: Number of affine couplings.
+        widths: Hidden units of each layer of each coupling's network.
+    """
+
+    def __init__(
+        self,
+        latent_dimensions: int,
+        dimensions: int,
+        levels: int,
+        couplings: int = 6,
+        widths: list[int] = [128, 128],
+    ):
+        super().__init__(latent_dimensions, dimensions, levels)
+        flow = CouplingFlow((latent_dimensions,), couplings, widths, "half")
+        self.flow, self.latent_dimensions = flow, latent_dimensions
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        return FlowDensity(self.flow, self.latent_dimensions)

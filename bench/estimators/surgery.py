@@ -1,0 +1,89 @@
+"""ELBO surgery over a whole split, exactly: Hoffman & Johnson 2016."""
+
+from math import log
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from bench.densities.normal import DiagonalNormal, mixture_log_prob
+from bench.estimators.estimate import Estimate, exact, mean_estimate
+
+ACTIVE_VARIANCE = 0.01
+
+
+class ELBOSurgery(Metric):
+    """Splits the mean KL into mutual information and marginal KL: KL(q‖p) = MI + KL(q_agg‖p).
+
+    q_agg(z) = 1/n Σ_j q(z|x_j) runs over all n data of the split, never over a mini-batch: a
+    batch of B bounds the mutual information by log B without saying so. Latents and encodings
+    are kept (n·(samples + 2)·latent numbers) and gathered over ranks; pairs are formed blockwise.
+    """
+
+    full_state_update = False
+
+    def __init__(self):
+        super().__init__()
+        for name in ("reconstruction", "log_prior", "latent", "loc", "log_scale"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, terms) -> None:
+        """Add a block's terms; the states have the data in their first dimension."""
+        self.reconstruction.append(terms.reconstruction.detach().double().T)
+        self.log_prior.append(terms.log_prior.detach().double().T)
+        self.latent.append(terms.latent.detach().transpose(0, 1))
+        self.loc.append(terms.posterior.loc.detach())
+        self.log_scale.append(terms.posterior.log_scale.detach())
+
+    def compute(self, training: DiagonalNormal | None = None) -> dict[str, Estimate]:
+        """Return every column of the surgery.
+
+        Args:
+            training: Encodings of the training split; with them the prior is swapped for
+                q_agg over the training split and the ``*_aggregate`` columns say what follows.
+        """
+        reconstruction, log_prior, latent = (
+            torch.cat(state).transpose(0, 1)
+            for state in (self.reconstruction, self.log_prior, self.latent)
+        )
+        own = self.encodings()
+        n = latent.shape[1]
+        # In float64, so that log q(z_i|x_i) − log q_agg(z_i) stays below log n to rounding.
+        own_double = DiagonalNormal(own.loc.double(), own.log_scale.double())
+        log_posterior = own_double.log_prob(latent.double())
+        log_aggregate = uniform_mixture_log_prob(latent, own)
+        mutual_information = log_posterior - log_aggregate
+        marginal_kl = log_aggregate - log_prior
+        kl = log_posterior - log_prior
+        columns = {
+            "elbo": mean_estimate(reconstruction - kl),
+            "reconstruction": mean_estimate(reconstruction),
+            "kl": mean_estimate(kl),
+            "mutual_information": mean_estimate(mutual_information),
+            "marginal_kl": mean_estimate(marginal_kl),
+            "log_n": exact(log(n), n),
+            "active_units": exact(active_units(own.loc), n),
+        }
+        if training is not None:
+            log_swapped = uniform_mixture_log_prob(latent, training)
+            columns["elbo_aggregate"] = mean_estimate(
+                reconstruction - (log_posterior - log_swapped)
+            )
+            columns["marginal_kl_aggregate"] = mean_estimate(log_aggregate - log_swapped)
+        return columns
+
+    def encodings(self) -> DiagonalNormal:
+        """Return q(z|x_j) for every datum of the split."""
+        return DiagonalNormal(torch.cat(self.loc), torch.cat(self.log_scale))
+
+
+def uniform_mixture_log_prob(latent: Tensor, components: DiagonalNormal) -> Tensor:
+    """Return log 1/m Σ_j q_j(z) in float64 for z (samples, n, dimensions), shape (samples, n)."""
+    m = len(components.loc)
+    weights = torch.full((m,), -log(m), dtype=torch.float64, device=latent.device)
+    return mixture_log_prob(latent.flatten(0, 1), components, weights).view(latent.shape[:2])
+
+
+def active_units(posterior_means: Tensor) -> int:
+    """Return how many latent dimensions have Var_x(E_q[z]) > 0.01 (Burda et al. 2016, section 5)."""
+    return int((posterior_means.double().var(0, correction=0) > ACTIVE_VARIANCE).sum())

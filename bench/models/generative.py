@@ -1,0 +1,144 @@
+"""The LightningModule that trains any model of the protocol by stochastic gradient ascent."""
+
+from math import cos, isfinite, pi
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from bench.config import TrainerConfig
+from bench.estimators.estimate import MeanEstimate
+from bench.models.terms import Model, Terms
+from bench.noise import Noise
+
+OPTIMIZERS = {
+    "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": lambda parameters, rate: torch.optim.SGD(parameters, rate, fused=True),
+}
+
+
+class TrainingDiverged(RuntimeError):
+    """The training objective is no longer a finite number."""
+
+
+class GenerativeModel(pl.LightningModule):
+    """Maximizes the mean of reconstruction − β·KL over mini-batches; validates the ELBO.
+
+    Training noise is a function of (seed, epoch, step) alone and the validation noise of (seed,
+    block), so that a run cut off after an epoch goes on exactly as it would have.
+
+    Args:
+        model: The model to train.
+        trainer_config: Optimizer and schedule.
+        seed: The run's seed.
+        description: Plain data that checkpoints carry: the configuration and the model's name.
+    """
+
+    def __init__(
+        self, model: Model, trainer_config: TrainerConfig, seed: int, description: dict
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.settings, self.seed = model, trainer_config, seed
+        self.description = description
+        self.validation_elbo = MeanEstimate()
+        self.history: list[dict] = []
+
+    def beta(self) -> float:
+        """Return the weight of the KL in this epoch: β, reached linearly during the warm-up."""
+        warmup = self.settings.kl_warmup_epochs
+        progress = min(1.0, (self.current_epoch + 1) / warmup) if warmup else 1.0
+        return self.settings.beta * progress
+
+    def objective(self, terms: Terms) -> Tensor:
+        """Return reconstruction − β·KL per sample and datum; the analytic KL where there is one."""
+        if terms.log_posterior is None:
+            return terms.elbo
+        kl = terms.kl_analytic
+        if kl is None:
+            kl = terms.log_posterior - terms.log_prior
+        return terms.reconstruction - self.beta() * kl
+
+    def on_train_start(self) -> None:
+        # A run that was cut off between its last epoch and its record must not train on.
+        stopping = self.trainer.early_stopping_callback
+        if stopping is not None and stopping.wait_count >= stopping.patience:
+            self.trainer.should_stop = True
+
+    def learning_rate(self) -> float:
+        """Return this epoch's step size."""
+        settings = self.settings
+        if settings.schedule == "constant":
+            return settings.learning_rate
+        return settings.learning_rate * 0.5 * (1 + cos(pi * self.current_epoch / settings.max_epochs))
+
+    def on_train_epoch_start(self) -> None:
+        for group in self.optimizers().param_groups:
+            group["lr"] = self.learning_rate()
+        self.noise = Noise(
+            self.seed,
+            "training",
+            self.current_epoch,
+            device=self.device,
+            rank=self.global_rank,
+            world=self.trainer.world_size,
+        )
+        self.elbo_total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.steps = 0
+
+    def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
+        """Take one optimizer step for each of a list of mini-batches.
+
+        Lightning's own work for a step takes as long as a small network's; doing it once for many
+        mini-batches is what makes this loop as fast as a bare one.
+        """
+        optimizer = self.optimizers()
+        for position, (y, index) in enumerate(batches):
+            terms = self.model.terms(y, self.noise, index=index)
+            loss = -self.objective(terms).mean()
+            self.elbo_total += terms.elbo.detach().mean()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            if self.settings.gradient_clip_norm:
+                torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip_norm)
+            # Lightning counts only the steps of its own wrapper, and saves no checkpoint while
+            # that count stands still: the last step of a list goes through it.
+            last = position == len(batches) - 1
+            (optimizer if last else optimizer.optimizer).step()
+        self.steps += len(batches)
+
+    def on_train_epoch_end(self) -> None:
+        elbo = (self.elbo_total / self.steps).item()
+        self.log("train_elbo", elbo, sync_dist=True)
+        if not isfinite(elbo):
+            raise TrainingDiverged(
+                f"the training objective became {elbo} in epoch {self.current_epoch} "
+                f"(within {self.steps} steps); last finite values: "
+                f"{self.history[-1] if self.history else 'none'}"
+            )
+        if (self.current_epoch + 1) % self.settings.validate_every == 0:
+            validation = self.trainer.callback_metrics["validation_elbo"].item()
+            self.history.append(
+                {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
+            )
+
+    def validation_step(self, batch: tuple[Tensor, int], step: int) -> None:
+        y, block = batch
+        noise = Noise(self.seed, "validation", block, device=self.device)
+        self.validation_elbo.update(self.model.terms(y, noise).elbo)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("validation_elbo", self.validation_elbo.compute().value)
+        self.validation_elbo.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["history"] = self.history
+        checkpoint["bench"] = self.description
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.history = checkpoint["history"]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return OPTIMIZERS[self.settings.optimizer](parameters, self.settings.learning_rate)

@@ -1,0 +1,48 @@
+"""Models that no training makes: what every trained model has to be held against."""
+
+from math import log, prod
+
+import torch
+from torch import Tensor
+
+from bench.models.terms import Model, Terms
+from bench.nets import Shape
+from bench.noise import Noise
+
+
+class PixelTable(Model):
+    """Independent pixels with a table of log-masses (D, levels)."""
+
+    exact = True
+
+    def __init__(self, shape: Shape, levels: int):
+        super().__init__(shape, levels)
+        self.levels = levels
+        self.register_buffer("log_mass", torch.full((prod(shape), levels), -log(levels)).double())
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> Terms:
+        chosen = self.log_mass.expand(len(y), -1, -1).gather(-1, y.long()[..., None])
+        return Terms(reconstruction=chosen.sum((-1, -2)).expand(samples, -1))
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        cumulative = self.log_mass.exp().cumsum(-1)[:, :-1]
+        u = noise.uniform(n, len(cumulative)).double()
+        return (cumulative <= u[..., None]).sum(-1).float()
+
+
+class Uniform(PixelTable):
+    """Every image equally likely: log2 L bits/dim."""
+
+
+class IndependentPixels(PixelTable):
+    """A categorical distribution for each pixel, fitted on the training split, add-one smoothed."""
+
+    def fit(self, images: Tensor) -> None:
+        """Set the masses to (count + 1) / (n + levels) for training images (n, D)."""
+        counts = torch.zeros_like(self.log_mass)
+        ones = torch.ones(1, dtype=counts.dtype, device=counts.device)
+        for block in images.split(1000):
+            counts.scatter_add_(1, block.T.long(), ones.expand(block.T.shape))
+        self.log_mass = ((counts + 1) / (len(images) + self.levels)).log()

@@ -1,0 +1,69 @@
+"""The protocol that every model answers: per-datum terms of the evidence lower bound, in nats."""
+
+from dataclasses import dataclass
+
+import torch.nn as nn
+from torch import Tensor
+
+from bench.densities.normal import DiagonalNormal
+from bench.noise import Noise
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of log p(y, z) − log q(z|y) on samples z, each of shape (samples, batch), nats.
+
+    A VAE fills all. A flow, whose encoder and decoder are deterministic, has no ``log_posterior``
+    (its densities are Dirac's) and no ``posterior``; ``reconstruction`` is its log-determinant.
+    A model with an exact log-likelihood has it in ``reconstruction`` and nothing else.
+    """
+
+    reconstruction: Tensor
+    log_prior: Tensor | None = None
+    log_posterior: Tensor | None = None
+    latent: Tensor | None = None
+    posterior: DiagonalNormal | None = None
+    kl_analytic: Tensor | None = None
+
+    @property
+    def elbo(self) -> Tensor:
+        """One-sample estimates of the ELBO; also the log importance weights of L_K."""
+        total = self.reconstruction
+        if self.log_prior is not None:
+            total = total + self.log_prior
+        if self.log_posterior is not None:
+            total = total - self.log_posterior
+        return total
+
+
+class Model(nn.Module):
+    """A likelihood-based model of integer images y (batch, D)."""
+
+    # Names for the leaderboard's columns; empty where the model has no such part.
+    decoder_name = ""
+    prior_name = ""
+    # Does `terms` give log P(y) itself, without any sampling?
+    exact = False
+
+    def __init__(self, shape: tuple[int, ...], levels: int):
+        super().__init__()
+
+    def attach(self, training_images: Tensor) -> None:
+        """Take note of the training split, uint8 of shape (n, D), before training or evaluation."""
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> Terms:
+        """Return the terms for y (batch, D) on ``samples`` fresh samples.
+
+        ``index`` names the data in the training split; it is given in training only.
+        """
+        raise NotImplementedError
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""
+        raise NotImplementedError
+
+    def sample_mean(self, n: int, noise: Noise) -> Tensor:
+        """Draw n images as they are shown: E[y|z] for drawn z where a model has z, else draws."""
+        return self.sample(n, noise)

@@ -1,0 +1,108 @@
+"""The variational autoencoder, composed of encoder, decoder and prior."""
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import Tensor
+
+from bench.densities.decoders import Decoder, Gaussian
+from bench.densities.posteriors import NormalPosterior
+from bench.densities.priors import Density, Prior, StandardNormal
+from bench.errors import InputError
+from bench.models.terms import Model, Terms
+from bench.nets import MLP, Network, Shape
+from bench.noise import Noise
+
+
+class VAE(Model):
+    """p(y) = ∫ p(y|z) p(z) dz with an amortized posterior q(z|y) (Kingma & Welling 2014).
+
+    The Gaussian, the Bernoulli and the aggregated-posterior VAE are this class with other parts.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: Number of values that a pixel takes.
+        latent_dimensions: Number of dimensions of z.
+        encoder: Network from the image to mean and log-variance of q(z|y).
+        decoder_network: Network from z to the likelihood's parameters.
+        decoder: The likelihood p(y|z).
+        prior: The prior p(z).
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: int,
+        latent_dimensions: int = 10,
+        encoder: Callable[[Shape, Shape], Network] = MLP,
+        decoder_network: Callable[[Shape, Shape], Network] = MLP,
+        decoder: Callable[[int, int], Decoder] = Gaussian,
+        prior: Callable[[int, int, int], Prior] = StandardNormal,
+    ):
+        super().__init__(shape, levels)
+        if latent_dimensions < 1:
+            raise InputError(f"model.latent_dimensions: {latent_dimensions} is less than 1")
+        dimensions = prod(shape)
+        self.latent_dimensions = latent_dimensions
+        self.decoder = decoder(dimensions, levels)
+        self.output_shape = (self.decoder.outputs_per_dimension, dimensions)
+        self.posterior = NormalPosterior(encoder(shape, (2 * latent_dimensions,)), levels)
+        self.decoder_network = decoder_network((latent_dimensions,), self.output_shape)
+        self.prior = prior(latent_dimensions, dimensions, levels)
+        self.decoder_name = type(self.decoder).__name__
+        self.prior_name = type(self.prior).__name__
+        self._evaluation_prior: Density | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget_prior())
+
+    def attach(self, training_images: Tensor) -> None:
+        self.prior.attach(training_images)
+        self.forget_prior()
+
+    def forget_prior(self) -> None:
+        """Drop the density that evaluation keeps, because what it was made of has changed."""
+        self._evaluation_prior = None
+
+    def train(self, mode: bool = True) -> "VAE":
+        self.forget_prior()
+        return super().train(mode)
+
+    def prior_density(self, noise: Noise, index: Tensor | None) -> Density:
+        """Return p(z); outside training it is made once and kept until the weights change."""
+        if self.training or torch.is_grad_enabled():
+            return self.prior(self.posterior, noise, index)
+        if self._evaluation_prior is None:
+            self._evaluation_prior = self.prior(self.posterior, noise, None)
+        return self._evaluation_prior
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the decoder's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
+        return self.decoder_network(z).unflatten(-1, self.output_shape)
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> Terms:
+        posterior = self.posterior(y)
+        z = posterior.sample(noise, samples)
+        analytic = isinstance(self.prior, StandardNormal)
+        return Terms(
+            reconstruction=self.decoder.log_prob(self.decode(z), y, noise),
+            log_prior=self.prior_density(noise, index).log_prob(z),
+            log_posterior=posterior.log_prob(z),
+            latent=z,
+            posterior=posterior,
+            kl_analytic=posterior.kl_to_standard_normal() if analytic else None,
+        )
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.decoder.sample(self._decoded_prior_draws(n, noise), noise)
+
+    def sample_mean(self, n: int, noise: Noise) -> Tensor:
+        return self.decoder.mean(self._decoded_prior_draws(n, noise))
+
+    def _decoded_prior_draws(self, n: int, noise: Noise) -> Tensor:
+        return self.decode(self.prior_density(noise, None).sample(n, noise))
+
+    def reconstruct(self, y: Tensor) -> Tensor:
+        """Return E[y|z] at the posterior's mean, shape (batch, D), in units of levels."""
+        return self.decoder.mean(self.decode(self.posterior(y).loc))

@@ -1,0 +1,70 @@
+"""Networks: maps from vectors to vectors, without any probability in them."""
+
+from math import prod
+from typing import Literal
+
+import torch.nn as nn
+from torch import Tensor
+
+Shape = tuple[int, ...]
+Activation = Literal["relu", "tanh", "elu", "gelu", "silu"]
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class Network(nn.Module):
+    """A map from (..., prod(inputs)) to (..., prod(outputs))."""
+
+    def __init__(self, inputs: Shape, outputs: Shape):
+        super().__init__()
+
+
+class MLP(Network):
+    """Fully connected layers with an activation between them.
+
+    Args:
+        inputs: Shape of one input, flattened.
+        outputs: Shape of one output, flattened.
+        widths: Number of hidden units of each hidden layer.
+        activation: The nonlinearity behind each hidden layer.
+    """
+
+    def __init__(
+        self,
+        inputs: Shape,
+        outputs: Shape,
+        widths: list[int] = [256, 256],
+        activation: Activation = "relu",
+    ):
+        super().__init__(inputs, outputs)
+        sizes = [prod(inputs), *widths]
+        layers: list[nn.Module] = []
+        for size, following in zip(sizes, sizes[1:]):
+            layers += [nn.Linear(size, following), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], prod(outputs)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class GatedMLP(Network):
+    """Gated dense layers h = (Ax + a) · σ(Bx + b), then a linear map.
+
+    The architecture of Tomczak & Welling 2018 (VAE with a VampPrior, section 5.2).
+
+    Args:
+        inputs: Shape of one input, flattened.
+        outputs: Shape of one output, flattened.
+        widths: Number of hidden units of each gated layer.
+    """
+
+    def __init__(self, inputs: Shape, outputs: Shape, widths: list[int] = [300, 300]):
+        super().__init__(inputs, outputs)
+        sizes = [prod(inputs), *widths]
+        layers: list[nn.Module] = []
+        for size, following in zip(sizes, sizes[1:]):
+            # GLU halves its input into value and gate: one matrix product for both.
+            layers += [nn.Linear(size, 2 * following), nn.GLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], prod(outputs)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

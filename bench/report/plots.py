@@ -1,0 +1,137 @@
+"""Figures of a sweep, drawn from its records."""
+
+import io
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
+
+
+def draw_all(records: list[dict], figures: Path) -> list[Path]:
+    """Draw every figure of a sweep into ``figures``; return the files."""
+    figures.mkdir(parents=True, exist_ok=True)
+    good = [record for record in records if record["status"] == "ok"]
+    drawn = []
+    for task in dict.fromkeys(record["task"] for record in good):
+        own = [record for record in good if record["task"] == task]
+        for name, draw in FIGURES.items():
+            figure = draw(own, task)
+            if figure is not None:
+                path = figures / f"{task}-{name}.png"
+                # Without the software's name and date, equal figures are equal files.
+                figure.savefig(path, dpi=110, metadata={"Software": None})
+                plt.close(figure)
+                drawn.append(path)
+    return drawn
+
+
+def by_model(records: list[dict]) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = {}
+    for record in records:
+        groups.setdefault(record["model"], []).append(record)
+    return groups
+
+
+def training_curves(records: list[dict], task: str):
+    """Training and validation bound against epochs, a panel for each model, a line for each seed."""
+    models = {m: rs for m, rs in by_model(records).items() if any(r["history"] for r in rs)}
+    if not models:
+        return None
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(3.2 * len(models) + 0.6, 3.2), squeeze=False, layout="constrained"
+    )
+    for axis, (model, group) in zip(axes[0], models.items()):
+        for number, record in enumerate(group):
+            epochs = [point["epoch"] for point in record["history"]]
+            for name, color in (("train_elbo", "#4477aa"), ("validation_elbo", "#ee6677")):
+                bounds = [point[name] for point in record["history"]]
+                label = name.replace("_elbo", "") if number == 0 else None
+                axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
+            axis.axvline(record["best_epoch"], color="#bbbbbb", linewidth=0.8, zorder=0)
+        # The first epochs are far below; what is to be seen is where the curves end.
+        ends = [p[n] for r in group for p in r["history"][2:] for n in ("train_elbo", "validation_elbo")]
+        if ends:
+            low, high = np.percentile(ends, 3), max(ends)
+            axis.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
+        axis.set(title=model, xlabel="epoch")
+        axis.legend(frameon=False, loc="lower right", fontsize=8)
+    axes[0][0].set_ylabel("ELBO (nats per image)")
+    figure.suptitle(f"{task}: training curves; grey: the epoch that was evaluated", fontsize=10)
+    return figure
+
+
+def samples_beside_data(records: list[dict], task: str):
+    """Data, and one seed's samples and reconstructions of each model."""
+    firsts = [group[0] for group in by_model(records).values()]
+    panels = [("data (test)", firsts[0]["images"]["data"])]
+    for record in firsts:
+        panels.append((record["model"], record["images"]["samples"]))
+    for record in firsts:
+        if "reconstructions" in record["images"]:
+            panels.append((f"{record['model']},\nreconstructions", record["images"]["reconstructions"]))
+    columns = min(len(panels), 5)
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.5 * columns, 2.75 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (title, encoded) in zip(axes.flat, panels):
+        image = np.asarray(Image.open(io.BytesIO(b64decode(encoded))))
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    figure.suptitle(f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)", fontsize=10)
+    return figure
+
+
+def elbo_decomposition(records: list[dict], task: str):
+    """−ELBO as stacked bars: −reconstruction + mutual information + marginal KL, test split."""
+    models = {
+        m: rs for m, rs in by_model(records).items() if "marginal_kl" in rs[0]["metrics"]["test"]
+    }
+    if not models:
+        return None
+    figure, axis = plt.subplots(figsize=(1.6 * len(models) + 3.2, 3.8), layout="constrained")
+    bottom = np.zeros(len(models))
+    parts: dict[str, Callable] = {"reconstruction": np.negative}
+    labels = {
+        "reconstruction": "−reconstruction",
+        "mutual_information": "mutual information",
+        "marginal_kl": "marginal KL",
+    }
+    for name, label in labels.items():
+        values = [np.mean([value_of(r, name) for r in group]) for group in models.values()]
+        heights = parts.get(name, np.positive)(np.array(values))
+        bars = axis.bar(list(models), heights, bottom=bottom, color=COLORS[name], label=label, width=0.6)
+        axis.bar_label(bars, [f"{h:.1f}" for h in heights], label_type="center", fontsize=8)
+        bottom += heights
+    seeds = max(len(group) for group in models.values())
+    log_n = value_of(next(iter(models.values()))[0], "log_n")
+    axis.set_ylabel("−ELBO (nats per image)")
+    axis.set_title(
+        f"{task}: the ELBO taken apart, test split, mean of {seeds} seed(s)\n"
+        f"mutual information is at most log n = {log_n:.2f}",
+        fontsize=10,
+    )
+    axis.set_ylim(0, bottom.max() * 1.05)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def value_of(record: dict, name: str) -> float:
+    return record["metrics"]["test"][name]["value"]
+
+
+FIGURES = {
+    "curves": training_curves,
+    "samples": samples_beside_data,
+    "decomposition": elbo_decomposition,
+}

@@ -1,0 +1,162 @@
+"""From records to rows: runs.csv, leaderboard.csv, timings.csv. Reads records only, no PyTorch."""
+
+import json
+from math import isfinite, sqrt
+from pathlib import Path
+
+import pandas as pd
+
+from bench.errors import InputError
+from bench.sweep.record import read_records, write_atomically
+
+# Columns that hold an estimate, in the order of runs.csv.
+METRICS = (
+    "bits_per_dim",
+    "log_likelihood",
+    "elbo",
+    "reconstruction",
+    "kl",
+    "kl_analytic",
+    "mutual_information",
+    "marginal_kl",
+    "log_n",
+    "inference_gap",
+    "active_units",
+    "sharpness",
+    "elbo_aggregate",
+    "marginal_kl_aggregate",
+)
+SPLITS = ("train", "test")
+
+
+def row_of(record: dict, sweep: str, split: str) -> dict:
+    """Return the row of runs.csv for one split of a run; what was not measured is None."""
+    config, data = record["config"], record["data"]
+    metrics = record.get("metrics", {}).get(split, {})
+    value = {name: metrics.get(name, {}).get("value") for name in METRICS}
+    bound = metrics.get("log_likelihood", {})
+    first = {
+        "key": record["key"],
+        "sweep": sweep,
+        "task": record["task"],
+        "model": record["model"],
+        "decoder": record.get("decoder") or None,
+        "prior": record.get("prior") or None,
+        "seed": record["seed"],
+        "split": split,
+        "status": record["status"],
+        "dimensions": data["dimensions"],
+        "levels": data["levels"],
+        "n": data["sizes"][split],
+        "parameters": record.get("parameters"),
+        "epochs": record.get("epochs"),
+        "importance_samples": bound.get("samples"),
+        "bits_per_dim": value.pop("bits_per_dim"),
+        "bits_per_dim_stderr": metrics.get("bits_per_dim", {}).get("stderr"),
+    }
+    provenance = {
+        "beta": config["trainer"]["beta"],
+        "importance_data": bound.get("n"),
+        "commit": record["environment"]["commit"],
+        "data_sha256": data["split_sha256"],
+        "config_sha256": record["key"],
+    }
+    return first | value | provenance
+
+
+def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
+    """Return runs.csv: one row for each run and split, in the records' order."""
+    rows = [row_of(record, sweep, split) for record in records for split in SPLITS]
+    return pd.DataFrame(rows)
+
+
+def timings_table(records: list[dict]) -> pd.DataFrame:
+    """Return timings.csv: seconds, which differ from run to run and therefore stand apart."""
+    rows = [
+        {"key": r["key"], "task": r["task"], "model": r["model"], "seed": r["seed"]} | r["timing"]
+        for r in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def interval(values: list[float], is_exact: bool) -> tuple[float | None, float | None, float | None]:
+    """Return mean, low and high of a 95 % interval over seeds (Student t).
+
+    One seed has no interval, unless the model is exact and has no seed to vary.
+    """
+    values = [value for value in values if value is not None and isfinite(value)]
+    if not values:
+        return None, None, None
+    mean = sum(values) / len(values)
+    if is_exact:
+        return mean, mean, mean
+    if len(values) == 1:
+        return mean, None, None
+    from scipy.stats import t
+
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = float(t.ppf(0.975, len(values) - 1)) * sqrt(variance / len(values))
+    return mean, mean - half, mean + half
+
+
+def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
+    """Return leaderboard.csv: one row for each task and model, ranked by test bits/dim."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for record in records:
+        groups.setdefault((record["task"], record["model"]), []).append(record)
+    rows = [leaderboard_row(task, model, group, sweep) for (task, model), group in groups.items()]
+    rows.sort(key=lambda row: (row["task"], row["bits_per_dim"] is None, row["bits_per_dim"] or 0))
+    rank: dict[str, int] = {}
+    for row in rows:
+        rank[row["task"]] = rank.get(row["task"], 0) + 1
+        row["rank"] = rank[row["task"]] if row["bits_per_dim"] is not None else None
+    return pd.DataFrame(rows).astype({"rank": "Int64", "importance_samples": "Int64"})
+
+
+def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:
+    good = [record for record in group if record["status"] == "ok"]
+    tests = [row_of(record, sweep, "test") for record in good]
+    bound = good[0]["bound"] if good else None
+    row = {"rank": None, "task": task, "model": model}
+    row |= {"seeds": len(good), "failed": len(group) - len(good)}
+    for name in METRICS:
+        mean, low, high = interval([test[name] for test in tests], bound == "exact")
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        if name == "bits_per_dim":
+            errors = [test["bits_per_dim_stderr"] for test in tests]
+            known = errors and all(error is not None for error in errors)
+            # Monte-Carlo errors of different seeds are independent.
+            combined = sqrt(sum(e * e for e in errors)) / len(errors) if known else None
+            row["bits_per_dim_stderr"] = combined
+            row["importance_samples"] = tests[0]["importance_samples"] if tests else None
+    return row | {"bound": bound, "reference": None, "reference_source": None}
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def manifest_path(directory: Path) -> Path:
+    return directory / "manifest.json"
+
+
+def write_manifest(directory: Path, keys: list[str]) -> None:
+    """Write which runs the sweep consists of, in the order of its tables."""
+    text = json.dumps({"sweep": directory.name, "keys": keys}, indent=1) + "\n"
+    if not manifest_path(directory).is_file() or manifest_path(directory).read_text() != text:
+        write_atomically(manifest_path(directory), text)
+
+
+def read_manifest(directory: Path) -> list[str]:
+    """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
+    try:
+        return json.loads(manifest_path(directory).read_text())["keys"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"report: no sweep in {directory} (no readable manifest.json)") from None
+
+
+def load_sweep(directory: Path) -> list[dict]:
+    """Return a sweep's records in its own order; records of runs that it no longer has stay out."""
+    keys = read_manifest(directory)
+    found = {record["key"]: record for record in read_records(directory / "runs", keys)}
+    return [found[key] for key in keys if key in found]

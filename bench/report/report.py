@@ -1,0 +1,49 @@
+"""`bench report`: tables and figures of a sweep, rebuilt from its records alone."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bench.errors import InputError
+from bench.report.reduce import (
+    csv_text,
+    leaderboard_table,
+    load_sweep,
+    runs_table,
+    timings_table,
+)
+from bench.report.tables import rewrite_readme
+from bench.sweep.record import write_atomically
+
+
+def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
+    """Write runs.csv, leaderboard.csv, timings.csv and figures/ of a sweep.
+
+    Args:
+        directory: The sweep's folder, results/<sweep>.
+        readme: Where the leaderboard stands between its marks, if anywhere.
+
+    Returns:
+        The leaderboard.
+
+    Raises:
+        InputError: There is no sweep, no record, or a damaged one.
+    """
+    records = load_sweep(directory)
+    if not records:
+        raise InputError(f"report: {directory} has no records yet")
+    board = leaderboard_table(records, directory.name)
+    tables = {
+        "runs.csv": runs_table(records, directory.name),
+        "leaderboard.csv": board,
+        "timings.csv": timings_table(records),
+    }
+    for name, table in tables.items():
+        write_atomically(directory / name, csv_text(table))
+    # matplotlib takes a second to import, and only this needs it.
+    from bench.report.plots import draw_all
+
+    draw_all(records, directory / "figures")
+    if readme is not None:
+        rewrite_readme(readme, directory.name, board)
+    return board

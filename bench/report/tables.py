@@ -1,0 +1,90 @@
+"""The leaderboard for people: in the terminal, and as Markdown."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from bench.sweep.record import write_atomically
+
+# (column, heading, format, with an interval)
+SHOWN = (
+    ("bits_per_dim", "bits/dim", ".3f", True),
+    ("elbo", "ELBO", ".2f", False),
+    ("reconstruction", "reconstr.", ".2f", False),
+    ("mutual_information", "mutual inf.", ".2f", False),
+    ("marginal_kl", "marginal KL", ".2f", False),
+    ("active_units", "active", ".1f", False),
+    ("sharpness", "sharpness", ".2f", False),
+)
+START, END = "<!-- leaderboard:{} -->", "<!-- /leaderboard:{} -->"
+
+
+def cell(row: pd.Series, name: str, form: str, with_interval: bool) -> str:
+    value = row[name]
+    if pd.isna(value):
+        return "–"
+    text = format(value, form)
+    low = row.get(f"{name}_low")
+    if with_interval and not pd.isna(low) and row["bound"] != "exact":
+        text += f" ± {format(value - low, form)}"
+    return text
+
+
+def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
+    """Return (task, rows of cells) in the leaderboard's order."""
+    tables = []
+    for task, rows in board.groupby("task", sort=False):
+        cells = []
+        for _, row in rows.iterrows():
+            failed = f" ({row['failed']} failed)" if row["failed"] else ""
+            rank = "–" if pd.isna(row["rank"]) else str(row["rank"])
+            values = [cell(row, name, form, wide) for name, _, form, wide in SHOWN]
+            cells.append([rank, row["model"], f"{row['seeds']}{failed}", *values])
+        tables.append((task, cells))
+    return tables
+
+
+def headings() -> list[str]:
+    return ["", "model", "seeds", *[heading for _, heading, _, _ in SHOWN]]
+
+
+def print_leaderboard(board: pd.DataFrame) -> None:
+    """Print a table for each task; bits/dim with its 95 % interval over seeds."""
+    from rich.console import Console
+    from rich.table import Table
+
+    # Nothing is cut off where the output is a file; a terminal's own width is respected.
+    console = Console(width=None if Console().is_terminal else 140)
+    for task, rows in shown_rows(board):
+        table = Table(title=f"{task}: test split, lower bits/dim is better", title_justify="left")
+        for position, heading in enumerate(headings()):
+            table.add_column(heading, justify="left" if position == 1 else "right", no_wrap=True)
+        for cells in rows:
+            table.add_row(*cells)
+        console.print(table)
+    console.print("bits/dim ± half width of the 95 % interval over seeds; all else in nats per image.")
+
+
+def markdown(board: pd.DataFrame) -> str:
+    lines = []
+    for task, rows in shown_rows(board):
+        lines += [f"**{task}**", "", "| " + " | ".join(headings()) + " |"]
+        lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
+        lines += ["| " + " | ".join(cells) + " |" for cells in rows] + [""]
+    return "\n".join(lines)
+
+
+def rewrite_readme(path: Path, sweep: str, board: pd.DataFrame) -> bool:
+    """Replace the leaderboard between the sweep's marks in a README; tell whether it has them."""
+    start, end = START.format(sweep), END.format(sweep)
+    if not path.is_file():
+        return False
+    text = path.read_text(encoding="utf-8")
+    if start not in text or end not in text:
+        return False
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    replaced = pattern.sub(lambda _: f"{start}\n{markdown(board)}\n{end}", text)
+    if replaced != text:
+        write_atomically(path, replaced)
+    return True

@@ -1,0 +1,336 @@
+"""One run: build, fit, evaluate, and return its record."""
+
+import io
+import logging
+import time
+import traceback
+import warnings
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor
+
+from bench.config import Job, build_model, evaluation_config, task_of, trainer_config
+from bench.data.module import TaskDataModule
+from bench.data.tasks import TaskData, load_task
+from bench.errors import InputError
+from bench.estimators.evaluate import evaluate
+from bench.models.generative import GenerativeModel, TrainingDiverged
+from bench.models.terms import Model
+from bench.noise import Noise, derive_seed
+from bench.sweep.record import environment
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+SHOWN_IMAGES = 36
+# (phase, share done in [0, 1], text): called often, must be cheap.
+Report = Callable[[str, float, str], None]
+
+
+def run(job: Job, report: Report = lambda phase, share, text: None) -> dict:
+    """Do a run and return its record; what goes wrong in training becomes a failed record.
+
+    Input errors are raised: they are the user's to mend, and no result.
+    """
+    quiet()
+    config = job.config
+    task = task_of(config)
+    record = {
+        "key": job.key,
+        "config": config,
+        "task": task.name,
+        "model": job.model,
+        "seed": config["seed"],
+    }
+    started = time.perf_counter()
+    try:
+        record |= measured(job, record, report)
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        directory = Path(job.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "error.txt").write_text(traceback.format_exc())
+        record |= {"status": "failed", "reason": reason_of(error)}
+        data = load_task(task)
+        record |= describe_data(data) | {"environment": environment(device_of_this_process())}
+    record["timing"] = record.get("timing", {}) | {"total_seconds": time.perf_counter() - started}
+    return record
+
+
+def reason_of(error: Exception) -> str:
+    if isinstance(error, TrainingDiverged):
+        return f"diverged: {error}"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "out of memory"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def measured(job: Job, identity: dict, report: Report) -> dict:
+    """Build, fit and evaluate; return the record's results. ``identity`` says whose they are."""
+    config = job.config
+    torch.set_num_threads(config["trainer"]["threads"])
+    device = device_of_this_process()
+    data = load_task(task_of(config))
+    model = build_model(config, data.shape, data.task.levels)
+    directory = Path(job.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    fit_started = time.perf_counter()
+    if hasattr(model, "fit"):
+        model.fit(data.train)
+    trainable = any(p.requires_grad for p in model.parameters())
+    logger = None
+    fitted: dict = {"epochs": 0, "history": []}
+    if trainable:
+        logger = wandb_logger(job, data)
+        fitted = fit(model, data, job, logger, report)
+    fit_seconds = time.perf_counter() - fit_started
+    evaluation_started = time.perf_counter()
+    results, images = evaluate_model(model, data, config, device, report)
+    record = {
+        "status": "ok",
+        "decoder": model.decoder_name,
+        "prior": model.prior_name,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "bound": "exact" if model.exact else "upper",
+        "epochs": fitted["epochs"],
+        "best_epoch": fitted.get("best_epoch"),
+        "history": fitted["history"],
+        "metrics": results,
+        "images": {name: png(grid, data) for name, grid in images.items()},
+        "environment": environment(device),
+        "timing": {
+            "fit_seconds": fit_seconds,
+            "evaluate_seconds": time.perf_counter() - evaluation_started,
+        },
+    } | describe_data(data)
+    if logger is not None:
+        finish_wandb(logger, identity | record, images, data)
+    return record
+
+
+def describe_data(data: TaskData) -> dict:
+    return {
+        "data": {
+            "payload_sha256": data.payload_sha256,
+            "split_sha256": data.split_sha256,
+            "dimensions": data.dimensions,
+            "levels": data.task.levels,
+            "sizes": {"train": len(data.train), "test": len(data.test)},
+        }
+    }
+
+
+def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
+    """Train with Lightning, going on from the last checkpoint if there is one; load the best.
+
+    The best checkpoint is that of the highest validation bound.
+    """
+    settings = trainer_config(job.config)
+    if settings.validate_every > settings.max_epochs:
+        raise InputError(
+            f"trainer.validate_every: {settings.validate_every} is more than trainer.max_epochs "
+            f"({settings.max_epochs}): no epoch would be validated"
+        )
+    directory = Path(job.directory)
+    description = {"config": job.config, "model": job.model}
+    module = GenerativeModel(model, settings, job.config["seed"], description)
+    checkpoints = ModelCheckpoint(
+        dirpath=directory,
+        filename=BEST.removesuffix(".ckpt"),
+        monitor="validation_elbo",
+        mode="max",
+        save_last=True,
+        every_n_epochs=settings.validate_every,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    stopping = EarlyStopping(
+        "validation_elbo",
+        mode="max",
+        patience=settings.patience,
+        check_finite=False,
+        check_on_train_epoch_end=False,
+    )
+    device = device_of_this_process()
+    model.attach(data.train.to(device))
+    trainer = pl.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        max_epochs=settings.max_epochs,
+        check_val_every_n_epoch=settings.validate_every,
+        num_sanity_val_steps=0,
+        logger=logger or False,
+        callbacks=[checkpoints, stopping, ProgressCallback(report)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10**9,
+        use_distributed_sampler=False,
+        deterministic=True,
+    )
+    resume = directory / LAST
+    readable = resume.is_file() and read_checkpoint(resume, strict=False) is not None
+    module_data = TaskDataModule(data, settings.batch_size, job.config["seed"])
+    trainer.fit(
+        module, module_data, ckpt_path=resume if readable else None, weights_only=readable or None
+    )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = read_checkpoint(directory / BEST)
+    module.load_state_dict(best["state_dict"])
+    return {
+        "epochs": trainer.current_epoch,
+        "best_epoch": best["epoch"] + 1,
+        "history": module.history,
+    }
+
+
+def evaluate_model(
+    model: Model, data: TaskData, config: dict, device: str, report: Report
+) -> tuple[dict, dict[str, Tensor]]:
+    """Return all estimates as plain data, and the images to show, for a fitted model."""
+    model.to(device).eval()
+    model.attach(data.train.to(device))
+    seed = derive_seed(config["seed"], "evaluation")
+    results = evaluate(
+        model,
+        data,
+        evaluation_config(config),
+        seed,
+        device,
+        lambda share: report("evaluate", share, ""),
+    )
+    plain = {
+        split: {name: estimate._asdict() for name, estimate in columns.items()}
+        for split, columns in results.items()
+    }
+    return plain, shown_images(model, data, seed, device)
+
+
+@torch.no_grad()
+def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[str, Tensor]:
+    """Return images to look at, (n, D) in units of levels: samples, data, reconstructions."""
+    y = data.test[:SHOWN_IMAGES].to(device)
+    images = {
+        "data": y.float(),
+        "samples": model.sample_mean(SHOWN_IMAGES, Noise(seed, "shown", device=device)),
+    }
+    if hasattr(model, "reconstruct"):
+        images["reconstructions"] = model.reconstruct(y)
+    return {name: values.cpu() for name, values in images.items()}
+
+
+def grid_of(images: Tensor, data: TaskData) -> np.ndarray:
+    """Lay images (n, D) out as a square grid of uint8, with a pixel of white between them."""
+    side = int(len(images) ** 0.5)
+    channels, height, width = data.shape
+    scaled = (images / (data.task.levels - 1)).clamp(0, 1).mul(255).round().to(torch.uint8)
+    canvas = np.full((side * (height + 1) + 1, side * (width + 1) + 1, channels), 255, np.uint8)
+    for position, image in enumerate(scaled.view(-1, *data.shape)[: side**2]):
+        top, left = (position // side) * (height + 1) + 1, (position % side) * (width + 1) + 1
+        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0).numpy()
+    return canvas
+
+
+def png(images: Tensor, data: TaskData) -> str:
+    """Return a grid of images as a PNG in base64."""
+    stream = io.BytesIO()
+    Image.fromarray(grid_of(images, data).squeeze()).save(stream, "png", optimize=True)
+    return b64encode(stream.getvalue()).decode()
+
+
+def read_checkpoint(path: Path, strict: bool = True) -> dict | None:
+    """Read a checkpoint without running any code that it may hold.
+
+    Raises:
+        InputError: It is missing, truncated, or no checkpoint of this benchmark. With
+            ``strict=False`` None is returned instead.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"], checkpoint["bench"]["config"]
+        return checkpoint
+    except Exception as error:  # a damaged pickle can raise anything
+        if not strict:
+            return None
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
+
+
+def wandb_logger(job: Job, data: TaskData):
+    """Return Lightning's W&B logger for this run, or None where W&B is disabled."""
+    if job.wandb_mode == "disabled":
+        return None
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    return WandbLogger(
+        project="likelihood-bench",
+        id=job.key,
+        name=f"{data.task.name} {job.model} seed {job.config['seed']}",
+        group=job.sweep,
+        job_type="train",
+        tags=[data.task.name, job.model],
+        config=job.config,
+        save_dir=job.directory,
+        mode=job.wandb_mode,
+        resume="allow" if job.wandb_mode == "online" else None,
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            x_disable_stats=True,
+            x_disable_meta=True,
+            x_save_requirements=False,
+            save_code=False,
+            disable_git=True,
+            # Without it a killed run leaves an empty log.
+            x_transaction_log_flush_interval=1,
+        ),
+    )
+
+
+def finish_wandb(logger, record: dict, images: dict[str, Tensor], data: TaskData) -> None:
+    """Log the final numbers under the names of runs.csv's columns, and the images."""
+    import wandb
+
+    from bench.report.reduce import row_of
+
+    logger.experiment.log(
+        {f"images/{name}": wandb.Image(grid_of(grid, data)) for name, grid in images.items()}
+    )
+    summary = {}
+    for split, prefix in (("test", ""), ("train", "train/")):
+        row = row_of(record, logger.experiment.group, split)
+        summary |= {prefix + name: value for name, value in row.items() if value is not None}
+    logger.experiment.summary.update(summary)
+    wandb.finish()
+
+
+class ProgressCallback(Callback):
+    """Reports the share of epochs done and the current bound."""
+
+    def __init__(self, report: Report):
+        self.report = report
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        bound = trainer.callback_metrics.get("validation_elbo")
+        text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if bound is not None:
+            text += f", bound {bound.item():.2f} nats"
+        self.report("train", (trainer.current_epoch + 1) / trainer.max_epochs, text)
+
+
+def device_of_this_process() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def quiet() -> None:
+    """Silence Lightning's notices, which would be repeated for every run of a sweep."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for pattern in (".*num_workers.*", ".*LeafSpec.*", ".*exists and is not empty.*", ".*`training_step`.*"):
+        warnings.filterwarnings("ignore", pattern)

@@ -1,0 +1,146 @@
+"""The engine: Ray gives each run its cores or its GPU, retries what is killed, brings records back."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.config import Job
+from bench.errors import InputError
+from bench.sweep.matrix import Resources
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+WORKER_RETRIES = 5
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended: its record, or the reason why there is none."""
+
+    key: str
+    record: dict | None
+    reason: str = ""
+
+
+class Engine:
+    """A Ray cluster: one embedded on this machine, or the running one at ``address``.
+
+    Args:
+        resources: What each run is given.
+        address: Address of a running cluster; None starts one here, bound to loopback.
+        workers: Largest number of runs at once on the embedded cluster; None is one a core.
+
+    Raises:
+        InputError: No node can ever give a run what it asks for.
+    """
+
+    def __init__(self, resources: Resources, address: str | None = None, workers: int | None = None):
+        import ray
+
+        self.ray = ray
+        options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
+        if address is None:
+            cores = os.cpu_count() or 1
+            if resources.cpus > cores:
+                raise InputError(f"resources: {resources.cpus} cores a run asked for, {cores} here")
+            options |= {
+                "num_cpus": max(int(workers * resources.cpus), 1) if workers else cores,
+                "include_dashboard": False,
+                "object_store_memory": 128 * 2**20,
+                "_node_ip_address": "127.0.0.1",
+            }
+        else:
+            options["address"] = address
+        try:
+            ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"engine: no Ray cluster at {address}: {reason}") from None
+        gpus = ray.cluster_resources().get("GPU", 0)
+        wanted = resources.gpus
+        self.gpus = (1 if gpus else 0) if wanted is None else wanted
+        self.cpus = resources.cpus
+        self._refuse_what_never_fits()
+        self.board = ray.remote(num_cpus=0)(Board).remote()
+
+    def _refuse_what_never_fits(self) -> None:
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        if any(n.get("CPU", 0) >= self.cpus and n.get("GPU", 0) >= self.gpus for n in nodes):
+            return
+        most = ", ".join(f"{n.get('CPU', 0):g} cores and {n.get('GPU', 0):g} GPUs" for n in nodes)
+        self.close()
+        raise InputError(
+            f"resources: a run asks for {self.cpus:g} cores and {self.gpus:g} GPUs, and no node has "
+            f"them (nodes: {most})"
+        )
+
+    @property
+    def slots(self) -> int:
+        """How many runs fit at once."""
+        total = self.ray.cluster_resources()
+        fits = [total.get("CPU", 0) / self.cpus if self.cpus else float("inf")]
+        if self.gpus:
+            fits.append(total.get("GPU", 0) / self.gpus)
+        return max(int(min(fits)), 1)
+
+    def map(self, jobs: list[Job]) -> Iterator[Finished | None]:
+        """Run all jobs, yielding each as it ends, and None whenever nothing did for a moment."""
+        ray = self.ray
+        remote = ray.remote(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=WORKER_RETRIES, max_calls=0
+        )(execute)
+        pending = {remote.remote(job, self.board): job for job in jobs}
+        while pending:
+            done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+            for reference in done:
+                job = pending.pop(reference)
+                try:
+                    yield Finished(job.key, ray.get(reference))
+                except ray.exceptions.RayTaskError as error:
+                    # Not `raise`: one run's trouble must not end the others.
+                    cause = " ".join(str(error.cause or error).split())
+                    yield Finished(job.key, None, f"{type(error.cause).__name__}: {cause[:300]}")
+                except ray.exceptions.RayError as error:
+                    reason = " ".join(str(error).split())[:300]
+                    yield Finished(job.key, None, f"{type(error).__name__}: {reason}")
+            if not done:
+                yield None
+
+    def progress(self) -> dict[str, tuple[str, float, str]]:
+        """Return {key: (phase, share done, text)} of the runs that have reported."""
+        return self.ray.get(self.board.read.remote())
+
+    def close(self) -> None:
+        self.ray.shutdown()
+
+
+class Board:
+    """An actor on which runs write how far they are."""
+
+    def __init__(self):
+        self.rows: dict[str, tuple[str, float, str]] = {}
+
+    def write(self, key: str, phase: str, share: float, text: str) -> None:
+        self.rows[key] = (phase, share, text)
+
+    def read(self) -> dict[str, tuple[str, float, str]]:
+        return self.rows
+
+
+def execute(job: Job, board) -> dict:
+    """Do a run in a worker; its progress goes to the board, once a second at most."""
+    import time
+
+    from bench.run import run
+
+    last = 0.0
+
+    def report(phase: str, share: float, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 1.0:
+            last = time.monotonic()
+            board.write.remote(job.key, phase, share, text)
+
+    return run(job, report)

@@ -1,0 +1,135 @@
+"""Records: one JSON file for each run, written once, checked when read; the only truth there is."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.errors import InputError
+
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "wandb",
+    "lightning-bolts",
+    "pandas",
+    "numpy",
+    "ray",
+)
+# What decides the numbers: a change elsewhere (results, prose) does not make a run dirty.
+CODE = ("bench", "configs", "pyproject.toml", "constraints.txt")
+REPOSITORY = Path(__file__).parents[2]
+
+
+def record_path(runs: Path, key: str) -> Path:
+    return runs / key / "record.json"
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write by rename, so that a reader sees the whole file or none, and a kill loses nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def checksum(record: dict) -> str:
+    """Return the SHA-256 of a record's canonical JSON, its own checksum aside."""
+    content = {name: value for name, value in record.items() if name != "checksum"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_record(runs: Path, record: dict) -> Path:
+    """Write ``record`` under its key, with its checksum. Returns the path."""
+    path = record_path(runs, record["key"])
+    record = record | {"checksum": checksum(record)}
+    write_atomically(path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return path
+
+
+def read_record(path: Path) -> dict:
+    """Read a record and check it. Raises InputError if it is damaged or altered."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"record: {path} is damaged: {type(error).__name__}: {error}") from None
+    if not intact:
+        raise InputError(f"record: {path} was altered: its checksum does not match its content")
+    return record
+
+
+def read_records(runs: Path, keys: list[str]) -> list[dict]:
+    """Read the records of ``keys`` that there are under ``runs``."""
+    paths = [record_path(runs, key) for key in keys]
+    return [read_record(path) for path in paths if path.is_file()]
+
+
+def package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@lru_cache(maxsize=1)
+def code_version() -> dict[str, Any]:
+    """Return the commit that the code stands at, and whether it differs from it.
+
+    Taken once a process: what a process runs is what it imported, whatever the tree becomes.
+    """
+    inside = git("ls-files", "--error-unmatch", "bench/__init__.py") is not None
+    return {
+        "version": __version__,
+        "commit": git("rev-parse", "HEAD") if inside else None,
+        "dirty": bool(git("status", "--porcelain", "--", *CODE)) if inside else None,
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Return what else may decide a number: versions, processor, threads. No paths, no names."""
+    import torch
+
+    return code_version() | {
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "cpu": cpu_model(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "blas": "MKL" if torch.backends.mkl.is_available() else "other",
+    }
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
