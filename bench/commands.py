@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Callable
+from inspect import signature
+from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_origin
 
 from bench.errors import InputError
 
@@ -12,13 +14,22 @@ WandbMode = Literal["auto", "offline", "online", "disabled"]
 
 
 def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
-    """Call ``function`` with options parsed by its signature and explained by its docstring."""
+    """Call ``function`` with options parsed by its signature and explained by its docstring.
+
+    Words before the first option are the value, or the values, of its first parameter.
+    """
     import jsonargparse
 
     from bench.config import one_line
 
     parser = jsonargparse.ArgumentParser(prog=f"bench {name}", exit_on_error=False)
-    parser.add_function_arguments(function, as_positional=True)
+    parser.add_function_arguments(function)
+    leading = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    if leading:
+        first = next(iter(signature(function).parameters.values()))
+        taken = leading if get_origin(first.annotation) is list else leading[:1]
+        value = json.dumps(taken) if taken is leading else taken[0]
+        arguments = [f"--{first.name}={value}", *arguments[len(taken) :]]
     try:
         options = parser.parse_args(arguments).as_dict()
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
@@ -233,7 +244,7 @@ def run_data(names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist
     """Make data sets available, checked by the hash of their payload.
 
     Args:
-        names: Data sets, as a list: [mnist, fashion_mnist].
+        names: Data sets: mnist, fashion_mnist, cifar10.
     """
     from bench.data.fetch import fetch
 

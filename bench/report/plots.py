@@ -2,7 +2,6 @@
 
 import io
 from base64 import b64decode
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -99,30 +98,34 @@ def elbo_decomposition(records: list[dict], task: str):
     }
     if not models:
         return None
-    figure, axis = plt.subplots(figsize=(1.6 * len(models) + 3.2, 3.8), layout="constrained")
-    bottom = np.zeros(len(models))
-    parts: dict[str, Callable] = {"reconstruction": np.negative}
+    figure, axis = plt.subplots(figsize=(9, 0.6 * len(models) + 1.9), layout="constrained")
+    left = np.zeros(len(models))
     labels = {
         "reconstruction": "−reconstruction",
         "mutual_information": "mutual information",
         "marginal_kl": "marginal KL",
     }
     for name, label in labels.items():
-        values = [np.mean([value_of(r, name) for r in group]) for group in models.values()]
-        heights = parts.get(name, np.positive)(np.array(values))
-        bars = axis.bar(list(models), heights, bottom=bottom, color=COLORS[name], label=label, width=0.6)
-        axis.bar_label(bars, [f"{h:.1f}" for h in heights], label_type="center", fontsize=8)
-        bottom += heights
+        values = np.array([np.mean([value_of(r, name) for r in g]) for g in models.values()])
+        widths = -values if name == "reconstruction" else values
+        text = f"{label}: " + ", ".join(f"{width:.1f}" for width in widths)
+        axis.barh(list(models), widths, left=left, color=COLORS[name], label=text, height=0.6)
+        left += widths
+    for position, total in enumerate(left):
+        axis.text(total, position, f" {total:.1f}", va="center", fontsize=9)
     seeds = max(len(group) for group in models.values())
     log_n = value_of(next(iter(models.values()))[0], "log_n")
-    axis.set_ylabel("−ELBO (nats per image)")
+    axis.set_xlabel("−ELBO (nats per image)")
     axis.set_title(
-        f"{task}: the ELBO taken apart, test split, mean of {seeds} seed(s)\n"
-        f"mutual information is at most log n = {log_n:.2f}",
+        f"{task}: the ELBO taken apart, test split, mean of {seeds} seed(s); "
+        f"mutual information ≤ log n = {log_n:.2f}",
         fontsize=10,
     )
-    axis.set_ylim(0, bottom.max() * 1.05)
-    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.invert_yaxis()
+    axis.set_xlim(0, left.max() * 1.08)
+    figure.legend(
+        frameon=False, fontsize=8, loc="outside lower center", ncols=3, title="top to bottom, nats"
+    )
     return figure
 
 
