@@ -83,20 +83,19 @@ def model_name(arguments: list[str]) -> str:
 
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
-    from bench.config import Job, key_of, task_of
-    from bench.data.tasks import load_task
-    from bench.sweep.driver import check_buildable
+    from bench.config import Job, key_of
+    from bench.sweep.driver import check_buildable, locked
     from bench.sweep.record import write_record
 
     key = key_of(config)
     directory = output / "runs" / key
     job = Job(config, model, output.name, str(directory.absolute()), wandb)
     check_buildable([job])
-    load_task(task_of(config))
     from bench.run import run
 
-    record = run(job, print_progress())
-    path = write_record(output / "runs", record)
+    with locked(output):
+        record = run(job, print_progress())
+        path = write_record(output / "runs", record)
     if record["status"] != "ok":
         print(f"failed: {record['reason']}; details in {directory / 'error.txt'}")
         return 1
@@ -169,13 +168,17 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
 
 
 def write_report(directory: Path, readme: Path | None = None) -> int:
+    from bench.report.reduce import missing_keys
     from bench.report.report import report as reduce
     from bench.report.tables import print_leaderboard
 
     board = reduce(directory, readme)
     print_leaderboard(board)
     print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/")
-    return 1 if board["failed"].any() else 0
+    missing = missing_keys(directory)
+    if missing:
+        print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")
+    return 1 if missing or board["failed"].any() else 0
 
 
 def evaluate(arguments: list[str]) -> int:

@@ -40,6 +40,7 @@ class TrainerConfig:
         learning_rate: Its step size, at the start.
         schedule: constant, or cosine: the step size falls to 0 over max_epochs.
         beta: Weight of the KL in the training objective; what is reported always has weight 1.
+            A flow has no KL, and neither this nor the next changes it.
         kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
         gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
         validate_every: Epochs between two looks at the validation bound.
@@ -63,6 +64,11 @@ class TrainerConfig:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
         check_positive("trainer", self, "validate_every", "patience", "threads")
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
+        if self.validate_every > self.max_epochs:
+            raise InputError(
+                f"trainer.validate_every: {self.validate_every} is more than trainer.max_epochs "
+                f"({self.max_epochs}): no epoch would be validated"
+            )
 
 
 @dataclass(frozen=True)
@@ -169,46 +175,48 @@ def read_yaml(path: Path) -> Any:
 
 
 def with_paths(arguments: list[str]) -> list[str]:
-    """Replace the names behind --data, --model, --trainer and --evaluation by their files."""
+    """Replace the names behind --data, --model, --trainer and --evaluation by their files.
+
+    Everything that may name a class is checked on the way, before anything is imported.
+    """
     resolved = list(arguments)
     for position, word in enumerate(resolved):
         option, equals, value = word.partition("=")
         group = option.removeprefix("--")
-        if option.startswith("--") and group in GROUPS:
-            if equals:
-                resolved[position] = f"{option}={resolve_and_check(group, value)}"
-            elif position + 1 < len(resolved):
-                path = resolve_and_check(group, resolved[position + 1])
-                resolved[position + 1] = str(path)
-        elif option.startswith("--model."):
-            check_class_paths(value if equals else "".join(resolved[position + 1 : position + 2]))
+        following = position + 1 < len(resolved)
+        if not option.startswith("--") or not (equals or following):
+            continue
+        value = value if equals else resolved[position + 1]
+        if group in GROUPS:
+            path = resolve(group, value)
+            check_class_paths(read_yaml(path), str(path))
+            resolved[position if equals else position + 1] = f"{option}={path}" if equals else str(path)
+        elif group == "config":
+            check_class_paths(read_yaml(Path(value)), value)
+        elif group.startswith("model."):
+            check_class_paths(parse_yaml(value, option), option.lstrip("-"))
     return resolved
 
 
-def resolve_and_check(group: str, name: str) -> Path:
-    path = resolve(group, name)
-    check_class_paths(read_yaml(path), str(path))
-    return path
+def parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"{where}: '{text}' is no valid YAML") from None
 
 
-def check_class_paths(value: Any, where: str = "model") -> None:
-    """Refuse names of classes outside the benchmark and PyTorch, before anything is imported."""
-    if isinstance(value, str):
-        if value.lstrip().startswith(("{", "[")):
-            try:
-                value = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise InputError(f"{where}: '{value}' is no valid YAML") from None
-        elif re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", value) and not value.startswith(
-            ("bench.", "torch.")
-        ):
-            raise InputError(f"{where}: '{value}' names code outside bench and torch")
+def check_class_paths(value: Any, where: str = "config") -> None:
+    """Refuse names of classes outside the benchmark: importing them would run their code."""
     if isinstance(value, dict):
         for part in value.values():
             check_class_paths(part, where)
     elif isinstance(value, list):
         for part in value:
             check_class_paths(part, where)
+    elif isinstance(value, str) and re.search(r"[A-Za-z_]\s*\.\s*[A-Za-z_]", value):
+        # Whatever has the form of an import path, under whichever key.
+        if not re.fullmatch(r"bench(\.[A-Za-z_]\w*)+", value):
+            raise InputError(f"{where}: '{value}' names code outside bench")
 
 
 def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
@@ -236,7 +244,7 @@ def validate(config: Any) -> dict:
     """Return the canonical form of a configuration read from a record or a checkpoint."""
     import jsonargparse
 
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise InputError("config: not a mapping of options to values")
     check_class_paths(config)
     try:

@@ -6,6 +6,8 @@ from typing import Literal
 import torch.nn as nn
 from torch import Tensor
 
+from bench.errors import InputError
+
 Shape = tuple[int, ...]
 Activation = Literal["relu", "tanh", "elu", "gelu", "silu"]
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -16,6 +18,12 @@ class Network(nn.Module):
 
     def __init__(self, inputs: Shape, outputs: Shape):
         super().__init__()
+
+
+def checked_widths(widths: list[int]) -> list[int]:
+    if any(width < 1 for width in widths):
+        raise InputError(f"widths: {widths} holds a layer of less than 1 unit")
+    return widths
 
 
 class MLP(Network):
@@ -36,7 +44,7 @@ class MLP(Network):
         activation: Activation = "relu",
     ):
         super().__init__(inputs, outputs)
-        sizes = [prod(inputs), *widths]
+        sizes = [prod(inputs), *checked_widths(widths)]
         layers: list[nn.Module] = []
         for size, following in zip(sizes, sizes[1:]):
             layers += [nn.Linear(size, following), ACTIVATIONS[activation]()]
@@ -59,7 +67,7 @@ class GatedMLP(Network):
 
     def __init__(self, inputs: Shape, outputs: Shape, widths: list[int] = [300, 300]):
         super().__init__(inputs, outputs)
-        sizes = [prod(inputs), *widths]
+        sizes = [prod(inputs), *checked_widths(widths)]
         layers: list[nn.Module] = []
         for size, following in zip(sizes, sizes[1:]):
             # GLU halves its input into value and gate: one matrix product for both.

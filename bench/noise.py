@@ -53,3 +53,8 @@ class Noise:
             *front, batch * self.world, dimensions, generator=self.generator, device=self.device
         )
         return numbers.narrow(-2, self.rank * batch, batch) if self.world > 1 else numbers
+
+
+def cumulative(probabilities: Tensor, dim: int) -> Tensor:
+    """Return running sums along ``dim``; on the CPU, because a GPU's are not reproducible."""
+    return probabilities.cpu().cumsum(dim).to(probabilities.device)

@@ -2,11 +2,13 @@
 
 import io
 import logging
+import re
 import time
 import traceback
 import warnings
 from base64 import b64encode
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,8 @@ from bench.estimators.evaluate import evaluate
 from bench.models.generative import GenerativeModel, TrainingDiverged
 from bench.models.terms import Model
 from bench.noise import Noise, derive_seed
-from bench.sweep.record import environment
+from bench.sweep.record import code_version, environment
+from bench.tracking import tracked
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 SHOWN_IMAGES = 36
@@ -64,11 +67,13 @@ def run(job: Job, report: Report = lambda phase, share, text: None) -> dict:
 
 
 def reason_of(error: Exception) -> str:
+    """Return why a run failed, in a line without anybody's paths."""
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return "out of memory"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text[:300]}"
 
 
 def measured(job: Job, identity: dict, report: Report) -> dict:
@@ -80,38 +85,45 @@ def measured(job: Job, identity: dict, report: Report) -> dict:
     model = build_model(config, data.shape, data.task.levels)
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    fit_started = time.perf_counter()
-    if hasattr(model, "fit"):
-        model.fit(data.train)
     trainable = any(p.requires_grad for p in model.parameters())
-    logger = None
-    fitted: dict = {"epochs": 0, "history": []}
-    if trainable:
-        logger = wandb_logger(job, data)
-        fitted = fit(model, data, job, logger, report)
-    fit_seconds = time.perf_counter() - fit_started
-    evaluation_started = time.perf_counter()
-    results, images = evaluate_model(model, data, config, device, report)
-    record = {
-        "status": "ok",
-        "decoder": model.decoder_name,
-        "prior": model.prior_name,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "bound": "exact" if model.exact else "upper",
-        "epochs": fitted["epochs"],
-        "best_epoch": fitted.get("best_epoch"),
-        "history": fitted["history"],
-        "metrics": results,
-        "images": {name: png(grid, data) for name, grid in images.items()},
-        "environment": environment(device),
-        "timing": {
-            "fit_seconds": fit_seconds,
-            "evaluate_seconds": time.perf_counter() - evaluation_started,
-        },
-    } | describe_data(data)
-    if logger is not None:
-        finish_wandb(logger, identity | record, images, data)
+    with tracked(job, data.task.name, trainable) as tracker:
+        fit_started = time.perf_counter()
+        if hasattr(model, "fit"):
+            model.fit(data.train)
+        fitted: dict = {"epochs": 0, "history": []}
+        if trainable:
+            fitted = fit(model, data, job, tracker.logger, report)
+        evaluation_started = time.perf_counter()
+        results, images = evaluate_model(model, data, config, device, report)
+        check_finite(results)
+        record = {
+            "status": "ok",
+            "decoder": model.decoder_name,
+            "prior": model.prior_name,
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "bound": "exact" if model.exact else "upper",
+            "epochs": fitted["epochs"],
+            "best_epoch": fitted.get("best_epoch"),
+            "history": fitted["history"],
+            "metrics": results,
+            "images": {name: png(grid, data) for name, grid in images.items()},
+            "environment": environment(device),
+            "timing": {
+                "fit_seconds": evaluation_started - fit_started,
+                "evaluate_seconds": time.perf_counter() - evaluation_started,
+            },
+        } | describe_data(data)
+        grids = {name: grid_of(grid, data) for name, grid in images.items()}
+        tracker.finish(identity | record, grids)
     return record
+
+
+def check_finite(results: dict[str, dict[str, dict]]) -> None:
+    """Raise TrainingDiverged if any number of a run is not finite."""
+    for split, columns in results.items():
+        for name, estimate in columns.items():
+            if not all(isfinite(v) for v in estimate.values() if isinstance(v, float)):
+                raise TrainingDiverged(f"{name} on the {split} split is {estimate['value']}")
 
 
 def describe_data(data: TaskData) -> dict:
@@ -132,24 +144,24 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
     The best checkpoint is that of the highest validation bound.
     """
     settings = trainer_config(job.config)
-    if settings.validate_every > settings.max_epochs:
-        raise InputError(
-            f"trainer.validate_every: {settings.validate_every} is more than trainer.max_epochs "
-            f"({settings.max_epochs}): no epoch would be validated"
-        )
     directory = Path(job.directory)
-    description = {"config": job.config, "model": job.model}
+    code = code_version()["code_sha256"]
+    description = {"config": job.config, "model": job.model, "code_sha256": code}
     module = GenerativeModel(model, settings, job.config["seed"], description)
-    checkpoints = ModelCheckpoint(
-        dirpath=directory,
-        filename=BEST.removesuffix(".ckpt"),
-        monitor="validation_elbo",
-        mode="max",
-        save_last=True,
-        every_n_epochs=settings.validate_every,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    # Lightning's own save_last writes only when there is a new best: two callbacks are needed to
+    # go on from the last epoch. The last is saved after the best, whose state it holds.
+    checkpoints = [
+        MovableCheckpoint(
+            dirpath=directory,
+            filename=name.removesuffix(".ckpt"),
+            monitor=monitor,
+            mode="max",
+            every_n_epochs=settings.validate_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for name, monitor in ((BEST, "validation_elbo"), (LAST, None))
+    ]
     stopping = EarlyStopping(
         "validation_elbo",
         mode="max",
@@ -166,7 +178,7 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
         logger=logger or False,
-        callbacks=[checkpoints, stopping, ProgressCallback(report)],
+        callbacks=[*checkpoints, stopping, ProgressCallback(report)],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10**9,
@@ -174,13 +186,14 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
         deterministic=True,
     )
     resume = directory / LAST
-    readable = resume.is_file() and read_checkpoint(resume, strict=False) is not None
+    going_on = all(can_go_on(directory / name, description) for name in (LAST, BEST))
     module_data = TaskDataModule(data, settings.batch_size, job.config["seed"])
-    trainer.fit(
-        module, module_data, ckpt_path=resume if readable else None, weights_only=readable or None
-    )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(
+            module, module_data, ckpt_path=resume if going_on else None, weights_only=going_on or None
+        )
+    except SystemExit:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from None
     best = read_checkpoint(directory / BEST)
     module.load_state_dict(best["state_dict"])
     return {
@@ -190,10 +203,29 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
     }
 
 
+def can_go_on(path: Path, description: dict) -> bool:
+    """Tell whether a checkpoint is whole, and of this configuration and this very code."""
+    checkpoint = read_checkpoint(path, strict=False) if path.is_file() else None
+    return checkpoint is not None and checkpoint["bench"] == description
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, which forget the best one when their folder has another name."""
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        here = lambda path: str(Path(self.dirpath) / Path(path).name) if path else path  # noqa: E731
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}
+        moved["best_k_models"] = {here(p): score for p, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(state_dict | moved)
+
+
 def evaluate_model(
     model: Model, data: TaskData, config: dict, device: str, report: Report
 ) -> tuple[dict, dict[str, Tensor]]:
     """Return all estimates as plain data, and the images to show, for a fitted model."""
+    torch.set_num_threads(config["trainer"]["threads"])
+    torch.use_deterministic_algorithms(True)
     model.to(device).eval()
     model.attach(data.train.to(device))
     seed = derive_seed(config["seed"], "evaluation")
@@ -260,55 +292,6 @@ def read_checkpoint(path: Path, strict: bool = True) -> dict | None:
             return None
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
-
-
-def wandb_logger(job: Job, data: TaskData):
-    """Return Lightning's W&B logger for this run, or None where W&B is disabled."""
-    if job.wandb_mode == "disabled":
-        return None
-    import wandb
-    from pytorch_lightning.loggers import WandbLogger
-
-    return WandbLogger(
-        project="likelihood-bench",
-        id=job.key,
-        name=f"{data.task.name} {job.model} seed {job.config['seed']}",
-        group=job.sweep,
-        job_type="train",
-        tags=[data.task.name, job.model],
-        config=job.config,
-        save_dir=job.directory,
-        mode=job.wandb_mode,
-        resume="allow" if job.wandb_mode == "online" else None,
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            x_disable_stats=True,
-            x_disable_meta=True,
-            x_save_requirements=False,
-            save_code=False,
-            disable_git=True,
-            # Without it a killed run leaves an empty log.
-            x_transaction_log_flush_interval=1,
-        ),
-    )
-
-
-def finish_wandb(logger, record: dict, images: dict[str, Tensor], data: TaskData) -> None:
-    """Log the final numbers under the names of runs.csv's columns, and the images."""
-    import wandb
-
-    from bench.report.reduce import row_of
-
-    logger.experiment.log(
-        {f"images/{name}": wandb.Image(grid_of(grid, data)) for name, grid in images.items()}
-    )
-    summary = {}
-    for split, prefix in (("test", ""), ("train", "train/")):
-        row = row_of(record, logger.experiment.group, split)
-        summary |= {prefix + name: value for name, value in row.items() if value is not None}
-    logger.experiment.summary.update(summary)
-    wandb.finish()
 
 
 class ProgressCallback(Callback):

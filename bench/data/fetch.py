@@ -42,10 +42,10 @@ def fetch(dataset: str) -> str:
     Raises:
         InputError: No way worked; the message names each and what became of it.
     """
-    present = find_file(dataset, next(iter(PAYLOADS.get(dataset, {CIFAR10_ARCHIVE: None}))))
-    if present is not None:
+    present = [find_file(dataset, name) for name in PAYLOADS.get(dataset, [CIFAR10_ARCHIVE])]
+    if None not in present:
         load_raw(dataset)
-        return f"{dataset}: found in {present.parent}"
+        return f"{dataset}: found in {present[0].parent}"
     target = cache_directory() / SUBFOLDER[dataset]
     failures = []
     for description, way in ways(dataset):
@@ -53,8 +53,9 @@ def fetch(dataset: str) -> str:
             try:
                 files = way(Path(folder))
                 install(dataset, files, target)
-            except (OSError, subprocess.CalledProcessError, InputError) as error:
-                failures.append(f"{description}: {str(error).splitlines()[0]}")
+            except Exception as error:  # no network, no npm, a page in place of a file, …
+                reason = " ".join(str(error).split())[:150] or type(error).__name__
+                failures.append(f"{description}: {reason}")
                 continue
         load_raw(dataset)
         return f"{dataset}: fetched from {description} into {target}"

@@ -5,17 +5,17 @@ nats, summed over the D dimensions, as a model of the discrete y; ``sample`` of 
 ``mean``, the expected y. Contract of each: README, section "What the numbers mean".
 """
 
-from math import log
+from math import exp, log
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.dequantization import dequantize_uniformly, dequantized_moments
 from bench.densities.normal import LOG_2PI
 from bench.errors import InputError
-from bench.noise import Noise
+from bench.noise import Noise, cumulative
 
 
 class Decoder(nn.Module):
@@ -26,6 +26,9 @@ class Decoder(nn.Module):
     def __init__(self, dimensions: int, levels: int):
         super().__init__()
         self.dimensions, self.levels = dimensions, levels
+
+    def attach(self, training_images: Tensor) -> None:
+        """Take the units of the outputs from the training split, uint8 of shape (n, D)."""
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         """Return log P(y|z), or a lower bound's sample of it, shape (samples, batch)."""
@@ -64,7 +67,36 @@ class Bernoulli(Decoder):
         return outputs[..., 0, :].sigmoid()
 
 
-class Gaussian(Decoder):
+class LocationScaleDecoder(Decoder):
+    """A likelihood with location and scale for each pixel, in units of x = (y + u) / L.
+
+    The network's outputs are standardized: 0 and 1 mean each pixel's mean and standard deviation
+    over the training split. Without it a net needs thousands of steps to learn that the margins
+    of an image are black to a 256th, and bits/dim are mostly about margins.
+    """
+
+    def __init__(self, dimensions: int, levels: int):
+        super().__init__(dimensions, levels)
+        self.register_buffer("data_mean", torch.full((dimensions,), 0.5))
+        self.register_buffer("data_scale", torch.full((dimensions,), 0.2))
+
+    def attach(self, training_images: Tensor) -> None:
+        mean, scale = dequantized_moments(training_images, self.levels)
+        self.data_mean.copy_(mean)
+        # At least a bin: of a pixel that never changes in this split the data does not say how
+        # far it may be off in another.
+        self.data_scale.copy_(scale.clamp(min=1 / self.levels))
+
+    def location(self, outputs: Tensor) -> Tensor:
+        """Return the location in units of x, shape (..., D)."""
+        return self.data_mean + self.data_scale * outputs[..., 0, :]
+
+    def log_scale_of(self, output: Tensor) -> Tensor:
+        """Return the log-scale in units of x for a standardized one."""
+        return output + self.data_scale.log()
+
+
+class Gaussian(LocationScaleDecoder):
     """log N(x; μ(z), σ²) − D log L of the uniformly dequantized x = (y + u) / L: a lower bound.
 
     Args:
@@ -76,8 +108,9 @@ class Gaussian(Decoder):
             section 4.2), of the batch in training and of a running mean over batches else.
     """
 
-    # Standard deviations are kept above a tenth of the narrowest bin in use (1/256).
-    minimum_log_scale = log(0.1 / 256)
+    # Standard deviations are kept above a tenth of the narrowest bin in use (1/256), and below
+    # what overflows.
+    log_scale_bounds = (log(0.1 / 256), 15.0)
     running_rate = 0.01
 
     def __init__(
@@ -89,28 +122,31 @@ class Gaussian(Decoder):
         super().__init__(dimensions, levels)
         self.sigma = sigma
         self.outputs_per_dimension = 2 if sigma == "decoder" else 1
-        start = log(0.2)
         if sigma == "shared":
-            self.log_scale = nn.Parameter(torch.tensor([start]))
+            self.log_scale = nn.Parameter(torch.tensor([log(0.2)]))
         elif sigma == "pixel":
-            self.log_scale = nn.Parameter(torch.full((dimensions,), start))
+            self.log_scale = nn.Parameter(torch.zeros(dimensions))
         elif sigma == "optimal":
             self.register_buffer("mean_square_error", torch.tensor([0.2**2]))
         elif sigma != "decoder":
-            if not 0 < sigma < float("inf"):
-                raise InputError(f"model.decoder.sigma: {sigma} is no positive standard deviation")
+            low, high = (exp(bound) for bound in self.log_scale_bounds)
+            if not low <= sigma <= high:
+                raise InputError(
+                    f"model.decoder.sigma: {sigma} is no standard deviation between {low:.1e} and {high:.1e}"
+                )
             self.register_buffer("log_scale", torch.tensor([log(sigma)]))
 
     def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        # Outputs around 0 mean grey: an untrained network starts in the middle of the range.
-        loc = 0.5 + outputs[..., 0, :]
+        loc = self.location(outputs)
         if self.sigma == "decoder":
-            log_scale = outputs[..., 1, :] + log(0.2)
+            log_scale = self.log_scale_of(outputs[..., 1, :])
+        elif self.sigma == "pixel":
+            log_scale = self.log_scale_of(self.log_scale)
         elif self.sigma == "optimal":
             log_scale = 0.5 * self.mean_square_error.log()
         else:
             log_scale = self.log_scale
-        return loc, log_scale.clamp(min=self.minimum_log_scale)
+        return loc, log_scale.clamp(*self.log_scale_bounds)
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         x = dequantize_uniformly(y, self.levels, outputs.shape[0], noise)
@@ -118,7 +154,7 @@ class Gaussian(Decoder):
         if self.sigma == "optimal" and self.training:
             error = (x - loc).square().mean()
             self.mean_square_error.lerp_(error.detach(), self.running_rate)
-            log_scale = (0.5 * error.log()).clamp(min=self.minimum_log_scale)
+            log_scale = (0.5 * error.log()).clamp(*self.log_scale_bounds)
         standardized = (x - loc) * (-log_scale).exp()
         per_pixel = -0.5 * (standardized.square() + LOG_2PI) - log_scale
         return per_pixel.sum(-1) - self.dimensions * log(self.levels)
@@ -133,7 +169,7 @@ class Gaussian(Decoder):
         return (loc * self.levels - 0.5).clamp(0, self.levels - 1)
 
 
-class DiscretizedLogistic(Decoder):
+class DiscretizedLogistic(LocationScaleDecoder):
     """The mass of a logistic distribution in y's bin [y, y + 1) / L; the edge bins are open.
 
     Salimans et al. 2017 (PixelCNN++, eq. 2) with one component; masses sum to 1 exactly.
@@ -145,7 +181,8 @@ class DiscretizedLogistic(Decoder):
             network.
     """
 
-    minimum_log_scale = -7.0
+    # From far narrower than a bin to flat over all of them: beyond, float32 gives no gradient.
+    log_scale_bounds = (-7.0, 5.0)
 
     def __init__(
         self,
@@ -157,13 +194,17 @@ class DiscretizedLogistic(Decoder):
         self.scale = scale
         self.outputs_per_dimension = 2 if scale == "decoder" else 1
         if scale != "decoder":
-            size = 1 if scale == "shared" else dimensions
-            self.log_scale = nn.Parameter(torch.full((size,), log(0.1)))
+            start = torch.tensor([log(0.1)]) if scale == "shared" else torch.zeros(dimensions)
+            self.log_scale = nn.Parameter(start)
 
     def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        loc = 0.5 + outputs[..., 0, :]
-        log_scale = outputs[..., 1, :] + log(0.1) if self.scale == "decoder" else self.log_scale
-        return loc, log_scale.clamp(min=self.minimum_log_scale)
+        if self.scale == "shared":
+            log_scale = self.log_scale
+        else:
+            free = outputs[..., 1, :] if self.scale == "decoder" else self.log_scale
+            # A logistic's standard deviation is π/√3 of its scale.
+            log_scale = self.log_scale_of(free) - 0.6
+        return self.location(outputs), log_scale.clamp(*self.log_scale_bounds)
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         loc, log_scale = self._loc_and_log_scale(outputs)
@@ -205,9 +246,9 @@ class Categorical(Decoder):
         return (logits - outputs.logsumexp(-2)).sum(-1)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
-        cumulative = outputs.softmax(-2).cumsum(-2)
-        u = noise.uniform(*cumulative[..., 0, :].shape)
-        return (cumulative[..., :-1, :] <= u.unsqueeze(-2)).sum(-2).float()
+        sums = cumulative(outputs.softmax(-2), -2)
+        u = noise.uniform(*sums[..., 0, :].shape)
+        return (sums[..., :-1, :] <= u.unsqueeze(-2)).sum(-2).float()
 
     def mean(self, outputs: Tensor) -> Tensor:
         level = torch.arange(self.levels, device=outputs.device, dtype=outputs.dtype)

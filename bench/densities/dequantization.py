@@ -1,5 +1,7 @@
 """Dequantization: from integers y to real x = (y + u) / L in [0, 1)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,3 +17,34 @@ def dequantize_uniformly(y: Tensor, levels: int, samples: int, noise: Noise) -> 
     # y + u can round up to y + 1 in float32; keep x inside the bin, and below 1.
     x = (y + u) / levels
     return torch.minimum(x, (y + (1 - 2**-14)) / levels)
+
+
+def level_counts(images: Tensor, levels: int) -> Tensor:
+    """Return how often each pixel takes each level, (D, levels) in float64, for images (n, D)."""
+    counts = torch.zeros(images.shape[1], levels, dtype=torch.float64, device=images.device)
+    one = torch.ones(1, dtype=torch.float64, device=images.device)
+    for block in images.split(1000):
+        counts.scatter_add_(1, block.T.long(), one.expand(block.T.shape))
+    return counts
+
+
+# Points of the midpoint rule that stand for u ~ U[0, 1) in the moments below.
+MIDPOINTS = 8
+
+
+def dequantized_moments(
+    images: Tensor, levels: int, transform: Callable[[Tensor], Tensor] = lambda x: x
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of transform((y + u) / L) for each pixel, (D,) each.
+
+    Args:
+        images: Images (n, D).
+        levels: L.
+        transform: A monotone map of [0, 1), elementwise.
+    """
+    frequencies = level_counts(images, levels) / len(images)
+    u = (torch.arange(MIDPOINTS, device=images.device, dtype=torch.float64) + 0.5) / MIDPOINTS
+    values = transform((torch.arange(levels, device=images.device)[:, None] + u) / levels)
+    mean = frequencies @ values.mean(1)
+    variance = frequencies @ values.square().mean(1) - mean.square()
+    return mean.float(), variance.clamp(min=1e-12).sqrt().float()

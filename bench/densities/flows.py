@@ -117,3 +117,26 @@ class LogitPreprocessing(nn.Module):
 
     def inverse(self, logits: Tensor) -> Tensor:
         return (logits.sigmoid() - self.alpha) / (1 - 2 * self.alpha)
+
+
+class Standardization(nn.Module):
+    """x ↦ (x − mean) / scale, both taken from the training split and then fixed.
+
+    What Glow's data-dependent initialisation does (Kingma & Dhariwal 2018, section 3.1), but of
+    the whole split, so that it depends on no batch.
+    """
+
+    def __init__(self, dimensions: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dimensions))
+        self.register_buffer("log_scale", torch.zeros(dimensions))
+
+    def set(self, mean: Tensor, scale: Tensor) -> None:
+        self.mean.copy_(mean)
+        self.log_scale.copy_(scale.log())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.mean) * (-self.log_scale).exp(), -self.log_scale.sum()
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * self.log_scale.exp() + self.mean

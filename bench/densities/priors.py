@@ -117,6 +117,11 @@ def aggregated_posterior(encode: Encode, images: Tensor) -> NormalMixture:
     return NormalMixture(components, weights)
 
 
+def check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"model.prior.{name}: {value} is less than 1")
+
+
 class Mixture(Prior):
     """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), all learned.
 
@@ -128,6 +133,7 @@ class Mixture(Prior):
         self, latent_dimensions: int, dimensions: int, levels: int, components: int = 50
     ):
         super().__init__(latent_dimensions, dimensions, levels)
+        check_at_least_one("components", components)
         self.loc = nn.Parameter(torch.randn(components, latent_dimensions))
         self.log_scale = nn.Parameter(torch.zeros(components, latent_dimensions))
         self.logits = nn.Parameter(torch.zeros(components))
@@ -154,6 +160,7 @@ class Vamp(Prior):
         learned_weights: bool = False,
     ):
         super().__init__(latent_dimensions, dimensions, levels)
+        check_at_least_one("pseudo_inputs", pseudo_inputs)
         self.largest = levels - 1
         # Kept inside the pixels' range by a clamp, as in the authors' code (Hardtanh on [0, 1]).
         self.pseudo_inputs = nn.Parameter(0.5 + 0.1 * torch.randn(pseudo_inputs, dimensions))

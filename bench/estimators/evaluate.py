@@ -14,6 +14,7 @@ from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estima
 from bench.estimators.evidence import importance_weighted_bound
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
+from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK, Noise
 
 SPLITS = ("train", "test")
@@ -62,10 +63,10 @@ def evaluate_terms(
 
     ``training`` are the training split's encodings, or None if this split is it.
     """
-    surgery, reconstruction, prior, analytic = ELBOSurgery(), [], [], MeanEstimate()
+    surgery, analytic = ELBOSurgery(training), MeanEstimate()
+    reconstruction, prior = [], []
     for number, y in enumerate(images.split(EVALUATION_BLOCK)):
-        noise = Noise(*key, "terms", number, device=images.device)
-        terms = model.terms(y, noise, config.elbo_samples)
+        terms = terms_of_block(model, y, config.elbo_samples, *key, number)
         if terms.posterior is not None:
             surgery.update(terms)
             if terms.kl_analytic is not None:
@@ -78,10 +79,18 @@ def evaluate_terms(
             torch.cat(reconstruction, 1), torch.cat(prior, 1), images, model.exact
         ), None
     encodings = surgery.encodings()
-    columns = surgery.compute(encodings if training is None else training)
+    columns = surgery.compute()
     if analytic.n > 0:
         columns["kl_analytic"] = analytic.compute()
     return columns, encodings
+
+
+def terms_of_block(model, y: Tensor, samples: int, *key: int | str) -> Terms:
+    """Return the terms of one block; each sample has noise of its own, however many there are."""
+    draws = [
+        model.terms(y, Noise(*key, "terms", sample, device=y.device)) for sample in range(samples)
+    ]
+    return Terms.join(draws)
 
 
 def terms_without_posterior(
@@ -100,8 +109,8 @@ def terms_without_posterior(
     columns["reconstruction"] = mean_estimate(reconstruction)
     n = len(images)
     copies = Counter(row.tobytes() for row in images.cpu().numpy())
-    entropy = sum(count / n * log(n / count) for count in copies.values())
-    columns["mutual_information"] = exact(entropy, n)
+    lost = sum(count * log(count) for count in copies.values()) / n
+    columns["mutual_information"] = exact(log(n) - lost, n)
     return columns
 
 
@@ -116,19 +125,20 @@ def evaluate_evidence(
     """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO."""
     if model.exact:
         return {"log_likelihood": columns["elbo"]}
-    images = images[: config.importance_data]
     bound, gap = MeanEstimate(), MeanEstimate()
     bound.samples = gap.samples = config.importance_samples
-    blocks = images.split(EVALUATION_BLOCK)
-    for number, y in enumerate(blocks):
+    n = min(config.importance_data, len(images))
+    starts = range(0, n, EVALUATION_BLOCK)
+    for number, start in enumerate(starts):
+        y = images[start : start + EVALUATION_BLOCK]
         value, variance = importance_weighted_bound(
             model, y, config.importance_samples, *key, "importance", number
         )
-        bound.update(value, variance)
-        elbo = model.terms(
-            y, Noise(*key, "terms", number, device=y.device), config.elbo_samples
-        ).elbo.double()
+        elbo = terms_of_block(model, y, config.elbo_samples, *key, number).elbo.double()
         spread = elbo.var(0) / len(elbo) if len(elbo) > 1 else torch.full_like(value, torch.nan)
-        gap.update(value - elbo.mean(0), variance + spread)
-        progress((number + 1) / len(blocks))
+        # Whole blocks are drawn, whatever is used of the last: noise belongs to the datum.
+        used = slice(0, n - start)
+        bound.update(value[used], variance[used])
+        gap.update((value - elbo.mean(0))[used], (variance + spread)[used])
+        progress((number + 1) / len(starts))
     return {"log_likelihood": bound.compute(), "inference_gap": gap.compute()}

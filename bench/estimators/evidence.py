@@ -40,10 +40,13 @@ class LogMeanExp:
     def variance(self) -> Tensor:
         """Return the delta method's variance of ``value``: (Σw²/(Σw)² − 1/K) · K/(K − 1).
 
-        Too small where a few weights carry the sum; then the bound is loose too.
+        Too small where a few weights carry the sum; then the bound is loose too. NaN after a
+        single sample, which cannot tell.
         """
+        if self.count < 2:
+            return torch.full_like(self.largest, torch.nan)
         share = self.second / self.first.square()
-        return (share - 1 / self.count).clamp(min=0) * self.count / max(self.count - 1, 1)
+        return (share - 1 / self.count).clamp(min=0) * self.count / (self.count - 1)
 
 
 @torch.no_grad()

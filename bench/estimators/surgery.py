@@ -18,12 +18,19 @@ class ELBOSurgery(Metric):
     q_agg(z) = 1/n Σ_j q(z|x_j) runs over all n data of the split, never over a mini-batch: a
     batch of B bounds the mutual information by log B without saying so. Latents and encodings
     are kept (n·(samples + 2)·latent numbers) and gathered over ranks; pairs are formed blockwise.
+
+    The ``*_aggregate`` columns say what follows when the prior is swapped, after training, for
+    q_agg over the training split.
+
+    Args:
+        training: Encodings of the training split; None if it is the split that is measured.
     """
 
     full_state_update = False
 
-    def __init__(self):
+    def __init__(self, training: DiagonalNormal | None = None):
         super().__init__()
+        self.training_encodings = training
         for name in ("reconstruction", "log_prior", "latent", "loc", "log_scale"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -35,13 +42,8 @@ class ELBOSurgery(Metric):
         self.loc.append(terms.posterior.loc.detach())
         self.log_scale.append(terms.posterior.log_scale.detach())
 
-    def compute(self, training: DiagonalNormal | None = None) -> dict[str, Estimate]:
-        """Return every column of the surgery.
-
-        Args:
-            training: Encodings of the training split; with them the prior is swapped for
-                q_agg over the training split and the ``*_aggregate`` columns say what follows.
-        """
+    def compute(self) -> dict[str, Estimate]:
+        """Return every column of the surgery."""
         reconstruction, log_prior, latent = (
             torch.cat(state).transpose(0, 1)
             for state in (self.reconstruction, self.log_prior, self.latent)
@@ -55,7 +57,10 @@ class ELBOSurgery(Metric):
         mutual_information = log_posterior - log_aggregate
         marginal_kl = log_aggregate - log_prior
         kl = log_posterior - log_prior
-        columns = {
+        log_swapped = log_aggregate
+        if self.training_encodings is not None:
+            log_swapped = uniform_mixture_log_prob(latent, self.training_encodings)
+        return {
             "elbo": mean_estimate(reconstruction - kl),
             "reconstruction": mean_estimate(reconstruction),
             "kl": mean_estimate(kl),
@@ -63,14 +68,9 @@ class ELBOSurgery(Metric):
             "marginal_kl": mean_estimate(marginal_kl),
             "log_n": exact(log(n), n),
             "active_units": exact(active_units(own.loc), n),
+            "elbo_aggregate": mean_estimate(reconstruction - (log_posterior - log_swapped)),
+            "marginal_kl_aggregate": mean_estimate(log_aggregate - log_swapped),
         }
-        if training is not None:
-            log_swapped = uniform_mixture_log_prob(latent, training)
-            columns["elbo_aggregate"] = mean_estimate(
-                reconstruction - (log_posterior - log_swapped)
-            )
-            columns["marginal_kl_aggregate"] = mean_estimate(log_aggregate - log_swapped)
-        return columns
 
     def encodings(self) -> DiagonalNormal:
         """Return q(z|x_j) for every datum of the split."""

@@ -119,6 +119,8 @@ class GenerativeModel(pl.LightningModule):
             )
         if (self.current_epoch + 1) % self.settings.validate_every == 0:
             validation = self.trainer.callback_metrics["validation_elbo"].item()
+            if not isfinite(validation):
+                raise TrainingDiverged(f"the validation bound became {validation} in epoch {self.current_epoch}")
             self.history.append(
                 {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
             )

@@ -4,8 +4,8 @@ from math import log, prod
 
 from torch import Tensor
 
-from bench.densities.dequantization import dequantize_uniformly
-from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask
+from bench.densities.dequantization import dequantize_uniformly, dequantized_moments
+from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Standardization
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
@@ -48,21 +48,28 @@ class RealNVP(Model):
             )
         self.levels, self.dimensions = levels, prod(shape)
         self.preprocessing = LogitPreprocessing(alpha)
+        self.standardization = Standardization(self.dimensions)
         self.flow = CouplingFlow(shape, couplings, widths, mask)
+
+    def attach(self, training_images: Tensor) -> None:
+        logit = lambda x: self.preprocessing(x)[0]  # noqa: E731
+        self.standardization.set(*dequantized_moments(training_images, self.levels, logit))
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
         x = dequantize_uniformly(y, self.levels, samples, noise)
         logits, log_derivative = self.preprocessing(x)
-        z, log_determinant = self.flow(logits)
+        standardized, log_scale = self.standardization(logits)
+        z, log_determinant = self.flow(standardized)
         constant = self.dimensions * log(self.levels)
         return Terms(
-            reconstruction=log_derivative + log_determinant - constant,
+            reconstruction=log_derivative + log_scale + log_determinant - constant,
             log_prior=standard_normal_log_prob(z),
             latent=z,
         )
 
     def sample(self, n: int, noise: Noise) -> Tensor:
-        x = self.preprocessing.inverse(self.flow.inverse(noise.normal(n, self.dimensions)))
+        logits = self.standardization.inverse(self.flow.inverse(noise.normal(n, self.dimensions)))
+        x = self.preprocessing.inverse(logits)
         return (x * self.levels).floor().clamp(0, self.levels - 1)

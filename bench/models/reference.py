@@ -5,9 +5,10 @@ from math import log, prod
 import torch
 from torch import Tensor
 
+from bench.densities.dequantization import level_counts
 from bench.models.terms import Model, Terms
 from bench.nets import Shape
-from bench.noise import Noise
+from bench.noise import Noise, cumulative
 
 
 class PixelTable(Model):
@@ -27,9 +28,9 @@ class PixelTable(Model):
         return Terms(reconstruction=chosen.sum((-1, -2)).expand(samples, -1))
 
     def sample(self, n: int, noise: Noise) -> Tensor:
-        cumulative = self.log_mass.exp().cumsum(-1)[:, :-1]
-        u = noise.uniform(n, len(cumulative)).double()
-        return (cumulative <= u[..., None]).sum(-1).float()
+        sums = cumulative(self.log_mass.exp(), -1)[:, :-1]
+        u = noise.uniform(n, len(sums)).double()
+        return (sums <= u[..., None]).sum(-1).float()
 
 
 class Uniform(PixelTable):
@@ -41,8 +42,5 @@ class IndependentPixels(PixelTable):
 
     def fit(self, images: Tensor) -> None:
         """Set the masses to (count + 1) / (n + levels) for training images (n, D)."""
-        counts = torch.zeros_like(self.log_mass)
-        ones = torch.ones(1, dtype=counts.dtype, device=counts.device)
-        for block in images.split(1000):
-            counts.scatter_add_(1, block.T.long(), ones.expand(block.T.shape))
+        counts = level_counts(images, self.levels)
         self.log_mass = ((counts + 1) / (len(images) + self.levels)).log()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -24,6 +25,15 @@ class Terms:
     latent: Tensor | None = None
     posterior: DiagonalNormal | None = None
     kl_analytic: Tensor | None = None
+
+    @classmethod
+    def join(cls, draws: list["Terms"]) -> "Terms":
+        """Return the terms of all samples of ``draws``, which are of the same data."""
+        joined = {
+            name: None if getattr(draws[0], name) is None else torch.cat([getattr(d, name) for d in draws])
+            for name in ("reconstruction", "log_prior", "log_posterior", "latent")
+        }
+        return cls(**joined, posterior=draws[0].posterior, kl_analytic=draws[0].kl_analytic)
 
     @property
     def elbo(self) -> Tensor:

@@ -57,6 +57,7 @@ class VAE(Model):
 
     def attach(self, training_images: Tensor) -> None:
         self.prior.attach(training_images)
+        self.decoder.attach(training_images)
         self.forget_prior()
 
     def forget_prior(self) -> None:

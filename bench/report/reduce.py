@@ -1,13 +1,15 @@
 """From records to rows: runs.csv, leaderboard.csv, timings.csv. Reads records only, no PyTorch."""
 
+import hashlib
 import json
+import re
 from math import isfinite, sqrt
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import InputError
-from bench.sweep.record import read_records, write_atomically
+from bench.sweep.record import read_records, record_path, write_atomically
 
 # Columns that hold an estimate, in the order of runs.csv.
 METRICS = (
@@ -58,10 +60,16 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
         "beta": config["trainer"]["beta"],
         "importance_data": bound.get("n"),
         "commit": record["environment"]["commit"],
-        "data_sha256": data["split_sha256"],
+        "data_sha256": data_hash(data),
         "config_sha256": record["key"],
     }
     return first | value | provenance
+
+
+def data_hash(data: dict) -> str:
+    """Return one hash for a task's raw payloads and its splits."""
+    content = json.dumps([data["payload_sha256"], data["split_sha256"]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
@@ -150,7 +158,10 @@ def write_manifest(directory: Path, keys: list[str]) -> None:
 def read_manifest(directory: Path) -> list[str]:
     """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
     try:
-        return json.loads(manifest_path(directory).read_text())["keys"]
+        keys = json.loads(manifest_path(directory).read_text())["keys"]
+        if not all(re.fullmatch(r"[0-9a-f]{16}", key) for key in keys):
+            raise ValueError
+        return keys
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"report: no sweep in {directory} (no readable manifest.json)") from None
 
@@ -160,3 +171,9 @@ def load_sweep(directory: Path) -> list[dict]:
     keys = read_manifest(directory)
     found = {record["key"]: record for record in read_records(directory / "runs", keys)}
     return [found[key] for key in keys if key in found]
+
+
+def missing_keys(directory: Path) -> list[str]:
+    """Return the keys of a sweep's runs that have no record."""
+    keys = read_manifest(directory)
+    return [key for key in keys if not record_path(directory / "runs", key).is_file()]

@@ -4,7 +4,7 @@ import fcntl
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.config import Job, build_model, key_of, parse_run, read_yaml, resolve, task_of
+from bench.config import Job, build_model, key_of, parse_run, read_yaml, resolve, task_of, trainer_config
 from bench.errors import InputError
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import expand
@@ -55,14 +55,20 @@ def sweep(
 
 def check_buildable(jobs: list[Job]) -> None:
     """Load every task and construct every model once, so that what cannot work fails now."""
+    from bench.data.module import TrainingBatches
     from bench.data.tasks import load_task
 
     for job in jobs:
         data = load_task(task_of(job.config))
+        settings = trainer_config(job.config)
         try:
             build_model(job.config, data.shape, data.task.levels)
+            TrainingBatches(data, settings.batch_size, job.config["seed"], lambda: 0)
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None
+        except (RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{data.task.name}, {job.model}: cannot be built: {reason}") from None
 
 
 @contextmanager
@@ -70,7 +76,7 @@ def locked(directory: Path):
     """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / ".driver.lock", "w")
+        lock = open(directory / ".driver.lock", "w")  # noqa: SIM115
     except OSError as error:
         raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
     with lock:

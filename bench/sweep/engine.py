@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from bench.config import Job
 from bench.errors import InputError
@@ -30,7 +31,7 @@ class Engine:
     Args:
         resources: What each run is given.
         address: Address of a running cluster; None starts one here, bound to loopback.
-        workers: Largest number of runs at once on the embedded cluster; None is one a core.
+        workers: Largest number of runs at once; None is as many as fit.
 
     Raises:
         InputError: No node can ever give a run what it asks for.
@@ -46,7 +47,7 @@ class Engine:
             if resources.cpus > cores:
                 raise InputError(f"resources: {resources.cpus} cores a run asked for, {cores} here")
             options |= {
-                "num_cpus": max(int(workers * resources.cpus), 1) if workers else cores,
+                "num_cpus": cores,
                 "include_dashboard": False,
                 "object_store_memory": 128 * 2**20,
                 "_node_ip_address": "127.0.0.1",
@@ -61,7 +62,7 @@ class Engine:
         gpus = ray.cluster_resources().get("GPU", 0)
         wanted = resources.gpus
         self.gpus = (1 if gpus else 0) if wanted is None else wanted
-        self.cpus = resources.cpus
+        self.cpus, self.workers = resources.cpus, workers
         self._refuse_what_never_fits()
         self.board = ray.remote(num_cpus=0)(Board).remote()
 
@@ -83,6 +84,8 @@ class Engine:
         fits = [total.get("CPU", 0) / self.cpus if self.cpus else float("inf")]
         if self.gpus:
             fits.append(total.get("GPU", 0) / self.gpus)
+        if self.workers:
+            fits.append(self.workers)
         return max(int(min(fits)), 1)
 
     def map(self, jobs: list[Job]) -> Iterator[Finished | None]:
@@ -91,8 +94,14 @@ class Engine:
         remote = ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=WORKER_RETRIES, max_calls=0
         )(execute)
-        pending = {remote.remote(job, self.board): job for job in jobs}
-        while pending:
+        # A few more than run at once are handed over, so that no worker waits for the next.
+        at_once = self.workers or 2 * self.slots
+        waiting, pending = iter(jobs), {}
+        while True:
+            for job in islice(waiting, at_once - len(pending)):
+                pending[remote.remote(job, self.board)] = job
+            if not pending:
+                return
             done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             for reference in done:
                 job = pending.pop(reference)

@@ -1,10 +1,9 @@
 """From a sweep's YAML to its runs. Pure: reads nothing but what it is given."""
 
+import json
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
-
-import yaml
 
 from bench.errors import InputError
 
@@ -64,7 +63,7 @@ def expand(sweep: Any, where: str) -> tuple[list[Cell], Resources]:
         for word in (f"--{section}", str(sweep[section]))
     ]
     cells = [
-        Cell(data, model, ("--data", data, *base, "--model", model, "--seed", "0"))
+        Cell(str(data), model, ("--data", str(data), *base, "--model", model, "--seed", "0"))
         for data in axes["data"]
         for model in REFERENCES
     ]
@@ -89,7 +88,7 @@ def checked_axes(axes: Any, where: str) -> dict[str, list]:
                 f"{where}: matrix.{name} is no axis; axes are data, model, seed, or an option such "
                 "as model.latent_dimensions"
             )
-        if len({yaml.dump(value) for value in values}) < len(values):
+        if len({json.dumps(value) for value in values}) < len(values):
             raise InputError(f"{where}: matrix.{name} holds a value twice")
         if name == "model":
             for reference in set(REFERENCES) & set(map(str, values)):
@@ -132,8 +131,9 @@ def checked_resources(resources: Any, where: str) -> Resources:
         raise InputError(f"{where}: resources are cpus and gpus, not {resources!r}") from None
     for name in ("cpus", "gpus"):
         amount = getattr(given, name)
-        if amount is not None and (not isinstance(amount, (int, float)) or amount < 0):
-            raise InputError(f"{where}: resources.{name}: {amount!r} is no number of 0 or more")
+        least = 0.01 if name == "cpus" else 0
+        if amount is not None and not (isinstance(amount, (int, float)) and least <= amount < 1e6):
+            raise InputError(f"{where}: resources.{name}: {amount!r} is no number of {least} or more")
     return given
 
 
@@ -162,4 +162,4 @@ def cell_of(point: dict, base: list[str], rules: list[dict]) -> Cell:
 
 
 def in_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else yaml.dump(value, default_flow_style=True).split("\n")[0]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -98,13 +98,17 @@ def git(*words: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def code_version() -> dict[str, Any]:
-    """Return the commit that the code stands at, and whether it differs from it.
+    """Return the commit that the code stands at, whether it differs from it, and its hash.
 
     Taken once a process: what a process runs is what it imported, whatever the tree becomes.
     """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     inside = git("ls-files", "--error-unmatch", "bench/__init__.py") is not None
     return {
         "version": __version__,
+        "code_sha256": digest.hexdigest(),
         "commit": git("rev-parse", "HEAD") if inside else None,
         "dirty": bool(git("status", "--porcelain", "--", *CODE)) if inside else None,
     }

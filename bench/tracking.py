@@ -1,0 +1,98 @@
+"""W&B: each run's curves, images and final numbers. Whatever goes wrong there, the run goes on."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from bench.config import Job
+
+PROJECT = "likelihood-bench"
+
+
+class Tracker:
+    """A run's W&B side; without a logger it does nothing."""
+
+    def __init__(self, logger=None):
+        self.logger = logger
+
+    def finish(self, record: dict, images: dict[str, np.ndarray]) -> None:
+        """Log images, and the final numbers under the names of runs.csv's columns.
+
+        The test split's numbers have the columns' own names, so that W&B's table and the CSV can
+        be laid side by side; those of the training split stand under ``train/``.
+        """
+        if self.logger is None:
+            return
+        import wandb
+
+        from bench.report.reduce import row_of
+
+        try:
+            run = self.logger.experiment
+            run.log({f"images/{name}": wandb.Image(image) for name, image in images.items()})
+            for split, prefix in (("test", ""), ("train", "train/")):
+                row = row_of(record, run.group, split)
+                run.summary.update({prefix + k: v for k, v in row.items() if v is not None})
+        except Exception as error:  # its network or its disk: never the run's trouble
+            warnings.warn(f"W&B: final numbers were not logged: {error}", stacklevel=2)
+
+
+@contextmanager
+def tracked(job: Job, task: str, wanted: bool) -> Iterator[Tracker]:
+    """Open a run's W&B side, and close it whatever happens, so that the next run gets its own."""
+    if not wanted or job.wandb_mode == "disabled":
+        yield Tracker()
+        return
+    import wandb
+
+    tracker = Tracker(open_logger(job, task))
+    failed = True
+    try:
+        yield tracker
+        failed = False
+    finally:
+        try:
+            wandb.finish(exit_code=int(failed))
+        except Exception as error:
+            warnings.warn(f"W&B: {error}", stacklevel=2)
+
+
+def open_logger(job: Job, task: str):
+    """Return Lightning's W&B logger for a run; offline if it cannot be opened as asked."""
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        save_code=False,
+        disable_git=True,
+        init_timeout=30,
+        # Without it a killed run leaves an empty log.
+        x_transaction_log_flush_interval=1,
+    )
+    for mode in dict.fromkeys((job.wandb_mode, "offline")):
+        try:
+            logger = WandbLogger(
+                project=PROJECT,
+                id=job.key,
+                name=f"{task} {job.model} seed {job.config['seed']}",
+                group=job.sweep,
+                job_type="train",
+                tags=[task, job.model],
+                config=job.config,
+                save_dir=job.directory,
+                mode=mode,
+                resume="allow" if mode == "online" else None,
+                settings=settings,
+            )
+            logger.experiment  # opens the run now, where its failure can be caught
+            return logger
+        except Exception as error:
+            warnings.warn(f"W&B ({mode}): {error}", stacklevel=2)
+    return None

@@ -1,0 +1,100 @@
+import pytest
+import torch
+from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
+from torch.distributions import Categorical as TorchCategorical
+
+from bench.densities.normal import DiagonalNormal, NormalMixture, mixture_log_prob
+from bench.noise import Noise
+
+
+def random_normal(n, d, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    loc = torch.randn(n, d, generator=generator, dtype=dtype)
+    log_scale = 0.5 * torch.randn(n, d, generator=generator, dtype=dtype)
+    return DiagonalNormal(loc, log_scale)
+
+
+def test_density_and_kl_against_torch():
+    ours = random_normal(5, 3, dtype=torch.float64)
+    theirs = Independent(Normal(ours.loc, ours.log_scale.exp()), 1)
+    z = torch.randn(4, 5, 3, dtype=torch.float64)
+    torch.testing.assert_close(ours.log_prob(z), theirs.log_prob(z))
+    standard = Independent(Normal(torch.zeros(5, 3).double(), torch.ones(5, 3).double()), 1)
+    torch.testing.assert_close(ours.kl_to_standard_normal(), kl_divergence(theirs, standard))
+
+
+def test_samples_have_the_moments():
+    ours = random_normal(3, 2)
+    z = ours.sample(Noise(0), 100_000)
+    error = ours.log_scale.exp() / 100_000**0.5
+    assert ((z.mean(0) - ours.loc).abs() < 4.5 * error).all()
+    assert ((z.std(0) / ours.log_scale.exp() - 1).abs() < 0.02).all()
+
+
+REGIMES = {
+    "strongly overlapping": lambda g: (0.1 * g(2000, 40), -0.05 + 0.1 * g(2000, 40)),
+    "typical": lambda g: (g(2000, 40), -1.0 + 0.5 * g(2000, 40)),
+    "tiny variances": lambda g: (
+        (12 * torch.rand(2000, 40) - 6),
+        0.5 * (-12 * torch.rand(2000, 40)),
+    ),
+}
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_mixture_against_a_direct_float64_sum(regime):
+    """The exact q_agg: within 1e-3 nats, for points of the components and for points between."""
+    torch.manual_seed(0)
+    loc, log_scale = REGIMES[regime](torch.randn)
+    components = DiagonalNormal(loc, log_scale)
+    own = (loc + log_scale.exp() * torch.randn_like(loc))[:300]
+    z = torch.cat([own, 3 * torch.randn(100, 40)])
+    weights = torch.randn(2000).log_softmax(0)
+    double = DiagonalNormal(loc.double(), log_scale.double())
+    direct = (double.log_prob(z.double()[:, None]) + weights.double()).logsumexp(1)
+    assert (mixture_log_prob(z, components, weights) - direct).abs().max() < 1e-3
+    assert (mixture_log_prob(z, components, weights, columns=37) - direct).abs().max() < 1e-3
+
+
+def test_mixture_density_and_gradient_path_against_torch():
+    components = random_normal(7, 2, dtype=torch.float64)
+    weights = torch.randn(7, dtype=torch.float64).log_softmax(0)
+    theirs = MixtureSameFamily(
+        TorchCategorical(logits=weights),
+        Independent(Normal(components.loc, components.log_scale.exp()), 1),
+    )
+    z = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
+    mixture = NormalMixture(components, weights)
+    torch.testing.assert_close(mixture.log_prob(z), theirs.log_prob(z))
+    with torch.no_grad():
+        torch.testing.assert_close(mixture.log_prob(z), theirs.log_prob(z), atol=1e-6, rtol=0)
+
+
+def test_excluded_components_leave_a_normalized_density():
+    components = random_normal(4, 2, dtype=torch.float64)
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).log()
+    excluded = torch.tensor([[False, True, False, False], [False, False, False, False]])
+    z = torch.randn(3, 2, 2, dtype=torch.float64)
+    ours = NormalMixture(components, weights, excluded).log_prob(z)
+    kept = [0, 2, 3]
+    left = NormalMixture(
+        DiagonalNormal(components.loc[kept], components.log_scale[kept]),
+        weights[kept].log_softmax(0),
+    )
+    torch.testing.assert_close(ours[:, 0], left.log_prob(z[:, :1])[:, 0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        ours[:, 1], NormalMixture(components, weights).log_prob(z[:, 1:])[:, 0], atol=1e-6, rtol=0
+    )
+
+
+def test_mixture_samples_agree_with_its_density():
+    """E[log p] over samples equals minus the entropy, by quadrature in one dimension."""
+    components = DiagonalNormal(torch.tensor([[-2.0], [0.5], [3.0]]), torch.tensor([[-1.0], [0.0], [-0.5]]))
+    mixture = NormalMixture(components, torch.tensor([0.2, 0.5, 0.3]).log())
+    grid = torch.linspace(-15, 15, 60_001)[:, None]
+    log_density = mixture.log_prob(grid).double()
+    width = 30 / 60_000
+    assert abs(log_density.exp().sum() * width - 1) < 1e-5
+    entropy = -(log_density.exp() * log_density).sum() * width
+    values = mixture.log_prob(mixture.sample(200_000, Noise(3))).double()
+    assert abs(values.mean() + entropy) < 4.5 * values.std() / 200_000**0.5

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.densities.normal import DiagonalNormal
+from bench.densities.posteriors import NormalPosterior
+from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
+from bench.errors import InputError
+from bench.nets import MLP
+from bench.noise import Noise
+
+D, LEVELS = 5, 17
+
+
+def encoder(latent):
+    torch.manual_seed(0)
+    posterior = NormalPosterior(MLP((D,), (2 * latent,), [8]), LEVELS)
+    for parameter in posterior.parameters():
+        nn.init.normal_(parameter, std=0.6)
+    return posterior
+
+
+def make(name, latent):
+    torch.manual_seed(1)
+    images = torch.randint(0, LEVELS, (12, D), dtype=torch.uint8)
+    prior = {
+        "standard": StandardNormal,
+        "mixture": lambda *a: Mixture(*a, components=4),
+        "vamp": lambda *a: Vamp(*a, pseudo_inputs=6),
+        "vamp with weights": lambda *a: Vamp(*a, pseudo_inputs=6, learned_weights=True),
+        "aggregate": Aggregate,
+        "flow": lambda *a: Flow(*a, couplings=3, widths=[8]),
+    }[name](latent, D, LEVELS)
+    for parameter in prior.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    prior.attach(images)
+    return prior(encoder(latent), Noise(0), None)
+
+
+ALL = ["standard", "mixture", "vamp", "vamp with weights", "aggregate"]
+
+
+@pytest.mark.parametrize("name, latent", [(n, k) for n in ALL for k in (1, 2)] + [("flow", 2)])
+@torch.no_grad()
+def test_density_integrates_to_one_and_samples_follow_it(name, latent):
+    density = make(name, latent)
+    reach, points = 20.0, {1: 80_001, 2: 1201}[latent]
+    side = torch.linspace(-reach, reach, points)
+    grid = side[:, None] if latent == 1 else torch.cartesian_prod(side, side)
+    cell = (2 * reach / (points - 1)) ** latent
+    probability = density.log_prob(grid).double().exp() * cell
+    assert abs(probability.sum() - 1) < 3e-3
+    n = 100_000
+    drawn = density.sample(n, Noise(4)).double()
+    mean = (probability[:, None] * grid).sum(0)
+    second = (probability[:, None] * grid.double() ** 2).sum(0)
+    for ours, expected in ((drawn, mean), (drawn**2, second)):
+        assert ((ours.mean(0) - expected).abs() < 5 * ours.std(0) / n**0.5 + 0.02).all()
+
+
+def test_aggregate_in_training_leaves_the_datum_out():
+    prior = Aggregate(2, D, LEVELS, exemplars=8)
+    images = torch.randint(0, LEVELS, (12, D), dtype=torch.uint8)
+    prior.attach(images)
+    posterior, index = encoder(2), torch.arange(12)
+    z = torch.randn(12, 2)
+    ours = prior(posterior, Noise(3), index).log_prob(z)
+    chosen = Noise(3).shared_permutation(12)[:8]
+    for i in range(12):
+        others = [j for j in chosen.tolist() if j != i]
+        parts = [posterior(images[j : j + 1]).log_prob(z[i : i + 1]) for j in others]
+        expected = torch.cat(parts).exp().mean().log()
+        torch.testing.assert_close(ours[i], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_aggregate_in_evaluation_is_the_whole_split():
+    prior = Aggregate(2, D, LEVELS, exemplars=3)
+    images = torch.randint(0, LEVELS, (12, D), dtype=torch.uint8)
+    prior.attach(images)
+    posterior, z = encoder(2), torch.randn(7, 2)
+    with torch.no_grad():
+        ours = prior(posterior, Noise(3), None).log_prob(z)
+        each = torch.stack([posterior(images[j : j + 1]).log_prob(z) for j in range(12)])
+    torch.testing.assert_close(ours, each.double().exp().mean(0).log(), atol=1e-4, rtol=1e-4)
+
+
+def test_unweighted_vamp_has_no_weights_to_learn():
+    assert not Vamp(2, D, LEVELS).logits.requires_grad
+    assert Vamp(2, D, LEVELS, learned_weights=True).logits.requires_grad
+
+
+def test_too_few_exemplars_are_refused():
+    with pytest.raises(InputError, match="exemplars: 1 is too few"):
+        Aggregate(2, D, LEVELS, exemplars=1)
+
+
+def test_standard_normal_is_torchs():
+    z = torch.randn(6, 3)
+    theirs = torch.distributions.Normal(0, 1).log_prob(z).sum(-1)
+    density = StandardNormal(3, D, LEVELS)(None, Noise(0), None)
+    torch.testing.assert_close(density.log_prob(z), theirs)
+    assert isinstance(encoder(3)(torch.zeros(2, D)), DiagonalNormal)

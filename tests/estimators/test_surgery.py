@@ -1,0 +1,109 @@
+from math import log
+
+import pytest
+import torch
+
+from bench.densities.normal import DiagonalNormal
+from bench.estimators.surgery import ELBOSurgery, active_units
+from bench.models.terms import Terms
+from bench.noise import Noise
+from tests.estimators.linear_gaussian import LinearGaussian
+
+
+def surgery_of(model, x, samples=2, training=None):
+    surgery = ELBOSurgery(training)
+    for number, block in enumerate(x.split(30)):
+        surgery.update(model.terms(block, Noise(0, number), samples))
+    return surgery, surgery.compute()
+
+
+def test_against_a_direct_sum():
+    model = LinearGaussian(shift=0.2)
+    x = model.data(100)
+    _, columns = surgery_of(model, x)
+    posterior = model.posterior(x)
+    z = torch.cat([model.terms(b, Noise(0, i), 2).latent for i, b in enumerate(x.split(30))], 1)
+    pairs = torch.stack([
+        DiagonalNormal(posterior.loc[j : j + 1], posterior.log_scale[j : j + 1]).log_prob(z)
+        for j in range(100)
+    ])
+    log_aggregate = pairs.logsumexp(0) - log(100)
+    log_prior = torch.distributions.Normal(0, 1).log_prob(z).sum(-1)
+    information = (posterior.log_prob(z) - log_aggregate).mean().item()
+    assert columns["mutual_information"].value == pytest.approx(information, abs=1e-6)
+    assert columns["marginal_kl"].value == pytest.approx((log_aggregate - log_prior).mean().item(), abs=1e-6)
+
+
+def test_the_identities():
+    model = LinearGaussian(sigma=0.01)
+    _, columns = surgery_of(model, model.data(200))
+    value = {name: estimate.value for name, estimate in columns.items()}
+    assert value["kl"] == pytest.approx(value["mutual_information"] + value["marginal_kl"], abs=1e-9)
+    assert value["elbo"] == pytest.approx(value["reconstruction"] - value["kl"], abs=1e-9)
+    assert 0 <= value["mutual_information"] <= value["log_n"] == log(200)
+    assert value["mutual_information"] > log(200) - 0.1  # nearly disjoint posteriors
+
+
+def test_equal_posteriors_carry_no_information():
+    terms = Terms(
+        reconstruction=torch.zeros(2, 50),
+        log_prior=torch.zeros(2, 50),
+        log_posterior=torch.zeros(2, 50),
+        latent=torch.randn(2, 50, 3),
+        posterior=DiagonalNormal(torch.zeros(50, 3), torch.zeros(50, 3)),
+    )
+    surgery = ELBOSurgery()
+    surgery.update(terms)
+    columns = surgery.compute()
+    assert columns["mutual_information"].value == pytest.approx(0, abs=1e-6)
+    assert columns["active_units"].value == 0
+
+
+def test_swapping_in_the_aggregated_posterior_raises_the_elbo_by_the_marginal_kl():
+    """The lecture's theorem, on the split that q_agg is made of."""
+    model = LinearGaussian(shift=1.0)
+    _, columns = surgery_of(model, model.data(150))
+    value = {name: estimate.value for name, estimate in columns.items()}
+    assert value["marginal_kl_aggregate"] == 0
+    assert value["elbo_aggregate"] - value["elbo"] == pytest.approx(value["marginal_kl"], abs=1e-9)
+
+
+def test_on_another_split_the_swap_is_a_cross_term():
+    model = LinearGaussian(shift=1.0)
+    train, _ = surgery_of(model, model.data(150))
+    _, columns = surgery_of(model, model.data(90, seed=2), training=train.encodings())
+    value = {name: estimate.value for name, estimate in columns.items()}
+    gained = value["elbo_aggregate"] - value["elbo"]
+    assert gained == pytest.approx(value["marginal_kl"] - value["marginal_kl_aggregate"], abs=1e-9)
+    assert value["marginal_kl_aggregate"] > 0
+
+
+def test_the_population_mutual_information_is_approached():
+    """For the linear-Gaussian model I(x; z) = ½ Σ log(1 + w²/σ²); a finite split is below log n."""
+    model = LinearGaussian(sigma=1.0)
+    exact = 0.5 * (1 + model.weight.square().sum(0)).log().sum().item()
+    _, columns = surgery_of(model, model.data(3000), samples=4)
+    estimate = columns["mutual_information"]
+    assert estimate.value == pytest.approx(exact, abs=4 * estimate.stderr_data + 0.01)
+
+
+def test_metric_merges_like_one():
+    """Two ranks' states, concatenated, give what one rank gives."""
+    model = LinearGaussian()
+    x = model.data(60)
+    whole, columns = surgery_of(model, x)
+    parts = [ELBOSurgery(), ELBOSurgery()]
+    for number, block in enumerate(x.split(30)):
+        parts[number].update(model.terms(block, Noise(0, number), 2))
+    merged = ELBOSurgery()
+    for name in merged._defaults:
+        setattr(merged, name, getattr(parts[0], name) + getattr(parts[1], name))
+    merged._update_count = 2
+    assert merged.compute() == columns
+
+
+def test_active_units_are_those_whose_mean_varies():
+    means = torch.zeros(1000, 3)
+    means[:, 0] = torch.linspace(-1, 1, 1000)
+    means[:, 1] = 0.01 * torch.linspace(-1, 1, 1000)
+    assert active_units(means) == 1

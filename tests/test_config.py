@@ -1,0 +1,73 @@
+import copy
+
+import pytest
+
+from bench.config import build_model, key_of, parse_run, validate
+from bench.errors import InputError
+
+BASE = ["--data", "digits-17", "--model", "gaussian_vae"]
+
+BAD = [
+    (["--data", "digits-18", "--model", "gaussian_vae"], "data: 'digits-18' is unknown"),
+    (["--data", "../../etc/passwd", "--model", "gaussian_vae"], "is no name"),
+    (["--data", "digits-17", "--model", "gausian_vae"], "model: 'gausian_vae' is unknown"),
+    (["--data", "digits-17", "--model", "missing.yaml"], "no such file"),
+    (["--data", "digits-17"], "model"),
+    ([*BASE, "--model.decoder", "Foo"], "model.decoder"),
+    ([*BASE, "--model.decoder", "os.system"], "outside bench"),
+    ([*BASE, "--model.prior", "{class_path: subprocess.Popen}"], "outside bench"),
+    ([*BASE, "--model.decoder.sgma", "0.1"], "Option 'sgma' is not accepted"),
+    ([*BASE, "--model.latent_dimensions", "two"], "model.latent_dimensions: Expected a int"),
+    ([*BASE, "--trainer.max_epochs", "many"], "trainer.max_epochs: Expected a int"),
+    ([*BASE, "--trainer.max_epochs", "0"], "trainer.max_epochs: 0 is not a positive"),
+    ([*BASE, "--trainer.learning_rate", "nan"], "trainer.learning_rate"),
+    ([*BASE, "--trainer.beta", "-1"], "trainer.beta: -1.0 is negative"),
+    ([*BASE, "--evaluation.importance_samples", "0"], "evaluation.importance_samples"),
+    ([*BASE, "--sed", "3"], "--sed"),
+    ([*BASE, "--seed", "x"], "seed: Expected a int"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD)
+def test_bad_input_gets_one_clear_line(arguments, message):
+    with pytest.raises(InputError) as error:
+        parse_run(arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_canonical_form_holds_every_default_and_reads_back():
+    config = parse_run(BASE)
+    assert config["model"]["init_args"]["encoder"]["init_args"]["activation"] == "silu"
+    assert config["trainer"]["optimizer"] == "adam" and config["seed"] == 1
+    assert validate(copy.deepcopy(config)) == config
+
+
+def test_the_key_is_the_configurations():
+    assert key_of(parse_run(BASE)) == key_of(parse_run([*BASE, "--seed=1", "--trainer.beta", "1"]))
+    assert key_of(parse_run(BASE)) != key_of(parse_run([*BASE, "--seed=2"]))
+
+
+def test_overrides_reach_the_model():
+    config = parse_run([*BASE, "--model.prior", "Mixture", "--model.prior.components", "7"])
+    assert build_model(config, (1, 8, 8), 17).prior.loc.shape == (7, 10)
+
+
+def test_initialisation_depends_on_the_seed_alone():
+    import torch
+
+    def weights(seed):
+        torch.rand(3)  # whatever was drawn before
+        return build_model(parse_run([*BASE, f"--seed={seed}"]), (1, 8, 8), 17).state_dict()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["posterior.network.layers.0.weight"], other["posterior.network.layers.0.weight"])
+
+
+@pytest.mark.parametrize(
+    "hostile", [None, [], "x", {"model": {"class_path": "os.system", "init_args": {"command": "true"}}}]
+)
+def test_configurations_from_files_are_checked(hostile):
+    with pytest.raises(InputError):
+        validate(hostile)

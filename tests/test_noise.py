@@ -1,0 +1,28 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.noise import Noise, derive_seed
+
+
+@given(world=st.integers(1, 4), own=st.integers(1, 5), samples=st.integers(1, 3), d=st.integers(1, 4))
+def test_ranks_together_see_what_one_rank_sees(world, own, samples, d):
+    alone = Noise(7, "training", 3).normal(samples, world * own, d)
+    parts = [Noise(7, "training", 3, rank=r, world=world).normal(samples, own, d) for r in range(world)]
+    assert torch.equal(torch.cat(parts, dim=1), alone)
+
+
+def test_permutation_is_the_same_on_every_rank():
+    draws = [Noise(1, "x", rank=r, world=2).shared_permutation(10) for r in range(2)]
+    assert torch.equal(*draws)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from("ab"), st.integers(0, 50)), min_size=2, unique=True))
+def test_seeds_of_different_purposes_differ(parts):
+    seeds = {derive_seed(*part) for part in parts}
+    assert len(seeds) == len(parts)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_seeds_do_not_run_together():
+    assert derive_seed(1, 23) != derive_seed(12, 3)

@@ -1,0 +1,266 @@
+"""A run's numbers: equal whenever it is repeated, and moved by every field of its configuration."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from math import isfinite, log
+
+import pytest
+import torch
+
+from bench.config import Job, parse_run
+from bench.errors import InputError
+from bench.run import BEST, LAST, read_checkpoint, run
+from tests.conftest import small_config
+
+MODELS = ["gaussian_vae", "bernoulli_vae", "realnvp", "aggregate_vae"]
+
+
+def task_for(model):
+    return "digits-binary" if model == "bernoulli_vae" else "digits-17"
+
+
+def run_of(config, directory):
+    record = run(Job(config, "model", "test", str(directory), "disabled"))
+    assert record["status"] == "ok", record
+    return record
+
+
+def numbers(record):
+    return record["metrics"], record["history"], record["images"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_terms_are_complete_and_consistent(model, tmp_path):
+    record = run_of(small_config(model, task_for(model)), tmp_path)
+    for split in ("train", "test"):
+        columns = {name: e["value"] for name, e in record["metrics"][split].items()}
+        assert all(isfinite(value) for value in columns.values())
+        dimensions = record["data"]["dimensions"]
+        assert columns["bits_per_dim"] == pytest.approx(-columns["log_likelihood"] / (dimensions * log(2)))
+        assert columns["log_likelihood"] >= columns["elbo"]
+        assert columns["mutual_information"] <= columns["log_n"] + 1e-9
+        if model != "realnvp":
+            parts = columns["mutual_information"] + columns["marginal_kl"]
+            assert columns["kl"] == pytest.approx(parts, abs=1e-4)
+            assert columns["elbo"] == pytest.approx(columns["reconstruction"] - columns["kl"], abs=1e-4)
+        else:
+            assert "kl" not in columns and columns["mutual_information"] == columns["log_n"]
+    train = {name: e["value"] for name, e in record["metrics"]["train"].items()}
+    if model != "realnvp":
+        risen = train["elbo_aggregate"] - train["elbo"]
+        assert risen == pytest.approx(train["marginal_kl"], abs=1e-4)
+    if model == "aggregate_vae":
+        assert train["marginal_kl"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", ["gaussian_vae", "realnvp", "aggregate_vae"])
+def test_the_same_run_twice_and_after_others_is_byte_identical(model, tmp_path):
+    config = small_config(model)
+    first = run_of(config, tmp_path / "a")
+    torch.rand(5)
+    run_of(small_config("bernoulli_vae", "digits-binary", "--seed=5"), tmp_path / "b")
+    assert numbers(run_of(config, tmp_path / "c")) == numbers(first)
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
+    """SIGKILL in the middle of training, then the same call: the numbers of an uninterrupted run."""
+    config = small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=200", "--trainer.patience=100")
+    script = (
+        "import json, sys; from bench.config import Job; from bench.run import run;"
+        "job = json.loads(sys.argv[1]); run(Job(job, 'model', 'test', sys.argv[2], 'disabled'))"
+    )
+    import json
+
+    words = [sys.executable, "-c", script, json.dumps(config), str(tmp_path / "killed")]
+    process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / LAST).is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    stopped_at = read_checkpoint(tmp_path / "killed" / LAST, strict=False)
+    assert stopped_at is None or stopped_at["epoch"] < 199
+    resumed = run_of(config, tmp_path / "killed")
+    assert numbers(resumed) == numbers(run_of(config, tmp_path / "whole"))
+
+
+def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path):
+    options = ("--trainer.max_epochs=40", "--trainer.patience=1", "--trainer.learning_rate=0.03")
+    config = small_config("realnvp", "digits-17", *options)
+    first = run_of(config, tmp_path)
+    assert first["epochs"] < 40
+    assert numbers(run_of(config, tmp_path)) == numbers(first)
+
+
+def test_a_damaged_checkpoint_is_not_trusted(tmp_path):
+    config = small_config("gaussian_vae")
+    first = run_of(config, tmp_path)
+    content = (tmp_path / LAST).read_bytes()
+    (tmp_path / LAST).write_bytes(content[: len(content) // 2])
+    assert numbers(run_of(config, tmp_path)) == numbers(first)
+    with pytest.raises(InputError, match="cannot be read"):
+        (tmp_path / BEST).write_bytes(content[:1000])
+        read_checkpoint(tmp_path / BEST)
+
+
+def test_divergence_becomes_a_failed_record_with_its_reason(tmp_path):
+    options = ("--trainer.optimizer=sgd", "--trainer.learning_rate=1e30")
+    record = run(Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled"))
+    assert record["status"] == "failed" and record["reason"].startswith("diverged: the training objective")
+    again = run(Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled"))
+    assert again["reason"] == record["reason"]
+
+
+def test_reference_rows_are_what_they_say(tmp_path):
+    from bench.data.tasks import Task, load_task
+
+    uniform = run_of(parse_run(["--data", "digits-17", "--model", "uniform"]), tmp_path)
+    assert uniform["metrics"]["test"]["bits_per_dim"]["value"] == pytest.approx(log(17) / log(2))
+    pixels = run_of(parse_run(["--data", "digits-17", "--model", "independent_pixels"]), tmp_path)
+    data = load_task(Task("digits"))
+    total = 0.0
+    for d in range(64):
+        counts = torch.bincount(data.train[:, d].long(), minlength=17) + 1.0
+        total += (counts / counts.sum()).double().log()[data.test[:, d].long()].sum().item()
+    expected = -total / (300 * 64 * log(2))
+    assert pixels["metrics"]["test"]["bits_per_dim"]["value"] == pytest.approx(expected, rel=1e-6)
+
+
+# What else to set so that a field can show, and a value that differs from the base's.
+FIELDS = [
+    ("gaussian_vae", "--seed=2"),
+    ("gaussian_vae", "--trainer.max_epochs=2"),
+    ("gaussian_vae", "--trainer.batch_size=50"),
+    ("gaussian_vae", "--trainer.optimizer=rmsprop"),
+    ("gaussian_vae", "--trainer.optimizer=sgd --trainer.learning_rate=1e-6"),
+    ("gaussian_vae", "--trainer.learning_rate=1e-3"),
+    ("gaussian_vae", "--trainer.schedule=cosine"),
+    ("gaussian_vae", "--trainer.beta=0.5"),
+    ("gaussian_vae", "--trainer.kl_warmup_epochs=3"),
+    ("gaussian_vae", "--trainer.gradient_clip_norm=0.01"),
+    ("gaussian_vae", "--trainer.validate_every=1"),
+    ("gaussian_vae", "--evaluation.elbo_samples=3"),
+    ("gaussian_vae", "--evaluation.importance_samples=13"),
+    ("gaussian_vae", "--evaluation.importance_data=100"),
+    ("gaussian_vae", "--model.latent_dimensions=4"),
+    ("gaussian_vae", "--model.encoder.widths=[17]"),
+    ("gaussian_vae", "--model.encoder.activation=tanh"),
+    ("gaussian_vae", "--model.encoder=GatedMLP"),
+    ("gaussian_vae", "--model.decoder_network.widths=[17]"),
+    ("gaussian_vae", "--model.decoder_network.activation=elu"),
+    ("gaussian_vae", "--model.decoder.sigma=shared"),
+    ("gaussian_vae", "--model.decoder.sigma=pixel"),
+    ("gaussian_vae", "--model.decoder.sigma=optimal"),
+    ("gaussian_vae", "--model.decoder.sigma=0.1"),
+    ("gaussian_vae", "--model.decoder=DiscretizedLogistic"),
+    ("gaussian_vae", "--model.decoder=DiscretizedLogistic --model.decoder.scale=shared"),
+    ("gaussian_vae", "--model.decoder=DiscretizedLogistic --model.decoder.scale=pixel"),
+    ("gaussian_vae", "--model.decoder=Categorical"),
+    ("gaussian_vae", "--model.prior=Mixture"),
+    ("gaussian_vae", "--model.prior=Mixture --model.prior.components=7"),
+    ("gaussian_vae", "--model.prior=Vamp --model.prior.pseudo_inputs=9"),
+    ("gaussian_vae", "--model.prior=Vamp --model.prior.pseudo_inputs=9 --model.prior.learned_weights=true"),
+    ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[8]"),
+    ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[9]"),
+    ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[8] --model.prior.couplings=4"),
+    ("gaussian_vae", "--data digits-binary"),
+    ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=40"),
+    ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=60"),
+    ("realnvp", "--seed=1"),
+    ("realnvp", "--model.couplings=3"),
+    ("realnvp", "--model.widths=[17]"),
+    ("realnvp", "--model.mask=half"),
+    ("realnvp", "--model.alpha=0.01"),
+]
+
+
+def test_every_field_of_the_configuration_changes_the_numbers(tmp_path):
+    seen = {}
+    base = run_of(small_config("gaussian_vae"), tmp_path / "base")
+    seen[repr((base["metrics"], base["history"]))] = "the base"
+    for number, (model, options) in enumerate(FIELDS):
+        record = run_of(small_config(model, "digits-17", *options.split()), tmp_path / str(number))
+        outcome = repr((record["metrics"], record["history"]))
+        assert outcome not in seen, f"{options} changes nothing against {seen[outcome]}"
+        seen[outcome] = options
+
+
+def test_patience_and_threads_reach_what_they_name(tmp_path):
+    """They change numbers only by when training stops, and by rounding."""
+    options = ("--trainer.max_epochs=60", "--trainer.learning_rate=0.03")
+    short = run_of(small_config("realnvp", "digits-17", *options, "--trainer.patience=1"), tmp_path / "1")
+    longer = run_of(small_config("realnvp", "digits-17", *options, "--trainer.patience=6"), tmp_path / "6")
+    assert short["epochs"] < longer["epochs"]
+    threads = run_of(small_config("realnvp", "digits-17", "--trainer.threads=2"), tmp_path / "t")
+    assert threads["environment"]["threads"] == 2
+    torch.set_num_threads(1)
+
+
+def test_every_field_is_in_the_list_above():
+    """A new option without a test that it does something fails here."""
+    tested = {word.partition("=")[0].split()[0].lstrip("-") for _, o in FIELDS for word in o.split("--") if word}
+    tested |= {"trainer.patience", "trainer.threads"}
+
+    def leaves(config, prefix=""):
+        for name, value in config.items():
+            path = f"{prefix}{name}"
+            if isinstance(value, dict) and "class_path" in value:
+                yield from leaves(value.get("init_args", {}), f"{path}.")
+            elif isinstance(value, dict):
+                yield from leaves(value, f"{path}.")
+            else:
+                yield path
+
+    everything = set()
+    for options in ([], ["--model.prior=Mixture"], ["--model.prior=Vamp"], ["--model.prior=Flow"],
+                    ["--model.prior=Aggregate"], ["--model.decoder=DiscretizedLogistic"]):
+        config = parse_run(["--data", "digits-17", "--model", "gaussian_vae", *options])
+        everything |= set(leaves(copy.deepcopy(config)))
+    everything |= set(leaves(parse_run(["--data", "digits-17", "--model", "realnvp"])))
+    everything -= {"data.dataset", "data.binarization"}  # by name: --data
+    assert everything <= tested, everything - tested
+
+
+def test_validating_less_often_than_training_lasts_is_refused():
+    with pytest.raises(InputError, match="no epoch would be validated"):
+        small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=1")
+
+
+def test_numbers_that_are_not_finite_are_a_failure_not_a_result(tmp_path):
+    """The last update can diverge with no training step after it to tell."""
+    options = ("--trainer.max_epochs=1", "--trainer.validate_every=1", "--trainer.batch_size=1000")
+    config = small_config("gaussian_vae", "digits-17", *options, "--trainer.learning_rate=1e30")
+    record = run(Job(config, "m", "test", str(tmp_path), "disabled"))
+    assert record["status"] == "failed" and record["reason"].startswith("diverged")
+
+
+def test_a_run_goes_on_in_a_folder_that_was_moved(tmp_path):
+    """The best checkpoint is remembered by what it is, not by where it lay."""
+    options = ("--trainer.learning_rate=0.03", "--trainer.patience=100", "--trainer.validate_every=1")
+    config = small_config("realnvp", "digits-17", *options, "--trainer.max_epochs=12")
+    whole = run_of(config, tmp_path / "whole")
+    checkpoint = torch.load(tmp_path / "whole" / LAST, weights_only=True)
+    assert checkpoint["epoch"] + 1 > whole["best_epoch"]  # else nothing could be forgotten
+    (tmp_path / "whole").rename(tmp_path / "moved")
+    assert numbers(run_of(config, tmp_path / "moved")) == numbers(whole)
+
+
+def test_other_code_starts_anew(tmp_path, monkeypatch):
+    config = small_config("gaussian_vae")
+    run_of(config, tmp_path)
+    calls = []
+    import bench.run
+
+    original = bench.run.TaskDataModule.train_dataloader
+    monkeypatch.setattr(
+        bench.run.TaskDataModule, "train_dataloader", lambda self: calls.append(1) or original(self)
+    )
+    held = torch.load(tmp_path / LAST, weights_only=True)
+    held["bench"]["code_sha256"] = "other"
+    torch.save(held, tmp_path / LAST)
+    run_of(config, tmp_path)
+    assert read_checkpoint(tmp_path / LAST)["bench"]["code_sha256"] != "other" and calls
