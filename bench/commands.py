@@ -20,7 +20,7 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     """
     import jsonargparse
 
-    from bench.config import one_line
+    from bench.parsing import one_line
 
     parser = jsonargparse.ArgumentParser(prog=f"bench {name}", exit_on_error=False)
     parser.add_function_arguments(function)
@@ -59,7 +59,7 @@ def resolve_wandb_mode(chosen: str) -> str:
 
 def train(arguments: list[str]) -> int:
     """Do one run, print its numbers and write its record."""
-    from bench.config import make_parser, parse_run
+    from bench.parsing import make_parser, parse_run
 
     parser = make_parser()
     parser.add_argument(
@@ -148,7 +148,9 @@ def run_sweep(
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")
     address = address or os.environ.get("RAY_ADDRESS") or None
-    directory = drive(name, Path(results), address, workers, resolve_wandb_mode(wandb), retry_failed)
+    directory = drive(
+        name, Path(results), address, workers, resolve_wandb_mode(wandb), retry_failed
+    )
     return write_report(directory)
 
 
@@ -201,9 +203,11 @@ def run_evaluate(
         elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
         output: JSON file to write the estimates to.
     """
-    from bench.config import EvaluationConfig, build_model, task_of, validate
+    from bench.checkpoints import read_checkpoint
+    from bench.config import EvaluationConfig, task_of
     from bench.data.tasks import load_task
-    from bench.run import device_of_this_process, evaluate_model, read_checkpoint
+    from bench.parsing import build_model, validate
+    from bench.run import device_of_this_process, evaluate_model
 
     held = read_checkpoint(Path(checkpoint))
     config = validate(held["bench"]["config"])
@@ -227,10 +231,10 @@ def run_evaluate(
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"checkpoint: {checkpoint} is of another model: {reason}") from None
-    metrics, _ = evaluate_model(
-        model, data, config, device_of_this_process(), print_progress()
+    metrics, _ = evaluate_model(model, data, config, device_of_this_process(), print_progress())
+    print(
+        f"{data.task.name}, {held['bench']['model']}, seed {config['seed']}, epoch {held['epoch'] + 1}"
     )
-    print(f"{data.task.name}, {held['bench']['model']}, seed {config['seed']}, epoch {held['epoch'] + 1}")
     print_numbers(metrics)
     if output is not None:
         from bench.sweep.record import write_atomically
@@ -243,7 +247,9 @@ def data(arguments: list[str]) -> int:
     return call(run_data, "data", arguments)
 
 
-def run_data(names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist", "fashion_mnist"]) -> int:
+def run_data(
+    names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist", "fashion_mnist"],
+) -> int:
     """Make data sets available, checked by the hash of their payload.
 
     Args:

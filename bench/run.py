@@ -1,36 +1,33 @@
 """One run: build, fit, evaluate, and return its record."""
 
-import io
 import logging
 import re
 import time
 import traceback
 import warnings
-from base64 import b64encode
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch import Tensor
 
-from bench.config import Job, build_model, evaluation_config, task_of, trainer_config
+from bench.checkpoints import BEST, LAST, MovableCheckpoint, can_go_on, read_checkpoint
+from bench.config import Job, evaluation_config, task_of, trainer_config
 from bench.data.module import TaskDataModule
 from bench.data.tasks import TaskData, load_task
 from bench.errors import InputError
 from bench.estimators.evaluate import evaluate
 from bench.models.generative import GenerativeModel, TrainingDiverged
 from bench.models.terms import Model
-from bench.noise import Noise, derive_seed
+from bench.noise import derive_seed
+from bench.parsing import build_model
+from bench.pictures import grid_of, png, shown_images
 from bench.sweep.record import code_version, environment
 from bench.tracking import tracked
 
-LAST, BEST = "last.ckpt", "best.ckpt"
-SHOWN_IMAGES = 36
 # (phase, share done in [0, 1], text): called often, must be cheap.
 Report = Callable[[str, float, str], None]
 
@@ -190,7 +187,10 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
     module_data = TaskDataModule(data, settings.batch_size, job.config["seed"])
     try:
         trainer.fit(
-            module, module_data, ckpt_path=resume if going_on else None, weights_only=going_on or None
+            module,
+            module_data,
+            ckpt_path=resume if going_on else None,
+            weights_only=going_on or None,
         )
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
@@ -201,23 +201,6 @@ def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
         "best_epoch": best["epoch"] + 1,
         "history": module.history,
     }
-
-
-def can_go_on(path: Path, description: dict) -> bool:
-    """Tell whether a checkpoint is whole, and of this configuration and this very code."""
-    checkpoint = read_checkpoint(path, strict=False) if path.is_file() else None
-    return checkpoint is not None and checkpoint["bench"] == description
-
-
-class MovableCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoints, which forget the best one when their folder has another name."""
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        here = lambda path: str(Path(self.dirpath) / Path(path).name) if path else path  # noqa: E731
-        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        moved = {name: here(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}
-        moved["best_k_models"] = {here(p): score for p, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved)
 
 
 def evaluate_model(
@@ -244,56 +227,6 @@ def evaluate_model(
     return plain, shown_images(model, data, seed, device)
 
 
-@torch.no_grad()
-def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[str, Tensor]:
-    """Return images to look at, (n, D) in units of levels: samples, data, reconstructions."""
-    y = data.test[:SHOWN_IMAGES].to(device)
-    images = {
-        "data": y.float(),
-        "samples": model.sample_mean(SHOWN_IMAGES, Noise(seed, "shown", device=device)),
-    }
-    if hasattr(model, "reconstruct"):
-        images["reconstructions"] = model.reconstruct(y)
-    return {name: values.cpu() for name, values in images.items()}
-
-
-def grid_of(images: Tensor, data: TaskData) -> np.ndarray:
-    """Lay images (n, D) out as a square grid of uint8, with a pixel of white between them."""
-    side = int(len(images) ** 0.5)
-    channels, height, width = data.shape
-    scaled = (images / (data.task.levels - 1)).clamp(0, 1).mul(255).round().to(torch.uint8)
-    canvas = np.full((side * (height + 1) + 1, side * (width + 1) + 1, channels), 255, np.uint8)
-    for position, image in enumerate(scaled.view(-1, *data.shape)[: side**2]):
-        top, left = (position // side) * (height + 1) + 1, (position % side) * (width + 1) + 1
-        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0).numpy()
-    return canvas
-
-
-def png(images: Tensor, data: TaskData) -> str:
-    """Return a grid of images as a PNG in base64."""
-    stream = io.BytesIO()
-    Image.fromarray(grid_of(images, data).squeeze()).save(stream, "png", optimize=True)
-    return b64encode(stream.getvalue()).decode()
-
-
-def read_checkpoint(path: Path, strict: bool = True) -> dict | None:
-    """Read a checkpoint without running any code that it may hold.
-
-    Raises:
-        InputError: It is missing, truncated, or no checkpoint of this benchmark. With
-            ``strict=False`` None is returned instead.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"], checkpoint["bench"]["config"]
-        return checkpoint
-    except Exception as error:  # a damaged pickle can raise anything
-        if not strict:
-            return None
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
-
-
 class ProgressCallback(Callback):
     """Reports the share of epochs done and the current bound."""
 
@@ -315,5 +248,10 @@ def device_of_this_process() -> str:
 def quiet() -> None:
     """Silence Lightning's notices, which would be repeated for every run of a sweep."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for pattern in (".*num_workers.*", ".*LeafSpec.*", ".*exists and is not empty.*", ".*`training_step`.*"):
+    for pattern in (
+        ".*num_workers.*",
+        ".*LeafSpec.*",
+        ".*exists and is not empty.*",
+        ".*`training_step`.*",
+    ):
         warnings.filterwarnings("ignore", pattern)

@@ -91,8 +91,8 @@ def open_logger(job: Job, task: str):
                 resume="allow" if mode == "online" else None,
                 settings=settings,
             )
-            logger.experiment  # opens the run now, where its failure can be caught
-            return logger
+            # Opened now, where its failure can be caught.
+            return logger if logger.experiment else None
         except Exception as error:
             warnings.warn(f"W&B ({mode}): {error}", stacklevel=2)
     return None

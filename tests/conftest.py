@@ -8,7 +8,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from bench.config import parse_run  # noqa: E402
+from bench.parsing import parse_run  # noqa: E402
 
 torch.set_num_threads(1)
 

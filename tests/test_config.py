@@ -2,8 +2,9 @@ import copy
 
 import pytest
 
-from bench.config import build_model, key_of, parse_run, validate
+from bench.config import key_of
 from bench.errors import InputError
+from bench.parsing import build_model, parse_run, validate
 
 BASE = ["--data", "digits-17", "--model", "gaussian_vae"]
 
@@ -62,11 +63,14 @@ def test_initialisation_depends_on_the_seed_alone():
 
     first, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["posterior.network.layers.0.weight"], other["posterior.network.layers.0.weight"])
+    assert not torch.equal(
+        first["posterior.network.layers.0.weight"], other["posterior.network.layers.0.weight"]
+    )
 
 
 @pytest.mark.parametrize(
-    "hostile", [None, [], "x", {"model": {"class_path": "os.system", "init_args": {"command": "true"}}}]
+    "hostile",
+    [None, [], "x", {"model": {"class_path": "os.system", "init_args": {"command": "true"}}}],
 )
 def test_configurations_from_files_are_checked(hostile):
     with pytest.raises(InputError):

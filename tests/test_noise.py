@@ -5,10 +5,14 @@ from hypothesis import strategies as st
 from bench.noise import Noise, derive_seed
 
 
-@given(world=st.integers(1, 4), own=st.integers(1, 5), samples=st.integers(1, 3), d=st.integers(1, 4))
+@given(
+    world=st.integers(1, 4), own=st.integers(1, 5), samples=st.integers(1, 3), d=st.integers(1, 4)
+)
 def test_ranks_together_see_what_one_rank_sees(world, own, samples, d):
     alone = Noise(7, "training", 3).normal(samples, world * own, d)
-    parts = [Noise(7, "training", 3, rank=r, world=world).normal(samples, own, d) for r in range(world)]
+    parts = [
+        Noise(7, "training", 3, rank=r, world=world).normal(samples, own, d) for r in range(world)
+    ]
     assert torch.equal(torch.cat(parts, dim=1), alone)
 
 
@@ -17,7 +21,13 @@ def test_permutation_is_the_same_on_every_rank():
     assert torch.equal(*draws)
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from("ab"), st.integers(0, 50)), min_size=2, unique=True))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 50), st.sampled_from("ab"), st.integers(0, 50)),
+        min_size=2,
+        unique=True,
+    )
+)
 def test_seeds_of_different_purposes_differ(parts):
     seeds = {derive_seed(*part) for part in parts}
     assert len(seeds) == len(parts)

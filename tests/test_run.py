@@ -11,9 +11,11 @@ from math import isfinite, log
 import pytest
 import torch
 
-from bench.config import Job, parse_run
+from bench.checkpoints import BEST, LAST, read_checkpoint
+from bench.config import Job
 from bench.errors import InputError
-from bench.run import BEST, LAST, read_checkpoint, run
+from bench.parsing import parse_run
+from bench.run import run
 from tests.conftest import small_config
 
 MODELS = ["gaussian_vae", "bernoulli_vae", "realnvp", "aggregate_vae"]
@@ -40,13 +42,17 @@ def test_terms_are_complete_and_consistent(model, tmp_path):
         columns = {name: e["value"] for name, e in record["metrics"][split].items()}
         assert all(isfinite(value) for value in columns.values())
         dimensions = record["data"]["dimensions"]
-        assert columns["bits_per_dim"] == pytest.approx(-columns["log_likelihood"] / (dimensions * log(2)))
+        assert columns["bits_per_dim"] == pytest.approx(
+            -columns["log_likelihood"] / (dimensions * log(2))
+        )
         assert columns["log_likelihood"] >= columns["elbo"]
         assert columns["mutual_information"] <= columns["log_n"] + 1e-9
         if model != "realnvp":
             parts = columns["mutual_information"] + columns["marginal_kl"]
             assert columns["kl"] == pytest.approx(parts, abs=1e-4)
-            assert columns["elbo"] == pytest.approx(columns["reconstruction"] - columns["kl"], abs=1e-4)
+            assert columns["elbo"] == pytest.approx(
+                columns["reconstruction"] - columns["kl"], abs=1e-4
+            )
         else:
             assert "kl" not in columns and columns["mutual_information"] == columns["log_n"]
     train = {name: e["value"] for name, e in record["metrics"]["train"].items()}
@@ -68,7 +74,9 @@ def test_the_same_run_twice_and_after_others_is_byte_identical(model, tmp_path):
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
     """SIGKILL in the middle of training, then the same call: the numbers of an uninterrupted run."""
-    config = small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=200", "--trainer.patience=100")
+    config = small_config(
+        "gaussian_vae", "digits-17", "--trainer.max_epochs=200", "--trainer.patience=100"
+    )
     script = (
         "import json, sys; from bench.config import Job; from bench.run import run;"
         "job = json.loads(sys.argv[1]); run(Job(job, 'model', 'test', sys.argv[2], 'disabled'))"
@@ -109,9 +117,15 @@ def test_a_damaged_checkpoint_is_not_trusted(tmp_path):
 
 def test_divergence_becomes_a_failed_record_with_its_reason(tmp_path):
     options = ("--trainer.optimizer=sgd", "--trainer.learning_rate=1e30")
-    record = run(Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled"))
-    assert record["status"] == "failed" and record["reason"].startswith("diverged: the training objective")
-    again = run(Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled"))
+    record = run(
+        Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled")
+    )
+    assert record["status"] == "failed" and record["reason"].startswith(
+        "diverged: the training objective"
+    )
+    again = run(
+        Job(small_config("realnvp", "digits-17", *options), "m", "test", str(tmp_path), "disabled")
+    )
     assert again["reason"] == record["reason"]
 
 
@@ -163,7 +177,10 @@ FIELDS = [
     ("gaussian_vae", "--model.prior=Mixture"),
     ("gaussian_vae", "--model.prior=Mixture --model.prior.components=7"),
     ("gaussian_vae", "--model.prior=Vamp --model.prior.pseudo_inputs=9"),
-    ("gaussian_vae", "--model.prior=Vamp --model.prior.pseudo_inputs=9 --model.prior.learned_weights=true"),
+    (
+        "gaussian_vae",
+        "--model.prior=Vamp --model.prior.pseudo_inputs=9 --model.prior.learned_weights=true",
+    ),
     ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[8]"),
     ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[9]"),
     ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[8] --model.prior.couplings=4"),
@@ -192,8 +209,12 @@ def test_every_field_of_the_configuration_changes_the_numbers(tmp_path):
 def test_patience_and_threads_reach_what_they_name(tmp_path):
     """They change numbers only by when training stops, and by rounding."""
     options = ("--trainer.max_epochs=60", "--trainer.learning_rate=0.03")
-    short = run_of(small_config("realnvp", "digits-17", *options, "--trainer.patience=1"), tmp_path / "1")
-    longer = run_of(small_config("realnvp", "digits-17", *options, "--trainer.patience=6"), tmp_path / "6")
+    short = run_of(
+        small_config("realnvp", "digits-17", *options, "--trainer.patience=1"), tmp_path / "1"
+    )
+    longer = run_of(
+        small_config("realnvp", "digits-17", *options, "--trainer.patience=6"), tmp_path / "6"
+    )
     assert short["epochs"] < longer["epochs"]
     threads = run_of(small_config("realnvp", "digits-17", "--trainer.threads=2"), tmp_path / "t")
     assert threads["environment"]["threads"] == 2
@@ -202,7 +223,12 @@ def test_patience_and_threads_reach_what_they_name(tmp_path):
 
 def test_every_field_is_in_the_list_above():
     """A new option without a test that it does something fails here."""
-    tested = {word.partition("=")[0].split()[0].lstrip("-") for _, o in FIELDS for word in o.split("--") if word}
+    tested = {
+        word.partition("=")[0].split()[0].lstrip("-")
+        for _, o in FIELDS
+        for word in o.split("--")
+        if word
+    }
     tested |= {"trainer.patience", "trainer.threads"}
 
     def leaves(config, prefix=""):
@@ -216,8 +242,14 @@ def test_every_field_is_in_the_list_above():
                 yield path
 
     everything = set()
-    for options in ([], ["--model.prior=Mixture"], ["--model.prior=Vamp"], ["--model.prior=Flow"],
-                    ["--model.prior=Aggregate"], ["--model.decoder=DiscretizedLogistic"]):
+    for options in (
+        [],
+        ["--model.prior=Mixture"],
+        ["--model.prior=Vamp"],
+        ["--model.prior=Flow"],
+        ["--model.prior=Aggregate"],
+        ["--model.decoder=DiscretizedLogistic"],
+    ):
         config = parse_run(["--data", "digits-17", "--model", "gaussian_vae", *options])
         everything |= set(leaves(copy.deepcopy(config)))
     everything |= set(leaves(parse_run(["--data", "digits-17", "--model", "realnvp"])))
@@ -240,7 +272,11 @@ def test_numbers_that_are_not_finite_are_a_failure_not_a_result(tmp_path):
 
 def test_a_run_goes_on_in_a_folder_that_was_moved(tmp_path):
     """The best checkpoint is remembered by what it is, not by where it lay."""
-    options = ("--trainer.learning_rate=0.03", "--trainer.patience=100", "--trainer.validate_every=1")
+    options = (
+        "--trainer.learning_rate=0.03",
+        "--trainer.patience=100",
+        "--trainer.validate_every=1",
+    )
     config = small_config("realnvp", "digits-17", *options, "--trainer.max_epochs=12")
     whole = run_of(config, tmp_path / "whole")
     checkpoint = torch.load(tmp_path / "whole" / LAST, weights_only=True)

@@ -11,7 +11,6 @@ from bench.data.tasks import NATIVE_LEVELS, TaskData
 from bench.errors import InputError
 from bench.noise import EVALUATION_BLOCK, Noise
 
-
 # Mini-batches handed to the training loop together.
 BATCHES_AT_ONCE = 50
 
@@ -117,7 +116,7 @@ class TaskDataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> TrainingBatches:
-        epoch = lambda: self.trainer.current_epoch  # noqa: E731
+        epoch = lambda: self.trainer.current_epoch
         return TrainingBatches(self.data, self.batch_size, self.seed, epoch, **self._place())
 
     def val_dataloader(self) -> EvaluationBlocks:

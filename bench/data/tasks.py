@@ -17,7 +17,11 @@ Binarization = Literal["none", "static", "dynamic", "threshold"]
 SHORT_NAMES = {"fashion_mnist": "fashion"}
 NATIVE_LEVELS = {"digits": 17, "mnist": 256, "fashion_mnist": 256, "cifar10": 256}
 # (train, validation); the rest of the training file is not used. Digits has one file only.
-SPLIT_SIZES = {"mnist": (50_000, 10_000), "fashion_mnist": (50_000, 10_000), "cifar10": (45_000, 5_000)}
+SPLIT_SIZES = {
+    "mnist": (50_000, 10_000),
+    "fashion_mnist": (50_000, 10_000),
+    "cifar10": (45_000, 5_000),
+}
 DIGITS_SPLIT_SIZES = (1_197, 300, 300)
 # Part of each task's definition: changing it would make new tasks.
 TASK_SEED = 2024
@@ -132,9 +136,7 @@ def load_task(task: Task) -> TaskData:
     indices = split_indices(task.dataset, len(raw.train))
     sources = {"train": raw.train, "validation": raw.train}
     sources["test"] = raw.train if raw.test is None else raw.test
-    splits = {
-        name: sources[name][index].reshape(len(index), -1) for name, index in indices.items()
-    }
+    splits = {name: sources[name][index].reshape(len(index), -1) for name, index in indices.items()}
     intensities = torch.from_numpy(splits["train"]) if task.binarization == "dynamic" else None
     if task.binarization != "none":
         splits = {name: binarize(images, task, name) for name, images in splits.items()}

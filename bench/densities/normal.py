@@ -99,17 +99,17 @@ def mixture_log_prob(
     expansion cancels (errors of tenths of a nat where σ is small), so it is done in float64; what
     is left to exponentiate is at most 0 and of order 1 where it counts, so float32 is enough
     there (relative error 1e-7 of the sum). The result is right to 1e-3 nats for log-variances down
-    to −12 while means stay within some hundreds of their center. Exponents are clamped at −80 because exponentials that
-    underflow are an order of magnitude slower; at most m·e⁻⁸⁰ is added by that. Memory is bounded
-    by one block of pairs, whatever n and m.
+    to −12 while means stay within some hundreds of their center. Exponents are clamped at −80
+    because exponentials that underflow are an order of magnitude slower; at most m·e⁻⁸⁰ is added
+    by that. Memory is bounded by one block of pairs, whatever n and m.
     """
     center = components.loc.double().mean(0)
     loc, log_scale = components.loc.double() - center, components.log_scale.double()
     precision = (-2 * log_scale).exp()
     coefficients = torch.cat([-0.5 * precision, loc * precision], dim=1).T.contiguous()
-    constants = log_weights.double() - (
-        log_scale + 0.5 * (loc.square() * precision + LOG_2PI)
-    ).sum(1)
+    constants = log_weights.double() - (log_scale + 0.5 * (loc.square() * precision + LOG_2PI)).sum(
+        1
+    )
     result = torch.empty(len(z), dtype=torch.float64, device=z.device)
     for start in range(0, len(z), ROW_BLOCK):
         rows = z[start : start + ROW_BLOCK].double() - center

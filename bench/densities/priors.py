@@ -78,9 +78,7 @@ class Aggregate(Prior):
         exemplars: Number of training data in the sum at each training step.
     """
 
-    def __init__(
-        self, latent_dimensions: int, dimensions: int, levels: int, exemplars: int = 500
-    ):
+    def __init__(self, latent_dimensions: int, dimensions: int, levels: int, exemplars: int = 500):
         super().__init__(latent_dimensions, dimensions, levels)
         if exemplars < 2:
             raise InputError(
@@ -129,9 +127,7 @@ class Mixture(Prior):
         components: Number of components.
     """
 
-    def __init__(
-        self, latent_dimensions: int, dimensions: int, levels: int, components: int = 50
-    ):
+    def __init__(self, latent_dimensions: int, dimensions: int, levels: int, components: int = 50):
         super().__init__(latent_dimensions, dimensions, levels)
         check_at_least_one("components", components)
         self.loc = nn.Parameter(torch.randn(components, latent_dimensions))

@@ -40,7 +40,7 @@ def evaluate(
         images = data.split(split).to(device)
         columns, encodings = evaluate_terms(model, images, config, (seed, split), training)
         training = training or encodings
-        step = lambda share, number=number: progress((number + share) / len(SPLITS))  # noqa: E731
+        step = lambda share, number=number: progress((number + share) / len(SPLITS))
         columns |= evaluate_evidence(model, images, config, (seed, split), columns, step)
         bits = -1 / (data.dimensions * log(2))
         columns["bits_per_dim"] = columns["log_likelihood"].scaled(bits)

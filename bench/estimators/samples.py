@@ -20,9 +20,7 @@ def laplacian_variance(images: Tensor, shape: tuple[int, int, int], levels: int)
     return response.flatten(1).double().var(1, correction=0)
 
 
-def sharpness(
-    images: Tensor, data: Tensor, shape: tuple[int, int, int], levels: int
-) -> Estimate:
+def sharpness(images: Tensor, data: Tensor, shape: tuple[int, int, int], levels: int) -> Estimate:
     """Return mean Laplacian variance of ``images`` over that of ``data``; 1 is as sharp as data.
 
     The standard error is that of the ratio of means by the delta method.

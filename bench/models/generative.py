@@ -35,9 +35,7 @@ class GenerativeModel(pl.LightningModule):
         description: Plain data that checkpoints carry: the configuration and the model's name.
     """
 
-    def __init__(
-        self, model: Model, trainer_config: TrainerConfig, seed: int, description: dict
-    ):
+    def __init__(self, model: Model, trainer_config: TrainerConfig, seed: int, description: dict):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.settings, self.seed = model, trainer_config, seed
@@ -71,7 +69,9 @@ class GenerativeModel(pl.LightningModule):
         settings = self.settings
         if settings.schedule == "constant":
             return settings.learning_rate
-        return settings.learning_rate * 0.5 * (1 + cos(pi * self.current_epoch / settings.max_epochs))
+        return (
+            settings.learning_rate * 0.5 * (1 + cos(pi * self.current_epoch / settings.max_epochs))
+        )
 
     def on_train_epoch_start(self) -> None:
         for group in self.optimizers().param_groups:
@@ -120,7 +120,9 @@ class GenerativeModel(pl.LightningModule):
         if (self.current_epoch + 1) % self.settings.validate_every == 0:
             validation = self.trainer.callback_metrics["validation_elbo"].item()
             if not isfinite(validation):
-                raise TrainingDiverged(f"the validation bound became {validation} in epoch {self.current_epoch}")
+                raise TrainingDiverged(
+                    f"the validation bound became {validation} in epoch {self.current_epoch}"
+                )
             self.history.append(
                 {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
             )

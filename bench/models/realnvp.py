@@ -52,7 +52,7 @@ class RealNVP(Model):
         self.flow = CouplingFlow(shape, couplings, widths, mask)
 
     def attach(self, training_images: Tensor) -> None:
-        logit = lambda x: self.preprocessing(x)[0]  # noqa: E731
+        logit = lambda x: self.preprocessing(x)[0]
         self.standardization.set(*dequantized_moments(training_images, self.levels, logit))
 
     def terms(

@@ -30,7 +30,9 @@ class Terms:
     def join(cls, draws: list["Terms"]) -> "Terms":
         """Return the terms of all samples of ``draws``, which are of the same data."""
         joined = {
-            name: None if getattr(draws[0], name) is None else torch.cat([getattr(d, name) for d in draws])
+            name: None
+            if getattr(draws[0], name) is None
+            else torch.cat([getattr(d, name) for d in draws])
             for name in ("reconstruction", "log_prior", "log_posterior", "latent")
         }
         return cls(**joined, posterior=draws[0].posterior, kl_analytic=draws[0].kl_analytic)

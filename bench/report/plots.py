@@ -56,7 +56,9 @@ def training_curves(records: list[dict], task: str):
                 axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
             axis.axvline(record["best_epoch"], color="#bbbbbb", linewidth=0.8, zorder=0)
         # The first epochs are far below; what is to be seen is where the curves end.
-        ends = [p[n] for r in group for p in r["history"][2:] for n in ("train_elbo", "validation_elbo")]
+        ends = [
+            p[n] for r in group for p in r["history"][2:] for n in ("train_elbo", "validation_elbo")
+        ]
         if ends:
             low, high = np.percentile(ends, 3), max(ends)
             axis.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
@@ -75,7 +77,9 @@ def samples_beside_data(records: list[dict], task: str):
         panels.append((record["model"], record["images"]["samples"]))
     for record in firsts:
         if "reconstructions" in record["images"]:
-            panels.append((f"{record['model']},\nreconstructions", record["images"]["reconstructions"]))
+            panels.append(
+                (f"{record['model']},\nreconstructions", record["images"]["reconstructions"])
+            )
     columns = min(len(panels), 5)
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -87,7 +91,9 @@ def samples_beside_data(records: list[dict], task: str):
         image = np.asarray(Image.open(io.BytesIO(b64decode(encoded))))
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(title, fontsize=9)
-    figure.suptitle(f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)", fontsize=10)
+    figure.suptitle(
+        f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)", fontsize=10
+    )
     return figure
 
 

@@ -87,7 +87,9 @@ def timings_table(records: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def interval(values: list[float], is_exact: bool) -> tuple[float | None, float | None, float | None]:
+def interval(
+    values: list[float], is_exact: bool
+) -> tuple[float | None, float | None, float | None]:
     """Return mean, low and high of a 95 % interval over seeds (Student t).
 
     One seed has no interval, unless the model is exact and has no seed to vary.

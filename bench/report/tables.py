@@ -63,7 +63,9 @@ def print_leaderboard(board: pd.DataFrame) -> None:
         for cells in rows:
             table.add_row(*cells)
         console.print(table)
-    console.print("bits/dim ± half width of the 95 % interval over seeds; all else in nats per image.")
+    console.print(
+        "bits/dim ± half width of the 95 % interval over seeds; all else in nats per image."
+    )
 
 
 def markdown(board: pd.DataFrame) -> str:

@@ -4,8 +4,9 @@ import fcntl
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.config import Job, build_model, key_of, parse_run, read_yaml, resolve, task_of, trainer_config
+from bench.config import Job, key_of, task_of, trainer_config
 from bench.errors import InputError
+from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import expand
 from bench.sweep.progress import Progress
@@ -41,13 +42,20 @@ def sweep(
         config = parse_run(list(cell.arguments))
         key = key_of(config)
         if key in jobs:
-            raise InputError(f"{path.name}: '{cell.model}' and '{jobs[key].model}' are the same run")
-        jobs[key] = Job(config, cell.model, path.stem, str((directory / "runs" / key).absolute()), wandb_mode)
+            raise InputError(
+                f"{path.name}: '{cell.model}' and '{jobs[key].model}' are the same run"
+            )
+        jobs[key] = Job(
+            config, cell.model, path.stem, str((directory / "runs" / key).absolute()), wandb_mode
+        )
     check_buildable(list(jobs.values()))
     with locked(directory):
         write_manifest(directory, list(jobs))
         pending = [job for job in jobs.values() if needs_run(directory, job.key, retry_failed)]
-        print(f"sweep {path.stem}: {len(jobs)} runs, {len(jobs) - len(pending)} with a record", flush=True)
+        print(
+            f"sweep {path.stem}: {len(jobs)} runs, {len(jobs) - len(pending)} with a record",
+            flush=True,
+        )
         if pending:
             run_pending(pending, directory, len(jobs) - len(pending), resources, address, workers)
     return directory
@@ -76,14 +84,16 @@ def locked(directory: Path):
     """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / ".driver.lock", "w")  # noqa: SIM115
+        lock = open(directory / ".driver.lock", "w")
     except OSError as error:
         raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"results: another sweep is writing to {directory}; wait for it") from None
+            raise InputError(
+                f"results: another sweep is writing to {directory}; wait for it"
+            ) from None
         yield
 
 
@@ -99,10 +109,15 @@ def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
     return retry_failed and record["status"] != "ok"
 
 
-def run_pending(pending: list[Job], directory: Path, cached: int, resources, address, workers) -> None:
+def run_pending(
+    pending: list[Job], directory: Path, cached: int, resources, address, workers
+) -> None:
     from bench.sweep.engine import Engine
 
-    labels = {job.key: f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}" for job in pending}
+    labels = {
+        job.key: f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
+        for job in pending
+    }
     print("starting the engine", flush=True)
     engine = Engine(resources, address, workers)
     try:
@@ -112,7 +127,7 @@ def run_pending(pending: list[Job], directory: Path, cached: int, resources, add
                     settle(finished, directory, progress)
                 progress.update(engine.progress())
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on where this one ended", flush=True)
+        print("\nstopped; the same command goes on where this one ended", flush=True)
         raise
     finally:
         engine.close()

@@ -37,7 +37,9 @@ class Engine:
         InputError: No node can ever give a run what it asks for.
     """
 
-    def __init__(self, resources: Resources, address: str | None = None, workers: int | None = None):
+    def __init__(
+        self, resources: Resources, address: str | None = None, workers: int | None = None
+    ):
         import ray
 
         self.ray = ray

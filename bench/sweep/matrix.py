@@ -104,7 +104,9 @@ def checked_conditions(condition: Any, axes: dict[str, list], where: str) -> dic
             raise InputError(f"{where}: '{axis}' is no axis of this matrix ({', '.join(axes)})")
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if value not in axes[axis]:
-                raise InputError(f"{where}: {axis}: {value!r} is not in the matrix, so it never applies")
+                raise InputError(
+                    f"{where}: {axis}: {value!r} is not in the matrix, so it never applies"
+                )
     return condition
 
 
@@ -118,8 +120,14 @@ def checked_rules(rules: Any, axes: dict[str, list], where: str) -> list[dict]:
     if not isinstance(rules, list):
         raise InputError(f"{where}: 'overrides' is a list of {{when: …, set: …}}")
     for rule in rules:
-        if not isinstance(rule, dict) or set(rule) != {"when", "set"} or not isinstance(rule["set"], dict):
-            raise InputError(f"{where}: an override is {{when: conditions, set: options}}, not {rule!r}")
+        if (
+            not isinstance(rule, dict)
+            or set(rule) != {"when", "set"}
+            or not isinstance(rule["set"], dict)
+        ):
+            raise InputError(
+                f"{where}: an override is {{when: conditions, set: options}}, not {rule!r}"
+            )
         checked_conditions(rule["when"], axes, f"{where}: overrides")
     return rules
 
@@ -133,7 +141,9 @@ def checked_resources(resources: Any, where: str) -> Resources:
         amount = getattr(given, name)
         least = 0.01 if name == "cpus" else 0
         if amount is not None and not (isinstance(amount, (int, float)) and least <= amount < 1e6):
-            raise InputError(f"{where}: resources.{name}: {amount!r} is no number of {least} or more")
+            raise InputError(
+                f"{where}: resources.{name}: {amount!r} is no number of {least} or more"
+            )
     return given
 
 

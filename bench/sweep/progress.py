@@ -26,7 +26,9 @@ class Progress:
         self.started = time.monotonic()
         self.last_line = 0.0
         self.console = Console()
-        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.live = (
+            Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        )
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -64,7 +66,9 @@ class Progress:
     def time_left(self) -> float | None:
         """Return seconds left, if runs go on as fast as they did on average."""
         # Training is nearly all of a run; an evaluating one counts as 90 % done.
-        shares = [0.9 * share if phase == "train" else 0.9 for phase, share, _ in self.running.values()]
+        shares = [
+            0.9 * share if phase == "train" else 0.9 for phase, share, _ in self.running.values()
+        ]
         finished = len(self.done) + sum(shares)
         if finished < 0.5:
             return None

@@ -7,7 +7,9 @@ from bench.errors import InputError
 
 
 def epoch_of(seed=1, epoch=0, rank=0, world=1, task=Task("digits"), batch_size=100):
-    batches = TrainingBatches(load_task(task), batch_size, seed, lambda: epoch, rank=rank, world=world)
+    batches = TrainingBatches(
+        load_task(task), batch_size, seed, lambda: epoch, rank=rank, world=world
+    )
     return list(batches.mini_batches())
 
 
@@ -46,7 +48,9 @@ def test_dynamic_binarization_follows_the_grey_values():
             total[index] += y
             counts[index] += 1
     probability = data.intensities / 16
-    deviation = (total / counts - probability) / (probability * (1 - probability) / counts).sqrt().clamp(min=1e-6)
+    deviation = (total / counts - probability) / (
+        probability * (1 - probability) / counts
+    ).sqrt().clamp(min=1e-6)
     inside = (probability > 0) & (probability < 1)
     assert torch.equal(total[probability == 0], torch.zeros_like(total[probability == 0]))
     assert abs(deviation[inside].square().mean() - 1) < 0.05
@@ -62,7 +66,9 @@ def test_lists_hold_every_mini_batch_once():
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_evaluation_blocks_count_every_datum_once(world):
     images = torch.arange(1197)[:, None]
-    blocks = [block for r in range(world) for block in EvaluationBlocks(images, rank=r, world=world)]
+    blocks = [
+        block for r in range(world) for block in EvaluationBlocks(images, rank=r, world=world)
+    ]
     assert torch.equal(torch.cat([y for y, _ in sorted(blocks, key=lambda b: b[1])]), images)
 
 

@@ -44,7 +44,11 @@ def test_the_splits_are_the_published_ones():
     assert load_task(Task("digits")).split_sha256 == DIGITS_SPLIT
     assert hash_splits(split_indices("mnist", 60_000)) == MNIST_SPLIT
     indices = split_indices("mnist", 60_000)
-    assert [len(indices[name]) for name in ("train", "validation", "test")] == [50_000, 10_000, 10_000]
+    assert [len(indices[name]) for name in ("train", "validation", "test")] == [
+        50_000,
+        10_000,
+        10_000,
+    ]
     assert indices["train"].max() < indices["validation"].min()
 
 

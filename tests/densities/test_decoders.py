@@ -101,7 +101,9 @@ def test_gaussian_is_the_normal_density_of_the_dequantized_pixels(sigma):
     x = dequantize_uniformly(y, 17, 2, Noise(5))
     assert ((x * 17).floor() == y).all()
     expected = Normal(0.5 + 0.2 * outputs[:, :, 0], scale).log_prob(x) - np.log(17)
-    torch.testing.assert_close(decoder.log_prob(outputs, y, Noise(5)), expected.sum(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        decoder.log_prob(outputs, y, Noise(5)), expected.sum(-1), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_optimal_sigma_maximizes_the_likelihood():
@@ -130,7 +132,9 @@ def test_outputs_are_in_units_of_the_training_data():
     decoder.attach(images)
     x = dequantize_uniformly(images, 17, 40, Noise(0)).flatten(0, 1).double()
     zero = torch.zeros(1, 1, 2, 3)
-    torch.testing.assert_close(decoder.location(zero[..., :]).view(3).double(), x.mean(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        decoder.location(zero[..., :]).view(3).double(), x.mean(0), atol=1e-3, rtol=0
+    )
     torch.testing.assert_close(decoder.data_scale[1:].double(), x.std(0)[1:], atol=1e-3, rtol=0)
     assert decoder.data_scale[0] == pytest.approx(1 / 17)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
 from torch.distributions import Categorical as TorchCategorical
+from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
 
 from bench.densities.normal import DiagonalNormal, NormalMixture, mixture_log_prob
 from bench.noise import Noise
@@ -89,7 +89,9 @@ def test_excluded_components_leave_a_normalized_density():
 
 def test_mixture_samples_agree_with_its_density():
     """E[log p] over samples equals minus the entropy, by quadrature in one dimension."""
-    components = DiagonalNormal(torch.tensor([[-2.0], [0.5], [3.0]]), torch.tensor([[-1.0], [0.0], [-0.5]]))
+    components = DiagonalNormal(
+        torch.tensor([[-2.0], [0.5], [3.0]]), torch.tensor([[-1.0], [0.0], [-0.5]])
+    )
     mixture = NormalMixture(components, torch.tensor([0.2, 0.5, 0.3]).log())
     grid = torch.linspace(-15, 15, 60_001)[:, None]
     log_density = mixture.log_prob(grid).double()

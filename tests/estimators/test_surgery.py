@@ -23,22 +23,28 @@ def test_against_a_direct_sum():
     _, columns = surgery_of(model, x)
     posterior = model.posterior(x)
     z = torch.cat([model.terms(b, Noise(0, i), 2).latent for i, b in enumerate(x.split(30))], 1)
-    pairs = torch.stack([
-        DiagonalNormal(posterior.loc[j : j + 1], posterior.log_scale[j : j + 1]).log_prob(z)
-        for j in range(100)
-    ])
+    pairs = torch.stack(
+        [
+            DiagonalNormal(posterior.loc[j : j + 1], posterior.log_scale[j : j + 1]).log_prob(z)
+            for j in range(100)
+        ]
+    )
     log_aggregate = pairs.logsumexp(0) - log(100)
     log_prior = torch.distributions.Normal(0, 1).log_prob(z).sum(-1)
     information = (posterior.log_prob(z) - log_aggregate).mean().item()
     assert columns["mutual_information"].value == pytest.approx(information, abs=1e-6)
-    assert columns["marginal_kl"].value == pytest.approx((log_aggregate - log_prior).mean().item(), abs=1e-6)
+    assert columns["marginal_kl"].value == pytest.approx(
+        (log_aggregate - log_prior).mean().item(), abs=1e-6
+    )
 
 
 def test_the_identities():
     model = LinearGaussian(sigma=0.01)
     _, columns = surgery_of(model, model.data(200))
     value = {name: estimate.value for name, estimate in columns.items()}
-    assert value["kl"] == pytest.approx(value["mutual_information"] + value["marginal_kl"], abs=1e-9)
+    assert value["kl"] == pytest.approx(
+        value["mutual_information"] + value["marginal_kl"], abs=1e-9
+    )
     assert value["elbo"] == pytest.approx(value["reconstruction"] - value["kl"], abs=1e-9)
     assert 0 <= value["mutual_information"] <= value["log_n"] == log(200)
     assert value["mutual_information"] > log(200) - 0.1  # nearly disjoint posteriors

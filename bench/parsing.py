@@ -1,0 +1,220 @@
+"""From options and YAML to a run's canonical configuration, and from that to a model.
+
+The constructors are the schema: jsonargparse reads a model's options from the signatures of
+`bench.models` and `bench.densities`, and refuses a wrong name, key or type before anything runs.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bench.config import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+# Beside the package in a checkout, inside it in an installed wheel.
+CONFIGS = next(
+    path
+    for path in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
+    if path.is_dir()
+)
+# The modules whose classes may be called by their bare names.
+CLASS_MODULES = (
+    "bench.nets",
+    "bench.densities.decoders",
+    "bench.densities.priors",
+    "bench.models.vae",
+    "bench.models.realnvp",
+    "bench.models.reference",
+)
+GROUPS = ("data", "model", "trainer", "evaluation")
+
+
+@lru_cache(maxsize=1)
+def run_parser() -> "ArgumentParser":
+    """Return the parser of one run's options."""
+    return make_parser()
+
+
+def make_parser() -> "ArgumentParser":
+    """Make a new parser of one run's options. Imports the models, hence PyTorch."""
+    import jsonargparse
+
+    for module in CLASS_MODULES:
+        import_module(module)
+    from bench.data.tasks import Task
+    from bench.models.terms import Model
+    from bench.nets import Shape
+
+    parser = jsonargparse.ArgumentParser(
+        prog="bench train", exit_on_error=False, description="Train, evaluate and record one run."
+    )
+    parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
+    parser.add_class_arguments(Task, "data")
+    parser.add_argument(
+        "--model",
+        type=Callable[[Shape, int], Model],
+        enable_path=True,
+        required=True,
+        help=f"A model: one of {', '.join(names('model'))}, or a YAML file.",
+    )
+    parser.add_class_arguments(TrainerConfig, "trainer")
+    parser.add_class_arguments(EvaluationConfig, "evaluation")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="Initialisation, data order, training noise and evaluation noise derive from it.",
+    )
+    return parser
+
+
+def names(group: str) -> list[str]:
+    """Return the names that ``configs/<group>/`` defines."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def resolve(group: str, name: str) -> Path:
+    """Return the YAML file for a name under ``configs/<group>/``, or for a path to one."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / group / f"{name}.yaml"
+    if not re.fullmatch(r"[\w.-]+", name) and not name.endswith((".yaml", ".yml")):
+        raise InputError(f"{group}: '{name}' is no name; known are {', '.join(names(group))}")
+    if not path.is_file():
+        where = "no such file" if name.endswith((".yaml", ".yml")) else "unknown"
+        raise InputError(f"{group}: '{name}' is {where}; known are {', '.join(names(group))}")
+    return path
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file safely. Raises InputError with the place of the mistake."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def with_paths(arguments: list[str]) -> list[str]:
+    """Replace the names behind --data, --model, --trainer and --evaluation by their files.
+
+    Everything that may name a class is checked on the way, before anything is imported.
+    """
+    resolved = list(arguments)
+    for position, word in enumerate(resolved):
+        option, equals, value = word.partition("=")
+        group = option.removeprefix("--")
+        following = position + 1 < len(resolved)
+        if not option.startswith("--") or not (equals or following):
+            continue
+        value = value if equals else resolved[position + 1]
+        if group in GROUPS:
+            path = resolve(group, value)
+            check_class_paths(read_yaml(path), str(path))
+            resolved[position if equals else position + 1] = (
+                f"{option}={path}" if equals else str(path)
+            )
+        elif group == "config":
+            check_class_paths(read_yaml(Path(value)), value)
+        elif group.startswith("model."):
+            check_class_paths(parse_yaml(value, option), option.lstrip("-"))
+    return resolved
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"{where}: '{text}' is no valid YAML") from None
+
+
+def check_class_paths(value: Any, where: str = "config") -> None:
+    """Refuse names of classes outside the benchmark: importing them would run their code."""
+    if isinstance(value, dict):
+        for part in value.values():
+            check_class_paths(part, where)
+    elif isinstance(value, list):
+        for part in value:
+            check_class_paths(part, where)
+    elif isinstance(value, str) and re.search(r"[A-Za-z_]\s*\.\s*[A-Za-z_]", value):
+        # Whatever has the form of an import path, under whichever key.
+        if not re.fullmatch(r"bench(\.[A-Za-z_]\w*)+", value):
+            raise InputError(f"{where}: '{value}' names code outside bench")
+
+
+def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
+    """Return the canonical configuration (plain dict, every default written out) of one run.
+
+    Args:
+        arguments: Options of ``bench train``, names allowed where files are.
+        parser: A parser with further options, which come back with the others.
+
+    Raises:
+        InputError: An unknown name, key or type, in one line.
+    """
+    import jsonargparse
+
+    try:
+        config = (parser or run_parser()).parse_args(with_paths(arguments))
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+    plain = plain_dict(config.as_dict())
+    trainer_config(plain), evaluation_config(plain)
+    return plain
+
+
+def validate(config: Any) -> dict:
+    """Return the canonical form of a configuration read from a record or a checkpoint."""
+    import jsonargparse
+
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise InputError("config: not a mapping of options to values")
+    check_class_paths(config)
+    try:
+        return plain_dict(run_parser().parse_object(config).as_dict())
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+
+
+def build_model(config: dict, shape: tuple[int, ...], levels: int):
+    """Construct the model that a canonical configuration describes, initialised by its seed."""
+    import torch
+
+    from bench.noise import derive_seed
+
+    parser = run_parser()
+    factory = parser.instantiate(parser.parse_object(config)).model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config["seed"], "initialisation"))
+        return factory(shape, levels)
+
+
+def plain_dict(value: Any) -> Any:
+    """Return nested namespaces as plain data, without the paths that they were read from."""
+    if isinstance(value, dict):
+        return {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
+    if isinstance(value, (list, tuple)):
+        return [plain_dict(part) for part in value]
+    return value
+
+
+def one_line(error: Exception) -> str:
+    """Return the innermost complaint of jsonargparse's nested messages, with the key it is about."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = " ".join(str(error).split())
+    keys = re.findall(r'[Kk]ey "([\w.]+)"', text)
+    text = re.split(r"\.? Got value: Namespace\(", text)[0]
+    text = re.split(r"expects a function or a callable class: |Parser key \"[\w.]+\": ?", text)[-1]
+    path = re.search(r"- Expected a dot import path string: ([^.\s]+)", text)
+    if path:
+        text = f"'{path.group(1)}' is unknown"
+    text = text.replace("<class '", "").replace("'>", "").strip(" :")
+    return f"{'.'.join(keys)}: {text}" if keys else text

@@ -1,0 +1,95 @@
+"""The direction of imports, and what must not be imported at all."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench
+
+ROOT = Path(bench.__file__).parent
+# Each part may import those named, itself, and bench.errors.
+MAY_IMPORT = {
+    "noise": set(),
+    "nets": set(),
+    "config": {"data"},
+    "parsing": {"config", "data", "densities", "models", "nets", "noise"},
+    "data": {"noise"},
+    "densities": {"nets", "noise"},
+    "models": {"densities", "nets", "noise", "config", "estimators"},
+    "estimators": {"densities", "noise", "data", "config", "models"},
+    "checkpoints": set(),
+    "pictures": {"data", "models", "noise"},
+    "run": {
+        "checkpoints",
+        "config",
+        "parsing",
+        "pictures",
+        "data",
+        "estimators",
+        "models",
+        "noise",
+        "sweep",
+        "tracking",
+    },
+    "tracking": {"config", "report"},
+    "sweep": {"config", "parsing", "data", "report", "run"},
+    "report": {"sweep"},
+    "commands": {"checkpoints", "config", "parsing", "data", "report", "run", "sweep"},
+    "__main__": {"commands"},
+    "errors": set(),
+    "__init__": set(),
+}
+# Finer than folders: what these may import of the parts above.
+ONLY = {
+    ("estimators", "models"): {"bench.models.terms"},
+    ("models", "estimators"): {"bench.estimators.estimate"},
+    ("report", "sweep"): {"bench.sweep.record"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name for name in names if name and name.split(".")[0] == "bench" and name != "bench"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for name in imports_of(path):
+        part = name.split(".")[1]
+        if part in (own, "errors"):
+            continue
+        assert part in MAY_IMPORT[own], f"{path.name} imports {name}"
+        allowed = ONLY.get((own, part))
+        assert allowed is None or name in allowed, f"{path.name} imports {name}"
+
+
+def test_reports_need_no_torch():
+    code = (
+        "import sys, bench.report.report, bench.report.tables, bench.report.plots;"
+        "print([m for m in ('torch', 'ray', 'pytorch_lightning', 'wandb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from bench.__main__ import main; main(['--help']);"
+        "heavy = ('torch', 'ray', 'pandas', 'jsonargparse', 'numpy');"
+        "sys.exit(any(m in sys.modules for m in heavy))"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_files_stay_small():
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path
