@@ -33,7 +33,7 @@ sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it,
 	@$(BENCH) sweep $(SWEEP) --results $(RESULTS) $(OPTIONS)
 
 test: $(VENV)/.ready-for-tests  ## run the tests
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses 2
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md

@@ -22,7 +22,9 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
 
     from bench.parsing import one_line
 
-    parser = jsonargparse.ArgumentParser(prog=f"bench {name}", exit_on_error=False)
+    parser = jsonargparse.ArgumentParser(
+        prog=f"bench {name}", exit_on_error=False, allow_abbrev=False
+    )
     parser.add_function_arguments(function)
     leading = list(takewhile(lambda word: not word.startswith("-"), arguments))
     if leading:

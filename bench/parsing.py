@@ -54,7 +54,10 @@ def make_parser() -> "ArgumentParser":
     from bench.nets import Shape
 
     parser = jsonargparse.ArgumentParser(
-        prog="bench train", exit_on_error=False, description="Train, evaluate and record one run."
+        prog="bench train",
+        exit_on_error=False,
+        allow_abbrev=False,
+        description="Train, evaluate and record one run.",
     )
     parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
     parser.add_class_arguments(Task, "data")

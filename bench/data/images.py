@@ -28,6 +28,8 @@ CIFAR10_TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 CIFAR10_TEST = ["test_batch.bin"]
 # The published MD5 of the archive; members are hashed with SHA-256 for the record.
 CIFAR10_ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+# Where Debian's dataset packages put their files.
+DEBIAN_DATASETS = Path("/usr/share/datasets")
 SUBFOLDER = {"mnist": "mnist", "fashion_mnist": "fashion-mnist", "cifar10": "cifar10"}
 
 
@@ -52,7 +54,7 @@ def search_directories(dataset: str) -> list[Path]:
     folder = SUBFOLDER[dataset]
     named = os.environ.get("BENCH_DATA")
     mine = [Path(named) / folder, Path(named)] if named else []
-    return [*mine, Path("/usr/share/datasets") / folder, cache_directory() / folder]
+    return [*mine, DEBIAN_DATASETS / folder, cache_directory() / folder]
 
 
 def find_file(dataset: str, name: str) -> Path | None:

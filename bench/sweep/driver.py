@@ -8,7 +8,7 @@ from bench.config import Job, key_of, task_of, trainer_config
 from bench.errors import InputError
 from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.report.reduce import write_manifest
-from bench.sweep.matrix import expand
+from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
 from bench.sweep.record import read_record, record_path, write_record
 
@@ -49,6 +49,10 @@ def sweep(
             config, cell.model, path.stem, str((directory / "runs" / key).absolute()), wandb_mode
         )
     check_buildable(list(jobs.values()))
+    if address is None:
+        from bench.sweep.engine import refuse_what_this_machine_lacks
+
+        refuse_what_this_machine_lacks(resources)
     with locked(directory):
         write_manifest(directory, list(jobs))
         pending = [job for job in jobs.values() if needs_run(directory, job.key, retry_failed)]
@@ -118,10 +122,11 @@ def run_pending(
         job.key: f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
         for job in pending
     }
+    instant = {job.key for job in pending if job.model in REFERENCES}
     print("starting the engine", flush=True)
     engine = Engine(resources, address, workers)
     try:
-        with Progress(labels, cached, engine.slots) as progress:
+        with Progress(labels, cached, instant) as progress:
             for finished in engine.map(pending):
                 if finished is not None:
                     settle(finished, directory, progress)

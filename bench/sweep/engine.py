@@ -45,11 +45,8 @@ class Engine:
         self.ray = ray
         options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
         if address is None:
-            cores = os.cpu_count() or 1
-            if resources.cpus > cores:
-                raise InputError(f"resources: {resources.cpus} cores a run asked for, {cores} here")
             options |= {
-                "num_cpus": cores,
+                "num_cpus": os.cpu_count(),
                 "include_dashboard": False,
                 "object_store_memory": 128 * 2**20,
                 "_node_ip_address": "127.0.0.1",
@@ -125,6 +122,18 @@ class Engine:
 
     def close(self) -> None:
         self.ray.shutdown()
+
+
+def refuse_what_this_machine_lacks(resources: Resources) -> None:
+    """Raise InputError if a run asks for more than there is here; needs no cluster to tell."""
+    import torch
+
+    cores, gpus = os.cpu_count() or 1, torch.cuda.device_count()
+    if resources.cpus > cores or (resources.gpus or 0) > gpus:
+        raise InputError(
+            f"resources: a run asks for {resources.cpus:g} cores and {resources.gpus or 0:g} GPUs; "
+            f"here are {cores} cores and {gpus} GPUs"
+        )
 
 
 class Board:

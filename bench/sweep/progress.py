@@ -12,14 +12,14 @@ class Progress:
     Args:
         labels: {key: words} of the runs to do.
         cached: Number of runs that had a record already.
-        slots: How many runs go on at once.
+        instant: Keys of the runs that train nothing, which tell nothing of the time left.
     """
 
-    def __init__(self, labels: dict[str, str], cached: int, slots: int):
+    def __init__(self, labels: dict[str, str], cached: int, instant: set[str]):
         from rich.console import Console
         from rich.live import Live
 
-        self.labels, self.cached, self.slots = labels, cached, slots
+        self.labels, self.cached, self.instant = labels, cached, instant
         self.done: set[str] = set()
         self.failed = 0
         self.running: dict[str, tuple[str, float, str]] = {}
@@ -65,14 +65,14 @@ class Progress:
 
     def time_left(self) -> float | None:
         """Return seconds left, if runs go on as fast as they did on average."""
-        # Training is nearly all of a run; an evaluating one counts as 90 % done.
-        shares = [
-            0.9 * share if phase == "train" else 0.9 for phase, share, _ in self.running.values()
-        ]
-        finished = len(self.done) + sum(shares)
-        if finished < 0.5:
+        trained = set(self.labels) - self.instant
+        work = float(len(self.done & trained))
+        for key, (phase, share, _) in self.running.items():
+            if key in trained:
+                work += 0.7 * share if phase == "train" else 0.7 + 0.3 * share
+        if work < 0.1:
             return None
-        return (time.monotonic() - self.started) / finished * (len(self.labels) - finished)
+        return (time.monotonic() - self.started) / work * (len(trained) - work)
 
     def _table(self):
         from rich.table import Table

@@ -1,0 +1,128 @@
+import copy
+
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from bench.errors import InputError
+from bench.report.reduce import (
+    csv_text,
+    interval,
+    leaderboard_table,
+    load_sweep,
+    runs_table,
+    write_manifest,
+)
+from bench.report.tables import markdown, rewrite_readme
+from bench.sweep.record import write_record
+
+
+def estimate(value, stderr=0.01):
+    return {"value": value, "stderr": stderr, "n": 300, "samples": 100, "stderr_data": 0.1}
+
+
+def record(model, seed, bits, status="ok", bound="upper"):
+    metrics = {"bits_per_dim": estimate(bits), "log_likelihood": estimate(-44.4 * bits)}
+    made = {
+        "key": f"{abs(hash((model, seed))):016x}"[:16],
+        "task": "digits-17",
+        "model": model,
+        "seed": seed,
+        "status": status,
+        "config": {"trainer": {"beta": 1.0}},
+        "data": {
+            "dimensions": 64,
+            "levels": 17,
+            "sizes": {"train": 1197, "test": 300},
+            "payload_sha256": {"digits": "a"},
+            "split_sha256": "b",
+        },
+        "environment": {"commit": "c"},
+        "timing": {"total_seconds": 1.0},
+    }
+    if status == "ok":
+        made |= {"metrics": {"train": metrics, "test": metrics}, "bound": bound, "epochs": 3}
+        made |= {"decoder": "Gaussian", "prior": "StandardNormal", "parameters": 5, "history": []}
+    return made
+
+
+RECORDS = [
+    record("a", 1, 2.0),
+    record("a", 2, 2.2),
+    record("a", 3, 2.4),
+    record("b", 1, 1.0),
+    record("b", 2, 1.1, status="failed"),
+    record("pixels", 0, 2.1, bound="exact"),
+    record("broken", 1, 0.0, status="failed"),
+]
+
+
+def test_interval_is_students():
+    mean, low, high = interval([2.0, 2.2, 2.4], False)
+    expected = t.interval(0.95, 2, loc=2.2, scale=0.2 / 3**0.5)
+    assert (mean, low, high) == pytest.approx((2.2, *expected))
+    assert interval([1.0], False) == (1.0, None, None)
+    assert interval([1.0], True) == (1.0, 1.0, 1.0)
+    assert interval([], False) == (None, None, None)
+
+
+def test_leaderboard_ranks_inside_a_task_and_counts_failures():
+    board = leaderboard_table(RECORDS, "s").set_index("model")
+    assert list(board.index) == ["b", "pixels", "a", "broken"]
+    assert board["rank"].tolist()[:3] == [1, 2, 3] and pd.isna(board.loc["broken", "rank"])
+    assert board.loc["b", ["seeds", "failed"]].tolist() == [1, 1]
+    assert board.loc["a", "bits_per_dim_stderr"] == pytest.approx(0.01 / 3**0.5)
+    assert board.loc["pixels", "bits_per_dim_low"] == 2.1
+
+
+def test_failed_runs_stay_in_with_empty_numbers():
+    runs = runs_table(RECORDS, "s")
+    assert len(runs) == 2 * len(RECORDS)
+    failed = runs[runs["status"] == "failed"]
+    assert len(failed) == 4 and failed["bits_per_dim"].isna().all()
+    assert "time" not in " ".join(runs.columns) and "seconds" not in " ".join(runs.columns)
+
+
+def test_columns_are_the_published_ones():
+    fixed = (
+        "key,sweep,task,model,decoder,prior,seed,split,status,dimensions,levels,n,parameters,epochs,"
+        "importance_samples,bits_per_dim,bits_per_dim_stderr,log_likelihood,elbo,reconstruction,kl,"
+        "kl_analytic,mutual_information,marginal_kl,log_n,inference_gap,active_units,sharpness"
+    ).split(",")
+    columns = list(runs_table(RECORDS, "s").columns)
+    assert columns[: len(fixed)] == fixed
+    assert columns[-3:] == ["commit", "data_sha256", "config_sha256"]
+    board = list(leaderboard_table(RECORDS, "s").columns)
+    assert board[:8] == (
+        "rank,task,model,seeds,failed,bits_per_dim,bits_per_dim_low,bits_per_dim_high".split(",")
+    )
+    assert board[-3:] == ["bound", "reference", "reference_source"]
+
+
+def test_values_survive_the_csv_to_the_last_digit(tmp_path):
+    records = copy.deepcopy(RECORDS)
+    records[0]["metrics"]["test"]["bits_per_dim"]["value"] = 0.1 + 0.2
+    (tmp_path / "runs.csv").write_text(csv_text(runs_table(records, "s")))
+    back = pd.read_csv(tmp_path / "runs.csv", float_precision="round_trip")
+    assert back.loc[1, "bits_per_dim"] == 0.1 + 0.2
+
+
+def test_a_sweeps_records_come_in_its_own_order_and_no_others(tmp_path):
+    for made in RECORDS:
+        write_record(tmp_path / "runs", made)
+    keys = [RECORDS[i]["key"] for i in (5, 0, 3)]
+    write_manifest(tmp_path, [*keys, "f" * 16])
+    assert [r["key"] for r in load_sweep(tmp_path)] == keys
+    with pytest.raises(InputError, match="no sweep in"):
+        load_sweep(tmp_path / "elsewhere")
+
+
+def test_the_readmes_leaderboard_is_the_csvs(tmp_path):
+    board = leaderboard_table(RECORDS, "s")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- leaderboard:s -->\nold\n<!-- /leaderboard:s -->\nafter\n")
+    assert rewrite_readme(readme, "s", board) and not rewrite_readme(readme, "other", board)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert markdown(board) in text and "| 1 | b | 1 (1 failed) | 1.000 |" in text
+    assert rewrite_readme(readme, "s", board) and readme.read_text() == text

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from bench.errors import InputError
+from bench.sweep.record import environment, read_record, record_path, write_atomically, write_record
+
+RECORD = {"key": "0123456789abcdef", "metrics": {"test": {"elbo": {"value": -1.25}}}, "seed": 1}
+
+
+def test_a_record_reads_back(tmp_path):
+    path = write_record(tmp_path, RECORD)
+    assert path == record_path(tmp_path, RECORD["key"])
+    assert {k: v for k, v in read_record(path).items() if k != "checksum"} == RECORD
+    assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("-1.25", "-1.0"),
+        lambda text: "[]",
+        lambda text: "",
+        lambda text: text.replace('"checksum"', '"checksumm"'),
+    ],
+)
+def test_a_damaged_or_altered_record_is_refused(tmp_path, damage):
+    path = write_record(tmp_path, RECORD)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError, match="damaged|altered"):
+        read_record(path)
+
+
+def test_a_record_of_another_run_is_refused(tmp_path):
+    path = write_record(tmp_path, RECORD)
+    other = tmp_path / "fedcba9876543210" / "record.json"
+    other.parent.mkdir()
+    other.write_text(path.read_text())
+    with pytest.raises(InputError, match="altered"):
+        read_record(other)
+
+
+def test_what_is_not_a_number_is_never_written(tmp_path):
+    with pytest.raises(ValueError):
+        write_record(tmp_path, RECORD | {"seed": float("nan")})
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError):
+        write_atomically(path, "new")
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_environment_names_no_paths_and_nobody():
+    import getpass
+    from pathlib import Path
+
+    text = json.dumps(environment("cpu"))
+    assert str(Path.home()) not in text and str(Path.cwd()) not in text
+    assert f'"{getpass.getuser()}"' not in text
+    assert environment("cpu")["packages"]["torch"]

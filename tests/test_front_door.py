@@ -1,0 +1,267 @@
+"""The command line as users call it: sweeps that are killed, resumed, spread; bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from bench.__main__ import main
+
+SWEEP = {
+    "matrix": {
+        "data": ["digits-17", "digits-binary"],
+        "model": ["gaussian_vae", "realnvp", "aggregate_vae"],
+        "seed": [1],
+    },
+    "exclude": [{"data": "digits-binary", "model": ["gaussian_vae", "realnvp"]}],
+    "overrides": [
+        {
+            "when": {"data": ["digits-17", "digits-binary"]},
+            "set": {
+                "trainer.max_epochs": 6,
+                "trainer.validate_every": 2,
+                "evaluation.importance_samples": 12,
+            },
+        },
+        {"when": {"model": "aggregate_vae"}, "set": {"model.prior.exemplars": 50}},
+        {"when": {"model": "realnvp"}, "set": {"model.widths": [16], "model.couplings": 2}},
+        {
+            "when": {"model": "aggregate_vae", "data": "digits-binary"},
+            "set": {"model.decoder": "Bernoulli"},
+        },
+    ],
+}
+RUNS = 4 + 4
+TABLES = ("runs.csv", "leaderboard.csv")
+
+
+def bench(*words, **more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *map(str, words)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **more,
+    )
+
+
+def finished(process, code=0):
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def sweep_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "small.yaml"
+    path.write_text(yaml.safe_dump(SWEEP))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(sweep_file, tmp_path_factory):
+    """A sweep with two workers, uninterrupted, W&B offline: what the others are held against."""
+    folder = tmp_path_factory.mktemp("whole")
+    output = finished(
+        bench("sweep", sweep_file, "--results", folder, "--wandb", "offline", "--workers", 2)
+    )
+    return folder / "small", output
+
+
+def table_bytes(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in TABLES]
+
+
+def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(results):
+    folder, output = results
+    board = pd.read_csv(folder / "leaderboard.csv")
+    assert len(board) == RUNS and (board["failed"] == 0).all()
+    assert {"uniform", "independent_pixels"} < set(board["model"])
+    assert "digits-17: test split" in output and "aggregate_vae" in output
+    for name in ("curves", "samples", "decomposition"):
+        assert (folder / "figures" / f"digits-17-{name}.png").stat().st_size > 5000
+    assert len(pd.read_csv(folder / "runs.csv")) == 2 * RUNS
+    assert len(pd.read_csv(folder / "timings.csv")) == RUNS
+
+
+def test_a_second_call_trains_nothing(results, sweep_file):
+    folder, _ = results
+    before, started = table_bytes(folder), time.time()
+    output = finished(bench("sweep", sweep_file, "--results", folder.parent, "--wandb", "offline"))
+    assert f"{RUNS} runs, {RUNS} with a record" in output and "starting the engine" not in output
+    assert table_bytes(folder) == before
+    assert all(p.stat().st_mtime < started for p in folder.glob("runs/*/record.json"))
+
+
+def test_killed_and_continued_with_one_worker_gives_the_same_bytes(results, sweep_file, tmp_path):
+    """SIGKILL of driver and workers once two records are there; a record is damaged as well."""
+    words = ("sweep", sweep_file, "--results", tmp_path, "--wandb", "disabled", "--workers", 1)
+    process = bench(*words)
+    runs, deadline = tmp_path / "small" / "runs", time.monotonic() + 120
+    while len(list(runs.glob("*/record.json"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    written = sorted(runs.glob("*/record.json"))
+    assert 5 <= len(written) < RUNS
+    written[0].write_text(written[0].read_text()[:100])
+    time.sleep(1)  # the engine's own processes follow their driver
+    output = finished(bench(*words))
+    assert "damaged" in output and f"{RUNS} runs, {len(written) - 1} with a record" in output
+    assert table_bytes(tmp_path / "small") == table_bytes(results[0])
+
+
+def test_wandb_holds_what_the_csv_holds(results):
+    """Every run's offline log, read back, against runs.csv: equal to the last digit."""
+    folder, _ = results
+    runs = pd.read_csv(folder / "runs.csv", float_precision="round_trip").set_index(
+        ["key", "split"]
+    )
+    logs = {
+        path.stem.removeprefix("run-"): path for path in folder.glob("runs/*/wandb/*/run-*.wandb")
+    }
+    trained = {key for key, split in runs.index if runs.loc[(key, split), "epochs"] > 0}
+    assert set(logs) == trained and len(trained) == 4
+    for key, path in logs.items():
+        header, history, summary = read_offline_run(path)
+        test = runs.loc[(key, "test")]
+        assert header["id"] == key and header["group"] == "small" and header["job_type"] == "train"
+        assert set(header["tags"]) == {test["task"], test["model"]}
+        for column in runs.columns:
+            if pd.notna(test[column]):
+                assert summary[column] == test[column], column
+        train = runs.loc[(key, "train")]
+        assert summary["train/elbo"] == train["elbo"]
+        record = json.loads((folder / "runs" / key / "record.json").read_text())
+        curve = [row["validation_elbo"] for row in history if "validation_elbo" in row]
+        assert len(curve) == len(record["history"]) == 3
+        assert header["config"]["trainer"] == record["config"]["trainer"]
+        assert any("images/samples.sha256" in row for row in history)
+
+
+def read_offline_run(path):
+    """Return (what identifies the run, its history, its summary) by W&B's own reader."""
+    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    header, history, summary = {}, [], {}
+    for line in done.stdout.splitlines():
+        entry = json.loads(line)
+        if entry["type"] == "run" and not header:
+            run = entry["run"]
+            header = {"group": run["run_group"], "job_type": run["job_type"], "tags": run["tags"]}
+            header |= {"id": run["run_id"], "config": run["config"]["update"]}
+        elif entry["type"] == "history":
+            history.append(entry["history"]["item"])
+        elif entry["type"] == "summary":
+            summary |= entry["summary"].get("update", {})
+    return header, history, summary
+
+
+def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
+    words = ["--data", "digits-17", "--model", "gaussian_vae", "--seed", "4"]
+    words += ["--trainer.max_epochs=2", "--evaluation.importance_samples=12"]
+    assert main(["train", *words, "--output", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("runs/*/record.json")
+    record = json.loads(path.read_text())
+    assert f"{record['metrics']['test']['elbo']['value']:.4f}" in capsys.readouterr().out
+    out = tmp_path / "numbers.json"
+    assert main(["evaluate", str(path.parent / "best.ckpt"), "--output", str(out)]) == 0
+    assert json.loads(out.read_text()) == record["metrics"]
+    # A checkpoint whose weights do not fit its configuration, and a truncated one.
+    import torch
+
+    held = torch.load(path.parent / "best.ckpt", weights_only=True)
+    held["bench"]["config"]["model"]["init_args"]["latent_dimensions"] = 3
+    torch.save(held, tmp_path / "other.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes((path.parent / "best.ckpt").read_bytes()[:5000])
+    for name, message in (("other", "is of another model"), ("cut", "cannot be read")):
+        assert main(["evaluate", str(tmp_path / f"{name}.ckpt")]) == 2
+        assert_one_line(capsys, message)
+
+
+def assert_one_line(capsys, message):
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("bench: error: ") and message in error and "\n" not in error
+
+
+BAD_SWEEPS = [
+    (
+        {"matrix": SWEEP["matrix"] | {"seed": []}},
+        "matrix.seed is no list of values, or an empty one",
+    ),
+    ({"matrix": SWEEP["matrix"], "exclud": []}, "unknown section 'exclud'"),
+    ({"matrix": SWEEP["matrix"] | {"model": ["gausian_vae"]}}, "'gausian_vae' is unknown"),
+    ({"matrix": SWEEP["matrix"] | {"data": ["digits-16"]}}, "'digits-16' is unknown"),
+    ({"matrix": SWEEP["matrix"] | {"model": ["bernoulli_vae"]}}, "no distribution over 17 levels"),
+    ({"matrix": SWEEP["matrix"] | {"trainer.batch_size": [5000]}}, "more than the 1197 training"),
+    ({"matrix": SWEEP["matrix"] | {"trainer.max_epoch": [5]}}, "max_epoch"),
+    ({"matrix": SWEEP["matrix"] | {"data": ["mnist-256"]}}, "mnist not found"),
+    ({"matrix": SWEEP["matrix"], "resources": {"gpus": 99}}, "asks for 1 cores and 99 GPUs"),
+    ({"matrix": SWEEP["matrix"], "resources": {"cpus": 9999}}, "asks for 9999 cores"),
+]
+
+
+@pytest.mark.parametrize("sweep, message", BAD_SWEEPS, ids=[m for _, m in BAD_SWEEPS])
+def test_bad_sweeps_stop_before_anything_is_written(sweep, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no cache"))
+    monkeypatch.setattr("bench.data.images.DEBIAN_DATASETS", tmp_path / "nothing")
+    file, results = tmp_path / "bad.yaml", tmp_path / "results"
+    file.write_text(yaml.safe_dump(sweep))
+    assert main(["sweep", str(file), "--results", str(results)]) == 2
+    assert_one_line(capsys, message)
+    assert not results.exists()
+
+
+BAD_WORDS = [
+    (["swep"], "'swep' is no command"),
+    (["sweep", "nothing"], "'nothing' is unknown"),
+    (["sweep", "--worker", "2"], "worker"),
+    (["sweep", "--workers", "0"], "workers: 0 is less than 1"),
+    (["train", "--data", "digits-17"], "model"),
+    (["train", "--data", "digits-17", "--model", "bernoulli_vae"], "no distribution over 17"),
+    (["evaluate", "nowhere.ckpt"], "cannot be read"),
+    (["report", "nowhere"], "no sweep in"),
+    (["data", "imagenet"], "imagenet"),
+]
+
+
+@pytest.mark.parametrize("words, message", BAD_WORDS, ids=[" ".join(w) for w, _ in BAD_WORDS])
+def test_bad_words_get_one_line_and_exit_code_2(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert_one_line(capsys, message)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "report", "data"])
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: bench {command}")
+    # An option whose help is nothing but its type was not explained.
+    options = re.split(r"\n  (?=--|\w+ +\w)", text.split("options:")[1])
+    for option in options[1:]:
+        words = re.split(r"\s{2,}", option.strip(), maxsplit=1)
+        explained = len(words) > 1 and not words[1].startswith("(type:")
+        assert explained or option.startswith("--trainer CONFIG"), option
+
+
+def test_print_config_is_a_configuration(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["train", "--data", "digits-17", "--model", "realnvp", "--print_config"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["couplings"] == 8
+    assert printed["data"] == {"dataset": "digits", "binarization": "none"}
