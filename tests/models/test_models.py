@@ -43,13 +43,16 @@ def made(model, task, options):
     return built, data
 
 
-@pytest.mark.parametrize("model, task, options", VARIANTS, ids=IDS)
+# A categorical likelihood takes levels as indices, which have no gradient; the test of a datum
+# alone covers it.
+DIFFERENTIABLE = [v for v in VARIANTS if "Categorical" not in " ".join(v[2])]
+
+
+@pytest.mark.parametrize("model, task, options", DIFFERENTIABLE)
 def test_a_datums_terms_do_not_depend_on_its_batch_mates(model, task, options):
     """The gradient of one datum's bound with respect to the other images is exactly zero."""
     built, data = made(model, task, options)
     y = data.test[:6].float().requires_grad_()
-    if "Categorical" in " ".join(options):
-        pytest.skip("levels are indices here; the test below covers it")
     index = torch.arange(6) if model == "aggregate_vae" else None
     terms = built.train().terms(y, Noise(0), samples=2, index=index)
     gradient = torch.autograd.grad(terms.elbo[:, 2].sum(), y)[0]
