@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test report data clean-environment
+.PHONY: help setup sweep test report calibrate data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -37,6 +37,9 @@ test: $(VENV)/.ready-for-tests  ## run the tests
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
+
+calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
+	@$(BENCH) calibrate --results $(RESULTS)
 
 data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST, and say which way it took
 	@$(BENCH) data

@@ -86,6 +86,7 @@ def model_name(arguments: list[str]) -> str:
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.config import Job, key_of
+    from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable, locked
     from bench.sweep.record import write_record
 
@@ -102,7 +103,7 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
         print(f"failed: {record['reason']}; details in {directory / 'error.txt'}")
         return 1
     print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
-    print_numbers(record["metrics"])
+    print_estimates(record["metrics"])
     print(f"record: {path}")
     return 0
 
@@ -209,6 +210,7 @@ def run_evaluate(
     from bench.config import EvaluationConfig, task_of
     from bench.data.tasks import load_task
     from bench.parsing import build_model, validate
+    from bench.report.tables import print_estimates
     from bench.run import device_of_this_process, evaluate_model
 
     held = read_checkpoint(Path(checkpoint))
@@ -237,12 +239,31 @@ def run_evaluate(
     print(
         f"{data.task.name}, {held['bench']['model']}, seed {config['seed']}, epoch {held['epoch'] + 1}"
     )
-    print_numbers(metrics)
+    print_estimates(metrics)
     if output is not None:
         from bench.sweep.record import write_atomically
 
         write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     return 0
+
+
+def calibrate(arguments: list[str]) -> int:
+    return call(run_calibrate, "calibrate", arguments)
+
+
+def run_calibrate(results: str = "results") -> int:
+    """Hold every estimator against a known truth and write calibration/calibration.csv.
+
+    Args:
+        results: Folder of all results.
+    """
+    from bench.calibrate import calibrate as measure_all
+
+    directory = Path(results) / "calibration"
+    table = measure_all(directory)
+    good = int(table["calibrated"].sum())
+    print(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
+    return 0 if good == len(table) else 1
 
 
 def data(arguments: list[str]) -> int:
@@ -268,22 +289,3 @@ def run_data(
     if failures:
         raise InputError("; ".join(failures))
     return 0
-
-
-def print_numbers(metrics: dict) -> None:
-    """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
-    from rich.console import Console
-    from rich.table import Table
-
-    units = {"bits_per_dim": "bits/dim", "active_units": "", "sharpness": "of data's"}
-    splits = list(metrics)
-    table = Table("", *splits, title="value ± Monte-Carlo standard error", title_justify="left")
-    for name in dict.fromkeys(name for split in splits for name in metrics[split]):
-        cells = []
-        for split in splits:
-            estimate = metrics[split].get(name)
-            error = estimate and estimate["stderr"]
-            text = "" if estimate is None else f"{estimate['value']:.4f}"
-            cells.append(text + (f" ± {error:.4f}" if error else ""))
-        table.add_row(f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells)
-    Console().print(table)

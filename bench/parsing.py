@@ -28,10 +28,16 @@ CONFIGS = next(
 # The modules whose classes may be called by their bare names.
 CLASS_MODULES = (
     "bench.nets",
+    "bench.convolutional",
+    "bench.bolts",
     "bench.densities.decoders",
+    "bench.densities.discretized",
     "bench.densities.priors",
     "bench.models.vae",
+    "bench.models.bolts_vae",
     "bench.models.realnvp",
+    "bench.models.convolutional_realnvp",
+    "bench.models.variational_realnvp",
     "bench.models.reference",
 )
 GROUPS = ("data", "model", "trainer", "evaluation")

@@ -98,7 +98,7 @@ def measured(job: Job, identity: dict, report: Report) -> dict:
             "decoder": model.decoder_name,
             "prior": model.prior_name,
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "bound": "exact" if model.exact else "upper",
+            "bound": model.bound,
             "epochs": fitted["epochs"],
             "best_epoch": fitted.get("best_epoch"),
             "history": fitted["history"],

@@ -144,6 +144,10 @@ def test_reference_rows_are_what_they_say(tmp_path):
     assert pixels["metrics"]["test"]["bits_per_dim"]["value"] == pytest.approx(expected, rel=1e-6)
 
 
+SMALL_FLOW = (
+    "--model.widths=[16] --model.couplings=2 "
+    "--model.dequantization_widths=[8] --model.dequantization_couplings=2"
+)
 # What else to set so that a field can show, and a value that differs from the base's.
 FIELDS = [
     ("gaussian_vae", "--seed=2"),
@@ -170,9 +174,13 @@ FIELDS = [
     ("gaussian_vae", "--model.decoder.sigma=pixel"),
     ("gaussian_vae", "--model.decoder.sigma=optimal"),
     ("gaussian_vae", "--model.decoder.sigma=0.1"),
+    ("gaussian_vae", "--model.decoder.dequantization=none"),
     ("gaussian_vae", "--model.decoder=DiscretizedLogistic"),
     ("gaussian_vae", "--model.decoder=DiscretizedLogistic --model.decoder.scale=shared"),
     ("gaussian_vae", "--model.decoder=DiscretizedLogistic --model.decoder.scale=pixel"),
+    ("gaussian_vae", "--model.decoder=DiscretizedGaussian"),
+    ("gaussian_vae", "--model.decoder=DiscretizedGaussian --model.decoder.scale=shared"),
+    ("gaussian_vae", "--model.decoder=DiscretizedGaussian --model.decoder.scale=pixel"),
     ("gaussian_vae", "--model.decoder=Categorical"),
     ("gaussian_vae", "--model.prior=Mixture"),
     ("gaussian_vae", "--model.prior=Mixture --model.prior.components=7"),
@@ -192,6 +200,14 @@ FIELDS = [
     ("realnvp", "--model.widths=[17]"),
     ("realnvp", "--model.mask=half"),
     ("realnvp", "--model.alpha=0.01"),
+    ("realnvp", "--model.dequantization=none"),
+    ("variational_realnvp", SMALL_FLOW),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.couplings=3"),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.widths=[17]"),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.mask=half"),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.alpha=0.01"),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.dequantization_couplings=3"),
+    ("variational_realnvp", f"{SMALL_FLOW} --model.dequantization_widths=[9]"),
 ]
 
 
@@ -249,10 +265,12 @@ def test_every_field_is_in_the_list_above():
         ["--model.prior=Flow"],
         ["--model.prior=Aggregate"],
         ["--model.decoder=DiscretizedLogistic"],
+        ["--model.decoder=DiscretizedGaussian"],
     ):
         config = parse_run(["--data", "digits-17", "--model", "gaussian_vae", *options])
         everything |= set(leaves(copy.deepcopy(config)))
-    everything |= set(leaves(parse_run(["--data", "digits-17", "--model", "realnvp"])))
+    for model in ("realnvp", "variational_realnvp"):
+        everything |= set(leaves(parse_run(["--data", "digits-17", "--model", model])))
     everything -= {"data.dataset", "data.binarization"}  # by name: --data
     assert everything <= tested, everything - tested
 

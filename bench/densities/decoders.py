@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.densities.dequantization import dequantize_uniformly, dequantized_moments
+from bench.densities.dequantization import Dequantization, dequantize, dequantized_moments
 from bench.densities.normal import LOG_2PI
 from bench.errors import InputError
 from bench.noise import Noise, cumulative
@@ -22,6 +22,8 @@ class Decoder(nn.Module):
     """The likelihood p(y|z); ``outputs_per_dimension`` numbers per pixel come from the network."""
 
     outputs_per_dimension = 1
+    # Whether −log_prob bounds the truth from above; see `bench.models.terms.Model`.
+    bound = "upper"
 
     def __init__(self, dimensions: int, levels: int):
         super().__init__()
@@ -106,6 +108,7 @@ class Gaussian(LocationScaleDecoder):
             scalar; pixel learns one for each dimension; decoder lets the network put it out;
             optimal takes the analytic maximiser, the root mean square error (Rybkin et al. 2021,
             section 4.2), of the batch in training and of a running mean over batches else.
+        dequantization: none models the bins' midpoints, to show that it degenerates.
     """
 
     # Standard deviations are kept above a tenth of the narrowest bin in use (1/256), and below
@@ -118,9 +121,11 @@ class Gaussian(LocationScaleDecoder):
         dimensions: int,
         levels: int,
         sigma: Literal["shared", "pixel", "decoder", "optimal"] | float = "decoder",
+        dequantization: Dequantization = "uniform",
     ):
         super().__init__(dimensions, levels)
-        self.sigma = sigma
+        self.sigma, self.dequantization = sigma, dequantization
+        self.bound = "upper" if dequantization == "uniform" else "none"
         self.outputs_per_dimension = 2 if sigma == "decoder" else 1
         if sigma == "shared":
             self.log_scale = nn.Parameter(torch.tensor([log(0.2)]))
@@ -149,7 +154,7 @@ class Gaussian(LocationScaleDecoder):
         return loc, log_scale.clamp(*self.log_scale_bounds)
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        x = dequantize_uniformly(y, self.levels, outputs.shape[0], noise)
+        x = dequantize(y, self.levels, outputs.shape[0], noise, self.dequantization)
         loc, log_scale = self._loc_and_log_scale(outputs)
         if self.sigma == "optimal" and self.training:
             error = (x - loc).square().mean()
@@ -169,20 +174,22 @@ class Gaussian(LocationScaleDecoder):
         return (loc * self.levels - 0.5).clamp(0, self.levels - 1)
 
 
-class DiscretizedLogistic(LocationScaleDecoder):
-    """The mass of a logistic distribution in y's bin [y, y + 1) / L; the edge bins are open.
+class DiscretizedDecoder(LocationScaleDecoder):
+    """The mass of a distribution in y's bin [y, y + 1) / L; the edge bins are open.
 
-    Salimans et al. 2017 (PixelCNN++, eq. 2) with one component; masses sum to 1 exactly.
+    Masses sum to 1 exactly. A subclass says which distribution.
 
     Args:
         dimensions: D, the number of pixels and channels.
         levels: L, the number of values that a pixel takes.
-        scale: The logistic's scale: one learned scalar, one for each pixel, or put out by the
-            network.
+        scale: The distribution's scale: one learned scalar, one for each pixel, or put out by
+            the network.
     """
 
-    # From far narrower than a bin to flat over all of them: beyond, float32 gives no gradient.
-    log_scale_bounds = (-7.0, 5.0)
+    log_scale_bounds: tuple[float, float]
+    # Log of the standard deviation at scale 1, and where a shared scale starts, in units of x.
+    log_deviation = 0.0
+    shared_start = 0.2
 
     def __init__(
         self,
@@ -194,17 +201,50 @@ class DiscretizedLogistic(LocationScaleDecoder):
         self.scale = scale
         self.outputs_per_dimension = 2 if scale == "decoder" else 1
         if scale != "decoder":
-            start = torch.tensor([log(0.1)]) if scale == "shared" else torch.zeros(dimensions)
-            self.log_scale = nn.Parameter(start)
+            shared = torch.tensor([log(self.shared_start)])
+            self.log_scale = nn.Parameter(shared if scale == "shared" else torch.zeros(dimensions))
 
     def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale == "shared":
             log_scale = self.log_scale
         else:
             free = outputs[..., 1, :] if self.scale == "decoder" else self.log_scale
-            # A logistic's standard deviation is π/√3 of its scale.
-            log_scale = self.log_scale_of(free) - 0.6
+            log_scale = self.log_scale_of(free) - self.log_deviation
         return self.location(outputs), log_scale.clamp(*self.log_scale_bounds)
+
+    def standardized_cdf(self, x: Tensor) -> Tensor:
+        """Return P(X ≤ x) of the distribution with location 0 and scale 1, elementwise."""
+        raise NotImplementedError
+
+    def standardized_sample(self, noise: Noise, shape: torch.Size) -> Tensor:
+        """Draw from that distribution."""
+        raise NotImplementedError
+
+    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        x = loc + log_scale.exp() * self.standardized_sample(noise, loc.shape)
+        return (x * self.levels).floor().clamp(0, self.levels - 1)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        loc, log_scale = self._loc_and_log_scale(outputs)
+        # E[y] = Σ_{k=1}^{L−1} P(y ≥ k), and P(y ≥ k) = F((loc − k/L) / s) by symmetry.
+        total = torch.zeros_like(loc)
+        for k in range(1, self.levels):
+            total += self.standardized_cdf((loc - k / self.levels) * (-log_scale).exp())
+        return total
+
+
+class DiscretizedLogistic(DiscretizedDecoder):
+    """The mass of a logistic distribution in y's bin [y, y + 1) / L; the edge bins are open.
+
+    Salimans et al. 2017 (PixelCNN++, eq. 2) with one component.
+    """
+
+    # From far narrower than a bin to flat over all of them: beyond, float32 gives no gradient.
+    log_scale_bounds = (-7.0, 5.0)
+    # A logistic's standard deviation is π/√3 of its scale.
+    log_deviation = 0.6
+    shared_start = 0.1
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         loc, log_scale = self._loc_and_log_scale(outputs)
@@ -218,19 +258,11 @@ class DiscretizedLogistic(LocationScaleDecoder):
         mass = torch.where(y == self.levels - 1, F.logsigmoid(-lower), mass)
         return mass.sum(-1)
 
-    def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
-        u = noise.uniform(*loc.shape).clamp(1e-7, 1 - 1e-7)
-        x = loc + log_scale.exp() * u.logit()
-        return (x * self.levels).floor().clamp(0, self.levels - 1)
+    def standardized_cdf(self, x: Tensor) -> Tensor:
+        return x.sigmoid()
 
-    def mean(self, outputs: Tensor) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
-        # E[y] = Σ_{k=1}^{L−1} P(y ≥ k), and P(y ≥ k) = σ((loc − k/L) / s).
-        total = torch.zeros_like(loc)
-        for k in range(1, self.levels):
-            total += ((loc - k / self.levels) * (-log_scale).exp()).sigmoid()
-        return total
+    def standardized_sample(self, noise: Noise, shape: torch.Size) -> Tensor:
+        return noise.uniform(*shape).clamp(1e-7, 1 - 1e-7).logit()
 
 
 class Categorical(Decoder):

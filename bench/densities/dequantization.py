@@ -1,6 +1,7 @@
 """Dequantization: from integers y to real x = (y + u) / L in [0, 1)."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,22 @@ def dequantize_uniformly(y: Tensor, levels: int, samples: int, noise: Noise) -> 
     # y + u can round up to y + 1 in float32; keep x inside the bin, and below 1.
     x = (y + u) / levels
     return torch.minimum(x, (y + (1 - 2**-14)) / levels)
+
+
+Dequantization = Literal["uniform", "none"]
+
+
+def dequantize(
+    y: Tensor, levels: int, samples: int, noise: Noise, dequantization: Dequantization
+) -> Tensor:
+    """Return x for y (batch, D), uniformly dequantized or, for none, at the middle of its bin.
+
+    Without dequantization a density is no bound on a mass: it may grow without limit at the
+    finitely many points that the data takes (Theis et al. 2016, section 3.1).
+    """
+    if dequantization == "uniform":
+        return dequantize_uniformly(y, levels, samples, noise)
+    return ((y + 0.5) / levels).expand(samples, *y.shape)
 
 
 def level_counts(images: Tensor, levels: int) -> Tensor:

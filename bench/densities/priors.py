@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.densities.flows import CouplingFlow
-from bench.densities.normal import DiagonalNormal, NormalMixture, standard_normal_log_prob
+from bench.densities.normal import (
+    DiagonalNormal,
+    NormalMixture,
+    standard_normal_log_prob,
+    uniform_mixture,
+)
 from bench.errors import InputError
 from bench.noise import Noise
 
@@ -108,11 +113,11 @@ ENCODING_BLOCK = 1000
 def aggregated_posterior(encode: Encode, images: Tensor) -> NormalMixture:
     """Return q_agg(z) = 1/n Σ_j q(z|x_j) over all of ``images`` (n, D)."""
     parts = [encode(block) for block in images.split(ENCODING_BLOCK)]
-    components = DiagonalNormal(
-        torch.cat([part.loc for part in parts]), torch.cat([part.log_scale for part in parts])
+    return uniform_mixture(
+        DiagonalNormal(
+            torch.cat([part.loc for part in parts]), torch.cat([part.log_scale for part in parts])
+        )
     )
-    weights = torch.full((len(images),), -log(len(images)), device=components.loc.device)
-    return NormalMixture(components, weights)
 
 
 def check_at_least_one(name: str, value: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.config import EvaluationConfig
 from bench.data.tasks import TaskData
-from bench.densities.normal import DiagonalNormal
+from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estimate
 from bench.estimators.evidence import importance_weighted_bound
 from bench.estimators.samples import sharpness
@@ -38,18 +38,38 @@ def evaluate(
     training: DiagonalNormal | None = None
     for number, split in enumerate(SPLITS):
         images = data.split(split).to(device)
-        columns, encodings = evaluate_terms(model, images, config, (seed, split), training)
+        columns, elbo, encodings = evaluate_terms(model, images, config, (seed, split), training)
         training = training or encodings
         step = lambda share, number=number: progress((number + share) / len(SPLITS))
-        columns |= evaluate_evidence(model, images, config, (seed, split), columns, step)
+        columns |= evaluate_evidence(model, images, config, (seed, split), elbo, step)
         bits = -1 / (data.dimensions * log(2))
         columns["bits_per_dim"] = columns["log_likelihood"].scaled(bits)
         columns["log_n"] = exact(log(len(images)), len(images))
         if split == "test":
-            drawn = model.sample_mean(SHARPNESS_SAMPLES, Noise(seed, "sharpness", device=device))
-            columns["sharpness"] = sharpness(drawn, images, data.shape, data.task.levels)
+            columns |= evaluate_sharpness(model, images, data, seed, training)
         results[split] = columns
     return results
+
+
+def evaluate_sharpness(
+    model, images: Tensor, data: TaskData, seed: int, training: DiagonalNormal | None
+) -> dict[str, Estimate]:
+    """Return how sharp samples are against test images; of a VAE also two things to compare with.
+
+    These are images decoded from q_agg over the training split, which are free of any mismatch
+    between it and the prior, and reconstructions, which show what the decoder can do at best.
+    """
+    noise = lambda name: Noise(seed, "sharpness", name, device=images.device)
+    shown = {"sharpness": model.sample_mean(SHARPNESS_SAMPLES, noise("prior"))}
+    if training is not None:
+        aggregate = uniform_mixture(training)
+        z = aggregate.sample(SHARPNESS_SAMPLES, noise("aggregate"))
+        shown["sharpness_aggregate"] = model.decode_mean(z)
+        shown["sharpness_reconstruction"] = model.reconstruct(images[:SHARPNESS_SAMPLES])
+    return {
+        name: sharpness(drawn, images, data.shape, data.task.levels)
+        for name, drawn in shown.items()
+    }
 
 
 def evaluate_terms(
@@ -58,31 +78,31 @@ def evaluate_terms(
     config: EvaluationConfig,
     key: tuple[int, str],
     training: DiagonalNormal | None,
-) -> tuple[dict[str, Estimate], DiagonalNormal | None]:
-    """Return the ELBO, its terms and its surgery over a split, and the split's encodings.
+) -> tuple[dict[str, Estimate], Tensor, DiagonalNormal | None]:
+    """Return a split's ELBO, its terms and surgery; each sample's ELBO; the split's encodings.
 
-    ``training`` are the training split's encodings, or None if this split is it.
+    The samples' ELBO has shape (samples, n), in nats. ``training`` are the training split's encodings, or None if this split is it.
     """
     surgery, analytic = ELBOSurgery(training), MeanEstimate()
-    reconstruction, prior = [], []
+    reconstruction, elbos = [], []
     for number, y in enumerate(images.split(EVALUATION_BLOCK)):
         terms = terms_of_block(model, y, config.elbo_samples, *key, number)
+        elbos.append(terms.elbo.double())
         if terms.posterior is not None:
             surgery.update(terms)
             if terms.kl_analytic is not None:
                 analytic.update(terms.kl_analytic, torch.zeros_like(terms.kl_analytic))
         else:
             reconstruction.append(terms.reconstruction)
-            prior.append(terms.elbo - terms.reconstruction)
+    elbo = torch.cat(elbos, dim=1)
     if reconstruction:
-        return terms_without_posterior(
-            torch.cat(reconstruction, 1), torch.cat(prior, 1), images, model.exact
-        ), None
+        parts = torch.cat(reconstruction, dim=1)
+        return terms_without_posterior(parts, elbo, images, model.bound == "exact"), elbo, None
     encodings = surgery.encodings()
     columns = surgery.compute()
     if analytic.n > 0:
         columns["kl_analytic"] = analytic.compute()
-    return columns, encodings
+    return columns, elbo, encodings
 
 
 def terms_of_block(model, y: Tensor, samples: int, *key: int | str) -> Terms:
@@ -94,7 +114,7 @@ def terms_of_block(model, y: Tensor, samples: int, *key: int | str) -> Terms:
 
 
 def terms_without_posterior(
-    reconstruction: Tensor, log_prior: Tensor, images: Tensor, is_exact: bool
+    reconstruction: Tensor, elbo: Tensor, images: Tensor, is_exact: bool
 ) -> dict[str, Estimate]:
     """Return the columns of a flow, or of a model with an exact log-likelihood.
 
@@ -102,12 +122,10 @@ def terms_without_posterior(
     where the split holds copies: mean of log(n / number of copies). Its KL terms are infinite,
     and therefore empty.
     """
-    columns = {"elbo": mean_estimate(reconstruction + log_prior)}
-    if is_exact:
-        columns["elbo"] = exact(columns["elbo"].value, columns["elbo"].n)
-        return columns
-    columns["reconstruction"] = mean_estimate(reconstruction)
     n = len(images)
+    if is_exact:
+        return {"elbo": exact(elbo.mean().item(), n)}
+    columns = {"elbo": mean_estimate(elbo), "reconstruction": mean_estimate(reconstruction)}
     copies = Counter(row.tobytes() for row in images.cpu().numpy())
     lost = sum(count * log(count) for count in copies.values()) / n
     columns["mutual_information"] = exact(log(n) - lost, n)
@@ -119,12 +137,15 @@ def evaluate_evidence(
     images: Tensor,
     config: EvaluationConfig,
     key: tuple[int, str],
-    columns: dict[str, Estimate],
+    elbo: Tensor,
     progress: Callable[[float], None],
 ) -> dict[str, Estimate]:
-    """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO."""
-    if model.exact:
-        return {"log_likelihood": columns["elbo"]}
+    """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO.
+
+    ``elbo`` holds each sample's ELBO, (samples, n).
+    """
+    if model.bound == "exact":
+        return {"log_likelihood": exact(elbo.mean().item(), len(images))}
     bound, gap = MeanEstimate(), MeanEstimate()
     bound.samples = gap.samples = config.importance_samples
     n = min(config.importance_data, len(images))
@@ -134,11 +155,11 @@ def evaluate_evidence(
         value, variance = importance_weighted_bound(
             model, y, config.importance_samples, *key, "importance", number
         )
-        elbo = terms_of_block(model, y, config.elbo_samples, *key, number).elbo.double()
-        spread = elbo.var(0) / len(elbo) if len(elbo) > 1 else torch.full_like(value, torch.nan)
+        own = elbo[:, start : start + EVALUATION_BLOCK]
+        spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(value, torch.nan)
         # Whole blocks are drawn, whatever is used of the last: noise belongs to the datum.
         used = slice(0, n - start)
         bound.update(value[used], variance[used])
-        gap.update((value - elbo.mean(0))[used], (variance + spread)[used])
+        gap.update((value - own.mean(0))[used], (variance + spread)[used])
         progress((number + 1) / len(starts))
     return {"log_likelihood": bound.compute(), "inference_gap": gap.compute()}

@@ -1,5 +1,6 @@
-"""The importance-weighted bound L_K on log P(y), in bounded memory and with its error."""
+"""Estimates of log P(y) by averaging weights: L_K and naive Monte-Carlo, in bounded memory."""
 
+from collections.abc import Callable
 from math import log
 
 import torch
@@ -65,10 +66,33 @@ def importance_weighted_bound(
     Returns:
         One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
     """
+    log_weights = lambda noise: model.terms(y, noise, SAMPLES_PER_DRAW).elbo
+    return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
+
+
+@torch.no_grad()
+def naive_evidence(model, y: Tensor, samples: int, *noise_key: int | str) -> tuple[Tensor, Tensor]:
+    """Return log 1/K Σ_k p(y|z_k) with z_k drawn from the prior, and its variance, as above.
+
+    Below log P(y) in expectation, like L_K; far below where the prior seldom meets the posterior.
+
+    Args:
+        model: Anything with ``reconstruction_from_prior(y, noise, samples)``.
+        y: One block of images (batch, D).
+        samples: K.
+        noise_key: What the noise is a function of.
+    """
+    log_weights = lambda noise: model.reconstruction_from_prior(y, noise, SAMPLES_PER_DRAW)
+    return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
+
+
+def log_mean_exp_of_draws(
+    log_weights: Callable[[Noise], Tensor], samples: int, device: torch.device, noise_key: tuple
+) -> tuple[Tensor, Tensor]:
+    """Return log 1/K Σ exp(w_k) and its variance, drawing SAMPLES_PER_DRAW weights at once."""
     running = LogMeanExp()
     for draw, start in enumerate(range(0, samples, SAMPLES_PER_DRAW)):
-        noise = Noise(*noise_key, draw, device=y.device)
+        weights = log_weights(Noise(*noise_key, draw, device=device))
         # The last draw is cut after drawing, so that a smaller K uses the first of the same noise.
-        log_weights = model.terms(y, noise, SAMPLES_PER_DRAW).elbo
-        running.add(log_weights[: samples - start])
+        running.add(weights[: samples - start])
     return running.value(), running.variance()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from bench.densities.normal import DiagonalNormal, mixture_log_prob
+from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate, exact, mean_estimate
 
 ACTIVE_VARIANCE = 0.01
@@ -42,6 +42,7 @@ class ELBOSurgery(Metric):
         self.loc.append(terms.posterior.loc.detach())
         self.log_scale.append(terms.posterior.log_scale.detach())
 
+    @torch.no_grad()
     def compute(self) -> dict[str, Estimate]:
         """Return every column of the surgery."""
         reconstruction, log_prior, latent = (
@@ -53,13 +54,13 @@ class ELBOSurgery(Metric):
         # In float64, so that log q(z_i|x_i) − log q_agg(z_i) stays below log n to rounding.
         own_double = DiagonalNormal(own.loc.double(), own.log_scale.double())
         log_posterior = own_double.log_prob(latent.double())
-        log_aggregate = uniform_mixture_log_prob(latent, own)
+        log_aggregate = uniform_mixture(own).log_prob(latent)
         mutual_information = log_posterior - log_aggregate
         marginal_kl = log_aggregate - log_prior
         kl = log_posterior - log_prior
         log_swapped = log_aggregate
         if self.training_encodings is not None:
-            log_swapped = uniform_mixture_log_prob(latent, self.training_encodings)
+            log_swapped = uniform_mixture(self.training_encodings).log_prob(latent)
         return {
             "elbo": mean_estimate(reconstruction - kl),
             "reconstruction": mean_estimate(reconstruction),
@@ -75,13 +76,6 @@ class ELBOSurgery(Metric):
     def encodings(self) -> DiagonalNormal:
         """Return q(z|x_j) for every datum of the split."""
         return DiagonalNormal(torch.cat(self.loc), torch.cat(self.log_scale))
-
-
-def uniform_mixture_log_prob(latent: Tensor, components: DiagonalNormal) -> Tensor:
-    """Return log 1/m Σ_j q_j(z) in float64 for z (samples, n, dimensions), shape (samples, n)."""
-    m = len(components.loc)
-    weights = torch.full((m,), -log(m), dtype=torch.float64, device=latent.device)
-    return mixture_log_prob(latent.flatten(0, 1), components, weights).view(latent.shape[:2])
 
 
 def active_units(posterior_means: Tensor) -> int:

@@ -23,7 +23,7 @@ class TrainingDiverged(RuntimeError):
 
 
 class GenerativeModel(pl.LightningModule):
-    """Maximizes the mean of reconstruction − β·KL over mini-batches; validates the ELBO.
+    """Maximizes the mean of the model's objective over mini-batches; validates the ELBO.
 
     Training noise is a function of (seed, epoch, step) alone and the validation noise of (seed,
     block), so that a run cut off after an epoch goes on exactly as it would have.
@@ -50,13 +50,8 @@ class GenerativeModel(pl.LightningModule):
         return self.settings.beta * progress
 
     def objective(self, terms: Terms) -> Tensor:
-        """Return reconstruction − β·KL per sample and datum; the analytic KL where there is one."""
-        if terms.log_posterior is None:
-            return terms.elbo
-        kl = terms.kl_analytic
-        if kl is None:
-            kl = terms.log_posterior - terms.log_prior
-        return terms.reconstruction - self.beta() * kl
+        """Return what is maximized, per sample and datum, at this epoch's weight of the KL."""
+        return self.model.objective(terms, self.beta())
 
     def on_train_start(self) -> None:
         # A run that was cut off between its last epoch and its record must not train on.

@@ -4,7 +4,7 @@ from math import log, prod
 
 from torch import Tensor
 
-from bench.densities.dequantization import dequantize_uniformly, dequantized_moments
+from bench.densities.dequantization import Dequantization, dequantize, dequantized_moments
 from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Standardization
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
@@ -27,6 +27,7 @@ class RealNVP(Model):
         widths: Hidden units of each layer of each coupling's network.
         mask: checkerboard, or half of the flattened pixels.
         alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
+        dequantization: none models the bins' midpoints, to show that it degenerates.
     """
 
     decoder_name = "Deterministic"
@@ -40,6 +41,7 @@ class RealNVP(Model):
         widths: list[int] = [256, 256],
         mask: Mask = "checkerboard",
         alpha: float = 0.05,
+        dequantization: Dequantization = "uniform",
     ):
         super().__init__(shape, levels)
         if couplings < 2:
@@ -47,29 +49,48 @@ class RealNVP(Model):
                 f"model.couplings: {couplings} would leave a part of the pixels unchanged; take 2 or more"
             )
         self.levels, self.dimensions = levels, prod(shape)
+        self.dequantization = dequantization
+        self.bound = "upper" if dequantization == "uniform" else "none"
         self.preprocessing = LogitPreprocessing(alpha)
         self.standardization = Standardization(self.dimensions)
         self.flow = CouplingFlow(shape, couplings, widths, mask)
 
     def attach(self, training_images: Tensor) -> None:
-        logit = lambda x: self.preprocessing(x)[0]
-        self.standardization.set(*dequantized_moments(training_images, self.levels, logit))
+        attach_flow(self, training_images)
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
-        x = dequantize_uniformly(y, self.levels, samples, noise)
-        logits, log_derivative = self.preprocessing(x)
-        standardized, log_scale = self.standardization(logits)
-        z, log_determinant = self.flow(standardized)
-        constant = self.dimensions * log(self.levels)
-        return Terms(
-            reconstruction=log_derivative + log_scale + log_determinant - constant,
-            log_prior=standard_normal_log_prob(z),
-            latent=z,
-        )
+        return flow_terms(self, dequantize(y, self.levels, samples, noise, self.dequantization))
 
     def sample(self, n: int, noise: Noise) -> Tensor:
-        logits = self.standardization.inverse(self.flow.inverse(noise.normal(n, self.dimensions)))
-        x = self.preprocessing.inverse(logits)
-        return (x * self.levels).floor().clamp(0, self.levels - 1)
+        return flow_sample(self, n, noise)
+
+
+# A model for these has `levels`, `dimensions`, `preprocessing`, `standardization` and `flow`.
+
+
+def attach_flow(model: Model, training_images: Tensor) -> None:
+    """Standardize the logits of each pixel by the training split, uint8 of shape (n, D)."""
+    logit = lambda x: model.preprocessing(x)[0]
+    model.standardization.set(*dequantized_moments(training_images, model.levels, logit))
+
+
+def flow_terms(model: Model, x: Tensor) -> Terms:
+    """Return the terms, in nats, of dequantized images x (samples, batch, D)."""
+    logits, log_derivative = model.preprocessing(x)
+    standardized, log_scale = model.standardization(logits)
+    z, log_determinant = model.flow(standardized)
+    constant = model.dimensions * log(model.levels)
+    return Terms(
+        reconstruction=log_derivative + log_scale + log_determinant - constant,
+        log_prior=standard_normal_log_prob(z),
+        latent=z,
+    )
+
+
+def flow_sample(model: Model, n: int, noise: Noise) -> Tensor:
+    """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""
+    logits = model.standardization.inverse(model.flow.inverse(noise.normal(n, model.dimensions)))
+    x = model.preprocessing.inverse(logits)
+    return (x * model.levels).floor().clamp(0, model.levels - 1)

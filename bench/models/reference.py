@@ -14,7 +14,7 @@ from bench.noise import Noise, cumulative
 class PixelTable(Model):
     """Independent pixels with a table of log-masses (D, levels)."""
 
-    exact = True
+    bound = "exact"
 
     def __init__(self, shape: Shape, levels: int):
         super().__init__(shape, levels)

@@ -1,6 +1,7 @@
 """The protocol that every model answers: per-datum terms of the evidence lower bound, in nats."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn as nn
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from bench.densities.normal import DiagonalNormal
 from bench.noise import Noise
+
+Bound = Literal["upper", "exact", "none"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Model(nn.Module):
     # Names for the leaderboard's columns; empty where the model has no such part.
     decoder_name = ""
     prior_name = ""
-    # Does `terms` give log P(y) itself, without any sampling?
-    exact = False
+    # What −log_likelihood is to the truth: at most it is this (upper), it is this (exact), or
+    # nothing is known (none), and the model never enters a leaderboard.
+    bound: Bound = "upper"
 
     def __init__(self, shape: tuple[int, ...], levels: int):
         super().__init__()
@@ -71,6 +75,18 @@ class Model(nn.Module):
         ``index`` names the data in the training split; it is given in training only.
         """
         raise NotImplementedError
+
+    def objective(self, terms: Terms, beta: float) -> Tensor:
+        """Return what training maximizes, per sample and datum: reconstruction − β·KL.
+
+        The analytic KL where there is one. A model with a loss of its own overrides this.
+        """
+        if terms.log_posterior is None:
+            return terms.elbo
+        kl = terms.kl_analytic
+        if kl is None:
+            kl = terms.log_posterior - terms.log_prior
+        return terms.reconstruction - beta * kl
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""

@@ -52,6 +52,7 @@ class VAE(Model):
         self.prior = prior(latent_dimensions, dimensions, levels)
         self.decoder_name = type(self.decoder).__name__
         self.prior_name = type(self.prior).__name__
+        self.bound = self.decoder.bound
         self._evaluation_prior: Density | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_prior())
 
@@ -95,15 +96,25 @@ class VAE(Model):
             kl_analytic=posterior.kl_to_standard_normal() if analytic else None,
         )
 
+    def reconstruction_from_prior(self, y: Tensor, noise: Noise, samples: int) -> Tensor:
+        """Return log p(y|z) in nats for z drawn from the prior, (samples, batch)."""
+        z = self.prior_density(noise, None).sample(samples * len(y), noise)
+        outputs = self.decode(z).unflatten(0, (samples, len(y)))
+        return self.decoder.log_prob(outputs, y, noise)
+
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.decoder.sample(self._decoded_prior_draws(n, noise), noise)
 
     def sample_mean(self, n: int, noise: Noise) -> Tensor:
         return self.decoder.mean(self._decoded_prior_draws(n, noise))
 
+    def decode_mean(self, z: Tensor) -> Tensor:
+        """Return E[y|z] (n, D) in units of levels, for z (n, latent)."""
+        return self.decoder.mean(self.decode(z))
+
     def _decoded_prior_draws(self, n: int, noise: Noise) -> Tensor:
         return self.decode(self.prior_density(noise, None).sample(n, noise))
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return E[y|z] at the posterior's mean, shape (batch, D), in units of levels."""
-        return self.decoder.mean(self.decode(self.posterior(y).loc))
+        return self.decode_mean(self.posterior(y).loc)

@@ -27,6 +27,8 @@ METRICS = (
     "sharpness",
     "elbo_aggregate",
     "marginal_kl_aggregate",
+    "sharpness_aggregate",
+    "sharpness_reconstruction",
 )
 SPLITS = ("train", "test")
 
@@ -110,9 +112,14 @@ def interval(
 
 
 def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
-    """Return leaderboard.csv: one row for each task and model, ranked by test bits/dim."""
+    """Return leaderboard.csv: one row for each task and model, ranked by test bits/dim.
+
+    A model whose numbers bound nothing (trained without dequantization) has no place in it.
+    """
     groups: dict[tuple[str, str], list[dict]] = {}
     for record in records:
+        if record.get("bound") == "none":
+            continue
         groups.setdefault((record["task"], record["model"]), []).append(record)
     rows = [leaderboard_row(task, model, group, sweep) for (task, model), group in groups.items()]
     rows.sort(key=lambda row: (row["task"], row["bits_per_dim"] is None, row["bits_per_dim"] or 0))

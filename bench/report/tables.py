@@ -90,3 +90,23 @@ def rewrite_readme(path: Path, sweep: str, board: pd.DataFrame) -> bool:
     if replaced != text:
         write_atomically(path, replaced)
     return True
+
+
+def print_estimates(metrics: dict) -> None:
+    """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
+    from rich.console import Console
+    from rich.table import Table
+
+    units = {"bits_per_dim": "bits/dim", "active_units": ""}
+    units |= {f"sharpness{of}": "of data's" for of in ("", "_aggregate", "_reconstruction")}
+    splits = list(metrics)
+    table = Table("", *splits, title="value ± Monte-Carlo standard error", title_justify="left")
+    for name in dict.fromkeys(name for split in splits for name in metrics[split]):
+        cells = []
+        for split in splits:
+            estimate = metrics[split].get(name)
+            error = estimate and estimate["stderr"]
+            text = "" if estimate is None else f"{estimate['value']:.4f}"
+            cells.append(text + (f" ± {error:.4f}" if error else ""))
+        table.add_row(f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells)
+    Console().print(table)

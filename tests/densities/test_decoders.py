@@ -5,11 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import logistic
+from scipy.stats import logistic, norm
 from torch.distributions import Normal
 
 from bench.densities.decoders import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
 from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.discretized import DiscretizedGaussian, log_normal_mass
 from bench.errors import InputError
 from bench.noise import Noise
 
@@ -18,6 +19,7 @@ SCALES = ("shared", "pixel", "decoder")
 
 def discrete_decoders(levels, dimensions=3):
     decoders = [DiscretizedLogistic(dimensions, levels, scale) for scale in SCALES]
+    decoders += [DiscretizedGaussian(dimensions, levels, scale) for scale in SCALES]
     decoders.append(Categorical(dimensions, levels))
     return decoders + ([Bernoulli(dimensions, levels)] if levels == 2 else [])
 
@@ -75,6 +77,66 @@ def test_discretized_logistic_against_scipy():
     above = logistic.sf(lower, loc, scale) - logistic.sf(upper, loc, scale)
     expected = np.log(np.where(lower > loc, above, below)).sum(-1)  # whichever does not cancel
     np.testing.assert_allclose(decoder.log_prob(outputs, y, Noise(0))[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("size", [0.1, 1.0, 3.0])
+def test_discretized_gaussian_against_scipy(scale, size):
+    """Up to some tens of standard deviations out, where scipy's own masses underflow."""
+    decoder = DiscretizedGaussian(3, 17, scale)
+    outputs = outputs_for(decoder, batch=50, size=size)
+    y = torch.tensor([[0, 5, 16], [16, 0, 9]] * 25)
+    loc = 0.5 + 0.2 * outputs[0, :, 0].double().numpy()
+    free = outputs[0, :, 1].double().numpy() if scale == "decoder" else np.zeros((50, 3))
+    deviation = np.clip(0.2 * np.exp(free), 0.1 / 256, np.exp(5))
+    upper = np.where(y == 16, np.inf, (y.numpy() + 1) / 17)
+    lower = np.where(y == 0, -np.inf, y.numpy() / 17)
+    below = norm.cdf(upper, loc, deviation) - norm.cdf(lower, loc, deviation)
+    above = norm.sf(lower, loc, deviation) - norm.sf(upper, loc, deviation)
+    mass = np.where(lower > loc, above, below)  # whichever does not cancel
+    known = (mass > 1e-290).all(-1)
+    assert known.sum() > 15
+    ours = decoder.log_prob(outputs, y, Noise(0))[0].detach().numpy()
+    np.testing.assert_allclose(ours[known], np.log(mass[known]).sum(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_masses_of_normal_intervals_far_out_and_their_gradients():
+    """Against the integral's expansion, where neither scipy's cdf nor sf is above 0; mirrored too."""
+    lower = torch.tensor([60.0, 1e3, 4e5, -60.5, -1e3 - 0.5], dtype=torch.float64)
+    upper = lower + torch.tensor([0.5, 1e-3, 30.0, 0.5, 0.5], dtype=torch.float64)
+    # ∫_a^b φ = φ(a)/a · (1 − 1/a² + …) − the same at b, with a the end nearer to 0.
+    near, far = torch.minimum(lower.abs(), upper.abs()), torch.maximum(lower.abs(), upper.abs())
+    log_tail = lambda x: -0.5 * (x * x + np.log(2 * np.pi)) - x.log() + torch.log1p(-(x**-2))
+    expected = log_tail(near) + torch.log(-torch.expm1(log_tail(far) - log_tail(near)))
+    closed = torch.zeros(5, dtype=torch.bool)
+    shift = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    ours = log_normal_mass(lower + shift, upper + shift, closed, closed)
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-6)
+    # Moving the interval out by δ divides its mass by e^{near·δ}, about.
+    gradient = torch.autograd.grad(ours.sum(), shift)[0]
+    slope = (log_tail(near + 1e-4) - log_tail(near - 1e-4)) / 2e-4
+    torch.testing.assert_close(gradient.abs(), slope.abs(), rtol=0.02, atol=0)
+    assert torch.equal(gradient.sign(), -lower.sign())
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_normal_masses_sum_to_one_in_float64(levels):
+    loc = torch.tensor([-300.0, -0.1, 0.0, 0.37, 1.0, 300.0]).double()[:, None]
+    bound = torch.arange(levels).double()
+    for scale in (0.1 / 256, 0.1, 1.0, 150.0):
+        lower, upper = ((bound + edge) / levels for edge in (0, 1))
+        ends = ((end - loc) / scale for end in (lower, upper))
+        mass = log_normal_mass(*ends, bound == 0, bound == levels - 1).exp().sum(-1)
+        torch.testing.assert_close(mass, torch.ones(6).double(), rtol=0, atol=1e-11)
+
+
+def test_a_wide_normal_is_flat_and_a_narrow_one_certain():
+    closed = torch.zeros(1, dtype=torch.bool)
+    width = torch.tensor([1e-8], dtype=torch.float64)
+    flat = log_normal_mass(width - width, width, closed, closed)
+    torch.testing.assert_close(flat, (width / np.sqrt(2 * np.pi)).log(), rtol=1e-8, atol=0)
+    certain = log_normal_mass(-1e8 * width * 40, 1e8 * width * 40, closed, closed)
+    torch.testing.assert_close(certain, torch.zeros_like(certain))
 
 
 @pytest.mark.parametrize("levels", [2, 17])

@@ -3,7 +3,7 @@ import torch
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
 
-from bench.densities.normal import DiagonalNormal, NormalMixture, mixture_log_prob
+from bench.densities.normal import DiagonalNormal, MixtureTable, NormalMixture
 from bench.noise import Noise
 
 
@@ -52,8 +52,9 @@ def test_mixture_against_a_direct_float64_sum(regime):
     weights = torch.randn(2000).log_softmax(0)
     double = DiagonalNormal(loc.double(), log_scale.double())
     direct = (double.log_prob(z.double()[:, None]) + weights.double()).logsumexp(1)
-    assert (mixture_log_prob(z, components, weights) - direct).abs().max() < 1e-3
-    assert (mixture_log_prob(z, components, weights, columns=37) - direct).abs().max() < 1e-3
+    table = MixtureTable(components, weights)
+    assert (table.log_prob(z) - direct).abs().max() < 1e-3
+    assert (table.log_prob(z, columns=37) - direct).abs().max() < 1e-3
 
 
 def test_mixture_density_and_gradient_path_against_torch():

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.estimators.evidence import LogMeanExp, importance_weighted_bound
+from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
 from bench.noise import Noise
-from tests.estimators.linear_gaussian import LinearGaussian
 
 
 @settings(max_examples=50, deadline=None)

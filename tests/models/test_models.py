@@ -15,6 +15,7 @@ VARIANTS = [
     ("gaussian_vae", "digits-17", ("--model.decoder.sigma=pixel",)),
     ("gaussian_vae", "digits-17", ("--model.decoder.sigma=0.1",)),
     ("gaussian_vae", "digits-17", ("--model.decoder=DiscretizedLogistic",)),
+    ("gaussian_vae", "digits-17", ("--model.decoder=DiscretizedGaussian",)),
     ("gaussian_vae", "digits-17", ("--model.decoder=Categorical",)),
     ("gaussian_vae", "digits-17", ("--model.prior=Mixture",)),
     ("gaussian_vae", "digits-17", ("--model.prior=Vamp", "--model.prior.pseudo_inputs=9")),
@@ -23,6 +24,11 @@ VARIANTS = [
     ("aggregate_vae", "digits-17", ()),
     ("realnvp", "digits-17", ()),
     ("realnvp", "digits-binary", ("--model.mask=half",)),
+    (
+        "variational_realnvp",
+        "digits-17",
+        ("--model.widths=[16]", "--model.couplings=2", "--model.dequantization_widths=[8]"),
+    ),
 ]
 IDS = [" ".join([m, d, *o]) for m, d, o in VARIANTS]
 

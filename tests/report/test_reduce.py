@@ -75,6 +75,12 @@ def test_leaderboard_ranks_inside_a_task_and_counts_failures():
     assert board.loc["pixels", "bits_per_dim_low"] == 2.1
 
 
+def test_what_bounds_nothing_is_in_no_leaderboard():
+    records = [*RECORDS, record("degenerate", 1, -3.0, bound="none")]
+    assert "degenerate" not in set(leaderboard_table(records, "s")["model"])
+    assert "degenerate" in set(runs_table(records, "s")["model"])
+
+
 def test_failed_runs_stay_in_with_empty_numbers():
     runs = runs_table(RECORDS, "s")
     assert len(runs) == 2 * len(RECORDS)

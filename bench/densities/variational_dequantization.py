@@ -1,0 +1,85 @@
+"""Variational dequantization: learned noise inside each bin, given the image."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.densities.flows import AffineCoupling, Mask, split_dimensions
+from bench.errors import InputError
+from bench.nets import Shape
+from bench.noise import Noise
+
+# torch.rand gives multiples of 2^-24, and 0 has no logit.
+SMALLEST = 2.0**-25
+# y + u may round up to y + 1 in float32 for u above this; as in dequantize_uniformly.
+LARGEST = 1 - 2.0**-14
+
+
+class VariationalDequantization(nn.Module):
+    """u ~ r(u|y) on (0, 1)^D: log P(y) ≥ E_r[log p((y + u) / L) − log r(u|y)] − D log L.
+
+    Ho et al. 2019 (Flow++, section 3.1): u = σ(v), and v comes from noise ε by affine couplings
+    whose networks see y. Unlike there ε is logistic, not normal: a new flow is the identity, so
+    that u starts exactly uniform and the bound starts at that of uniform dequantization. And the
+    heavier tails keep the importance weights p/r bounded while no coupling narrows them.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: L, the number of values that a pixel takes.
+        couplings: Number of affine couplings.
+        widths: Hidden units of each layer of each coupling's network.
+        mask: checkerboard, or half of the flattened pixels.
+    """
+
+    def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
+        super().__init__()
+        if couplings < 2:
+            raise InputError(
+                f"model.dequantization_couplings: {couplings} would leave a part of the noise "
+                "uniform; take 2 or more"
+            )
+        self.levels = levels
+        first, second = split_dimensions(shape, mask)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
+        sizes, seen = [len(first), len(second)], len(first) + len(second)
+        self.couplings = nn.ModuleList(
+            AffineCoupling(sizes[i % 2] + seen, sizes[1 - i % 2], widths) for i in range(couplings)
+        )
+
+    def forward(self, y: Tensor, samples: int, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Draw u ~ r(u|y) for y (batch, D).
+
+        Returns:
+            u, shape (samples, batch, D), and log r(u|y) in nats, shape (samples, batch).
+        """
+        uniform = noise.uniform(samples, *y.shape)
+        return self.transform(uniform.clamp(min=SMALLEST).logit(), y)
+
+    def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Map logistic noise (samples, batch, D) to u and log r(u|y), as ``forward`` returns them."""
+        context = self.context(epsilon, y)
+        parts = [epsilon[..., self.first], epsilon[..., self.second]]
+        log_determinant = epsilon.new_zeros(epsilon.shape[:-1])
+        for i, coupling in enumerate(self.couplings):
+            given, changed = i % 2, 1 - i % 2
+            seen = torch.cat([parts[given], context], dim=-1)
+            parts[changed], term = coupling(seen, parts[changed])
+            log_determinant = log_determinant + term
+        v = torch.cat(parts, dim=-1)[..., self.order]
+        # Subtracted pixel by pixel: both are large in the tails, where their difference is small.
+        log_density = (logistic_log_density(epsilon) - logistic_log_density(v)).sum(-1)
+        # Where the sigmoid saturates u stops, the density does not: moving u by 2^-14 of a bin
+        # changes log p(x) by less than rounding does.
+        return v.sigmoid().clamp(SMALLEST, LARGEST), log_density - log_determinant
+
+    def context(self, noise: Tensor, y: Tensor) -> Tensor:
+        """Return y (batch, D), scaled into (−1, 1), for every sample of ``noise``."""
+        scaled = (2 * y.to(noise.dtype) + 1) / self.levels - 1
+        return scaled.expand(*noise.shape[:-1], -1)
+
+
+def logistic_log_density(x: Tensor) -> Tensor:
+    """Return log σ'(x) elementwise: the standard logistic's density, and the sigmoid's slope."""
+    return F.logsigmoid(x) + F.logsigmoid(-x)

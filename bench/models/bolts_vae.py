@@ -1,0 +1,88 @@
+"""lightning-bolts' own VAE as a peer: its networks and its loss, measured like every other model."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from bench.bolts import BoltsResNet18
+from bench.densities.decoders import Gaussian
+from bench.errors import InputError
+from bench.models.terms import Terms
+from bench.models.vae import VAE
+from bench.nets import Shape
+from bench.noise import Noise
+
+
+@dataclass(frozen=True)
+class BoltsTerms(Terms):
+    """Terms, and the mean over dimensions of (x̂ − x)², shape (samples, batch)."""
+
+    squared_error: Tensor | None = None
+
+
+class BoltsVAE(VAE):
+    """pl_bolts.models.autoencoders.VAE of lightning-bolts 0.7.0, with its defaults.
+
+    Training minimizes its own loss, (x̂ − x)² averaged over the image's dimensions plus
+    ``kl_coefficient`` times the KL averaged over z's, with x = y / (L − 1) in [0, 1]. Up to scale
+    that is the negative bound of a Gaussian VAE with σ² = kl_coefficient · D / (2 · latent
+    dimensions): σ = 0.77 on CIFAR-10. The trainer's ``beta`` and warm-up multiply the KL; at 1 and
+    0, their defaults, the loss is lightning-bolts'.
+
+    Evaluation reads x̂ as the mean of a Gaussian on the dequantized pixels, with the fixed σ that
+    maximizes the likelihood: the root mean square error over training batches (a running mean).
+    In training mode that σ is the batch's, so that terms depend on batch mates; the loss has no σ.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: Number of values that a pixel takes.
+        latent_dimensions: Number of dimensions of z.
+        kl_coefficient: Weight of the KL in the loss.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: int,
+        latent_dimensions: int = 256,
+        kl_coefficient: float = 0.1,
+    ):
+        if not 0 <= kl_coefficient < float("inf"):
+            raise InputError(f"model.kl_coefficient: {kl_coefficient} is negative or not a number")
+        super().__init__(
+            shape,
+            levels,
+            latent_dimensions,
+            encoder=BoltsResNet18,
+            decoder_network=BoltsResNet18,
+            decoder=partial(Gaussian, sigma="optimal"),
+        )
+        self.largest, self.kl_coefficient = levels - 1, kl_coefficient
+        # Dequantized, y is at (y + ½) / L in the mean, and x̂ stands for y / (L − 1).
+        self.decoder.data_mean.fill_(0.5 / levels)
+        self.decoder.data_scale.fill_((levels - 1) / levels)
+
+    def attach(self, training_images: Tensor) -> None:
+        """Take nothing from the training split: this network's outputs are not standardized."""
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> BoltsTerms:
+        posterior = self.posterior(y)
+        z = posterior.sample(noise, samples)
+        outputs = self.decode(z)
+        return BoltsTerms(
+            reconstruction=self.decoder.log_prob(outputs, y, noise),
+            log_prior=self.prior_density(noise, index).log_prob(z),
+            log_posterior=posterior.log_prob(z),
+            latent=z,
+            posterior=posterior,
+            kl_analytic=posterior.kl_to_standard_normal(),
+            squared_error=(outputs[..., 0, :] - y / self.largest).square().mean(-1),
+        )
+
+    def objective(self, terms: BoltsTerms, beta: float) -> Tensor:
+        """Return minus lightning-bolts' loss for each datum, the KL's weight multiplied by β."""
+        weight = beta * self.kl_coefficient / self.latent_dimensions
+        return -terms.squared_error - weight * terms.kl_analytic

@@ -1,0 +1,59 @@
+"""RealNVP with convolutions at several scales, on the same preprocessed pixels as RealNVP."""
+
+from math import prod
+
+from torch import Tensor
+
+from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.flows import LogitPreprocessing, Standardization
+from bench.densities.multiscale import MultiScaleFlow
+from bench.models.realnvp import attach_flow, flow_sample, flow_terms
+from bench.models.terms import Model, Terms
+from bench.nets import Shape
+from bench.noise import Noise
+
+
+class ConvolutionalRealNVP(Model):
+    """The multi-scale flow of Dinh et al. 2017 (section 3.6) on logits of dequantized pixels.
+
+    Its terms are those of `RealNVP`.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: Number of values that a pixel takes.
+        scales: Number of scales; the image's sides are halved between them, so scales − 1 times.
+        couplings: Number of affine couplings with each kind of mask at each scale.
+        channels: Feature maps of each coupling's residual network.
+        blocks: Residual blocks of each coupling's network.
+        alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
+    """
+
+    decoder_name = "Deterministic"
+    prior_name = "StandardNormal"
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: int,
+        scales: int = 3,
+        couplings: int = 3,
+        channels: int = 32,
+        blocks: int = 2,
+        alpha: float = 0.05,
+    ):
+        super().__init__(shape, levels)
+        self.levels, self.dimensions = levels, prod(shape)
+        self.preprocessing = LogitPreprocessing(alpha)
+        self.standardization = Standardization(self.dimensions)
+        self.flow = MultiScaleFlow(shape, scales, couplings, channels, blocks)
+
+    def attach(self, training_images: Tensor) -> None:
+        attach_flow(self, training_images)
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> Terms:
+        return flow_terms(self, dequantize_uniformly(y, self.levels, samples, noise))
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return flow_sample(self, n, noise)

@@ -1,0 +1,64 @@
+"""RealNVP whose pixels are dequantized by learned noise."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from bench.densities.flows import Mask
+from bench.densities.variational_dequantization import VariationalDequantization
+from bench.models.realnvp import RealNVP, flow_terms
+from bench.models.terms import Model, Terms
+from bench.nets import Shape
+from bench.noise import Noise
+
+
+class VariationalRealNVP(Model):
+    """RealNVP with variational dequantization (Ho et al. 2019, Flow++, section 3.1).
+
+    x = (y + u) / L with u ~ r(u|y) instead of uniform. Its ``reconstruction`` is that of RealNVP
+    less log r(u|y), so that the ELBO is the bound log P(y) ≥ E_r[log p(x) − log r(u|y)] − D log L
+    and L_K weighs draws of u by their importance. A new model starts at RealNVP's bound.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: Number of values that a pixel takes.
+        couplings: Number of affine couplings.
+        widths: Hidden units of each layer of each coupling's network.
+        mask: checkerboard, or half of the flattened pixels; of both flows.
+        alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
+        dequantization_couplings: Number of affine couplings of the noise.
+        dequantization_widths: Hidden units of each layer of each of those couplings' networks.
+    """
+
+    decoder_name = RealNVP.decoder_name
+    prior_name = RealNVP.prior_name
+
+    def __init__(
+        self,
+        shape: Shape,
+        levels: int,
+        couplings: int = 8,
+        widths: list[int] = [256, 256],
+        mask: Mask = "checkerboard",
+        alpha: float = 0.05,
+        dequantization_couplings: int = 4,
+        dequantization_widths: list[int] = [128, 128],
+    ):
+        super().__init__(shape, levels)
+        self.realnvp = RealNVP(shape, levels, couplings, widths, mask, alpha)
+        self.dequantization = VariationalDequantization(
+            shape, levels, dequantization_couplings, dequantization_widths, mask
+        )
+
+    def attach(self, training_images: Tensor) -> None:
+        self.realnvp.attach(training_images)
+
+    def terms(
+        self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
+    ) -> Terms:
+        u, log_noise = self.dequantization(y, samples, noise)
+        terms = flow_terms(self.realnvp, (y + u) / self.realnvp.levels)
+        return replace(terms, reconstruction=terms.reconstruction - log_noise)
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.realnvp.sample(n, noise)
