@@ -26,7 +26,7 @@ from bench.models.linear_gaussian import LinearGaussianVAE
 from bench.models.vae import VAE
 from bench.nets import MLP
 from bench.noise import Noise
-from bench.sweep.record import write_atomically
+from bench.record import write_atomically
 
 REPEATS = 1000
 COVERAGE = (0.92, 0.98)

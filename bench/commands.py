@@ -86,9 +86,9 @@ def model_name(arguments: list[str]) -> str:
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.config import Job, key_of
+    from bench.record import write_record
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable, locked
-    from bench.sweep.record import write_record
 
     key = key_of(config)
     directory = output / "runs" / key
@@ -241,7 +241,7 @@ def run_evaluate(
     )
     print_estimates(metrics)
     if output is not None:
-        from bench.sweep.record import write_atomically
+        from bench.record import write_atomically
 
         write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     return 0

@@ -25,7 +25,7 @@ from bench.models.terms import Model
 from bench.noise import derive_seed
 from bench.parsing import build_model
 from bench.pictures import grid_of, png, shown_images
-from bench.sweep.record import code_version, environment
+from bench.record import code_version, environment
 from bench.tracking import tracked
 
 # (phase, share done in [0, 1], text): called often, must be cheap.

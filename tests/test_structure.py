@@ -33,14 +33,25 @@ MAY_IMPORT = {
         "estimators",
         "models",
         "noise",
-        "sweep",
+        "record",
         "tracking",
     },
     "tracking": {"config", "report"},
-    "sweep": {"config", "parsing", "data", "report", "run"},
-    "report": {"sweep"},
-    "calibrate": {"densities", "estimators", "models", "nets", "noise", "sweep"},
-    "commands": {"calibrate", "checkpoints", "config", "parsing", "data", "report", "run", "sweep"},
+    "sweep": {"config", "parsing", "data", "record", "report", "run"},
+    "record": set(),
+    "report": {"record"},
+    "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},
+    "commands": {
+        "calibrate",
+        "checkpoints",
+        "config",
+        "parsing",
+        "data",
+        "record",
+        "report",
+        "run",
+        "sweep",
+    },
     "__main__": {"commands"},
     "errors": set(),
     "__init__": set(),
@@ -49,7 +60,6 @@ MAY_IMPORT = {
 ONLY = {
     ("estimators", "models"): {"bench.models.terms"},
     ("models", "estimators"): {"bench.estimators.estimate"},
-    ("report", "sweep"): {"bench.sweep.record"},
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.sweep.record import read_records, record_path, write_atomically
+from bench.record import read_records, record_path, write_atomically
 
 # Columns that hold an estimate, in the order of runs.csv.
 METRICS = (

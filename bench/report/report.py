@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
+from bench.record import write_atomically
 from bench.report.reduce import (
     csv_text,
     leaderboard_table,
@@ -13,7 +14,6 @@ from bench.report.reduce import (
     timings_table,
 )
 from bench.report.tables import rewrite_readme
-from bench.sweep.record import write_atomically
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.sweep.record import write_atomically
+from bench.record import write_atomically
 
 # (column, heading, format, with an interval)
 SHOWN = (

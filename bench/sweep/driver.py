@@ -7,10 +7,10 @@ from pathlib import Path
 from bench.config import Job, key_of, task_of, trainer_config
 from bench.errors import InputError
 from bench.parsing import build_model, parse_run, read_yaml, resolve
+from bench.record import read_record, record_path, write_record
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
-from bench.sweep.record import read_record, record_path, write_record
 
 
 def sweep(

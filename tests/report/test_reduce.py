@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import t
 
 from bench.errors import InputError
+from bench.record import write_record
 from bench.report.reduce import (
     csv_text,
     interval,
@@ -14,7 +15,6 @@ from bench.report.reduce import (
     write_manifest,
 )
 from bench.report.tables import markdown, rewrite_readme
-from bench.sweep.record import write_record
 
 
 def estimate(value, stderr=0.01):

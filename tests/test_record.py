@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bench.errors import InputError
-from bench.sweep.record import environment, read_record, record_path, write_atomically, write_record
+from bench.record import environment, read_record, record_path, write_atomically, write_record
 
 RECORD = {"key": "0123456789abcdef", "metrics": {"test": {"elbo": {"value": -1.25}}}, "seed": 1}
 

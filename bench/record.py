@@ -25,7 +25,7 @@ PACKAGES = (
 )
 # What decides the numbers: a change elsewhere (results, prose) does not make a run dirty.
 CODE = ("bench", "configs", "pyproject.toml", "constraints.txt")
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 def record_path(runs: Path, key: str) -> Path:
@@ -103,7 +103,7 @@ def code_version() -> dict[str, Any]:
     Taken once a process: what a process runs is what it imported, whatever the tree becomes.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     inside = git("ls-files", "--error-unmatch", "bench/__init__.py") is not None
     return {
