@@ -59,11 +59,13 @@ def make_parser() -> "ArgumentParser":
     from bench.models.terms import Model
     from bench.nets import Shape
 
+    known = [f"--{group} ({', '.join(names(group))})" for group in GROUPS]
     parser = jsonargparse.ArgumentParser(
         prog="bench train",
         exit_on_error=False,
         allow_abbrev=False,
-        description="Train, evaluate and record one run.",
+        description="Train, evaluate and record one run. These take a YAML file or a name: "
+        + ", ".join(known),
     )
     parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
     parser.add_class_arguments(Task, "data")
