@@ -19,6 +19,7 @@ from bench.densities.normal import DiagonalNormal, standard_normal_log_prob
 from bench.estimators.annealing import annealed_importance_sampling
 from bench.estimators.estimate import Estimate, MeanEstimate, mean_estimate
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
+from bench.estimators.features import frechet_distance
 from bench.estimators.minibatch import stratified_log_aggregate, weighted_log_aggregate
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
@@ -215,7 +216,9 @@ def toy_instruments() -> Iterator[Instrument]:
     ratio = lambda r: mean_estimate(
         (model.terms(images, Noise("toy", r), 200).elbo - evidence).exp()
     )
-    yield Instrument("evidence, importance weighted", f"{setting}, K = 200", 1.0, no_grad(ratio))
+    yield Instrument(
+        "evidence, importance weighted", f"{setting}, K = 200", 1.0, torch.no_grad()(ratio)
+    )
     for name, estimator in (
         ("L_K", importance_weighted_bound),
         ("naive Monte-Carlo", naive_evidence),
@@ -225,21 +228,19 @@ def toy_instruments() -> Iterator[Instrument]:
         yield Instrument(name, f"{setting}, K = 50", truth, bound, expected="below")
 
 
-def no_grad(estimate: Callable[[int], Estimate]) -> Callable[[int], Estimate]:
-    """Return ``estimate`` without the cost of autograd."""
-    return torch.no_grad()(estimate)
+def sample_instruments() -> Iterator[Instrument]:
+    """What compares sets of images: of noise dimmed to 0.8, with 0.64 of the variance, and not."""
 
-
-def sharpness_instruments() -> Iterator[Instrument]:
-    """The sharpness of images that are data dimmed to 0.8: 0.64 of the variance."""
-    shape = (1, 8, 8)
-
-    def estimate(repeat: int) -> Estimate:
+    def pair(repeat: int) -> tuple[Tensor, Tensor]:
         noise = Noise("images", repeat)
-        dim, data = 0.8 * noise.uniform(400, 64), noise.uniform(400, 64)
-        return sharpness(dim, data, shape, 2)
+        return 0.8 * noise.uniform(400, 64), noise.uniform(400, 64)
 
-    yield Instrument("sharpness", "400 images of noise dimmed to 0.8, 400 undimmed", 0.64, estimate)
+    setting = "400 images of noise dimmed to 0.8, 400 undimmed"
+    yield Instrument("sharpness", setting, 0.64, lambda r: sharpness(*pair(r), (1, 8, 8), 2))
+    # Of U[0, 0.8] and U[0, 1]: means 0.1 apart, standard deviations 0.2 √(1/12), in 64 pixels.
+    distance = 64 * (0.1**2 + 0.2**2 / 12)
+    estimate = lambda r: Estimate(frechet_distance(*pair(r)), None, 400, 1)
+    yield Instrument("Fréchet distance", setting, distance, estimate, expected="above")
 
 
 def measure(instrument: Instrument) -> dict:
@@ -281,7 +282,7 @@ def calibrate(directory: Path, progress: Callable[[str], None] = print) -> pd.Da
         surgery_instruments,
         evidence_instruments,
         toy_instruments,
-        sharpness_instruments,
+        sample_instruments,
     )
     rows = []
     for instrument in (instrument for group in groups for instrument in group()):

@@ -42,7 +42,7 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch):
     few = lambda: (replace(i, repeats=60) for i in elbo_instruments())
     none = lambda: ()
     monkeypatch.setattr("bench.calibrate.elbo_instruments", few)
-    for group in ("surgery", "evidence", "toy", "sharpness"):
+    for group in ("surgery", "evidence", "toy", "sample"):
         monkeypatch.setattr(f"bench.calibrate.{group}_instruments", none)
     lines = []
     table = calibrate(tmp_path, lines.append)

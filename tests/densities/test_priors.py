@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from torch import nn
 
 from bench.densities.normal import DiagonalNormal
@@ -44,6 +45,7 @@ ALL = ["standard", "mixture", "vamp", "vamp with weights", "aggregate"]
 @torch.no_grad()
 def test_density_integrates_to_one_and_samples_follow_it(name, latent):
     density = make(name, latent)
+    torch.manual_seed(0)
     reach, points = 20.0, {1: 80_001, 2: 1201}[latent]
     side = torch.linspace(-reach, reach, points)
     grid = side[:, None] if latent == 1 else torch.cartesian_prod(side, side)
@@ -56,6 +58,12 @@ def test_density_integrates_to_one_and_samples_follow_it(name, latent):
     second = (probability[:, None] * grid.double() ** 2).sum(0)
     for ours, expected in ((drawn, mean), (drawn**2, second)):
         assert ((ours.mean(0) - expected).abs() < 5 * ours.std(0) / n**0.5 + 0.02).all()
+    # Two samples, one drawn by the prior, one from the density's own grid: of one distribution?
+    cells = torch.multinomial(probability / probability.sum(), 5000, replacement=True)
+    jitter = (torch.rand(5000, latent) - 0.5) * side.diff()[0]
+    for dimension in range(latent):
+        gridded = (grid[cells] + jitter)[:, dimension]
+        assert ks_2samp(drawn[:5000, dimension], gridded).pvalue > 1e-4
 
 
 def test_aggregate_in_training_leaves_the_datum_out():
