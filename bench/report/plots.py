@@ -55,11 +55,15 @@ def training_curves(records: list[dict], task: str):
                 label = name.replace("_elbo", "") if number == 0 else None
                 axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
             axis.axvline(record["best_epoch"], color="#bbbbbb", linewidth=0.8, zorder=0)
-        # The first epochs are far below; what is to be seen is where the curves end.
+        # The first epochs of a long training are far below; what is to be seen is where the
+        # curves end.
         ends = [
-            p[n] for r in group for p in r["history"][2:] for n in ("train_elbo", "validation_elbo")
+            point[name]
+            for record in group
+            for point in record["history"][2:]
+            for name in ("train_elbo", "validation_elbo")
         ]
-        if ends:
+        if len(ends) >= 20 * len(group):
             low, high = np.percentile(ends, 3), max(ends)
             axis.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
         axis.set(title=model, xlabel="epoch")
