@@ -23,6 +23,11 @@ class TrainerConfig:
         kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
         gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
         validate_every: Epochs between two looks at the validation bound.
+        encoder_steps: Optimizer steps of a phase in which only the encoder moves: variational
+            Bayes by turns, an E-step of many gradient steps. 0, like decoder_steps, moves all
+            parameters in every step.
+        decoder_steps: Optimizer steps of the phase that follows, in which all but the encoder
+            moves: the M-step.
         patience: Looks without a better validation bound after which training stops.
         threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
     """
@@ -36,6 +41,8 @@ class TrainerConfig:
     kl_warmup_epochs: int = 0
     gradient_clip_norm: float = 0.0
     validate_every: int = 1
+    encoder_steps: int = 0
+    decoder_steps: int = 0
     patience: int = 20
     threads: int = 1
 
@@ -43,6 +50,12 @@ class TrainerConfig:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
         check_positive("trainer", self, "validate_every", "patience", "threads")
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
+        check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
+        if (self.encoder_steps > 0) != (self.decoder_steps > 0):
+            raise InputError(
+                f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
+                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+            )
         if self.validate_every > self.max_epochs:
             raise InputError(
                 f"trainer.validate_every: {self.validate_every} is more than trainer.max_epochs "

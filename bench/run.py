@@ -85,9 +85,10 @@ def measured(job: Job, identity: dict, report: Report) -> dict:
     trainable = any(p.requires_grad for p in model.parameters())
     with tracked(job, data.task.name, trainable) as tracker:
         fit_started = time.perf_counter()
-        if hasattr(model, "fit"):
-            model.fit(data.train)
         fitted: dict = {"epochs": 0, "history": []}
+        if hasattr(model, "fit"):
+            trace = model.fit(data.train)
+            fitted["epochs"] = trace[-1]["iteration"] if trace else 0
         if trainable:
             fitted = fit(model, data, job, tracker.logger, report)
         evaluation_started = time.perf_counter()

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from bench.checkpoints import BEST, LAST, read_checkpoint
-from bench.config import Job
+from bench.config import Job, trainer_config
 from bench.errors import InputError
-from bench.parsing import parse_run
+from bench.models.generative import GenerativeModel
+from bench.parsing import build_model, parse_run
 from bench.run import run
 from tests.conftest import small_config
 
@@ -193,6 +194,10 @@ FIELDS = [
     ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[9]"),
     ("gaussian_vae", "--model.prior=Flow --model.prior.widths=[8] --model.prior.couplings=4"),
     ("gaussian_vae", "--data digits-binary"),
+    ("gaussian_vae", "--data.leave_out_every=8"),
+    ("gaussian_vae", "--trainer.encoder_steps=3 --trainer.decoder_steps=3"),
+    ("gaussian_vae", "--trainer.encoder_steps=4 --trainer.decoder_steps=3"),
+    ("gaussian_vae", "--trainer.encoder_steps=3 --trainer.decoder_steps=4"),
     ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=40"),
     ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=60"),
     ("realnvp", "--seed=1"),
@@ -273,6 +278,52 @@ def test_every_field_is_in_the_list_above():
         everything |= set(leaves(parse_run(["--data", "digits-17", "--model", model])))
     everything -= {"data.dataset", "data.binarization"}  # by name: --data
     assert everything <= tested, everything - tested
+
+
+def test_training_by_turns_moves_one_half_at_a_time(tmp_path):
+    """A phase of the encoder longer than the training leaves the decoder as it began."""
+    options = ("--trainer.encoder_steps=10000", "--trainer.decoder_steps=1")
+    config = small_config("gaussian_vae", "digits-17", *options)
+    run_of(config, tmp_path)
+    start = build_model(config, (1, 8, 8), 17).state_dict()
+    end = read_checkpoint(tmp_path / LAST)["state_dict"]
+    for name, before in start.items():
+        moved = not torch.equal(before, end[f"model.{name}"])
+        if name.startswith("posterior.") or name.startswith("decoder_network."):
+            assert moved == name.startswith("posterior."), name
+
+
+def test_a_turn_continues_across_epochs_and_interruptions():
+    config = parse_run(
+        ["--data", "digits-17", "--model", "gaussian_vae", "--trainer.encoder_steps=2"]
+        + ["--trainer.decoder_steps=3"]
+    )
+    model = build_model(config, (1, 8, 8), 17)
+    module = GenerativeModel(model, trainer_config(config), 1, {})
+    turns = []
+    for step in range(10):
+        module.move_one_half(step)
+        encoder = {p.requires_grad for p in model.posterior.parameters()}
+        rest = {p.requires_grad for p in model.decoder_network.parameters()}
+        assert len(encoder) == 1 and encoder != rest
+        turns.append("E" if encoder == {True} else "M")
+    assert "".join(turns) == "EEMMMEEMMM"
+    module.on_train_end()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "model, option, message",
+    [
+        ("realnvp", "encoder_steps=1 decoder_steps=1", "no encoder and decoder"),
+        ("gaussian_vae", "encoder_steps=1", "would never train one of the two"),
+    ],
+)
+def test_turns_that_cannot_be_taken_are_refused(model, option, message):
+    options = [f"--trainer.{part}" for part in option.split()]
+    with pytest.raises(InputError, match=message):
+        config = small_config(model, "digits-17", *options)
+        GenerativeModel(build_model(config, (1, 8, 8), 17), trainer_config(config), 1, {})
 
 
 def test_validating_less_often_than_training_lasts_is_refused():

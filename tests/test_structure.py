@@ -37,7 +37,7 @@ MAY_IMPORT = {
         "tracking",
     },
     "tracking": {"config", "report"},
-    "sweep": {"config", "parsing", "data", "record", "report", "run"},
+    "sweep": {"config", "parsing", "data", "models", "record", "report", "run"},
     "record": set(),
     "report": {"record"},
     "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.data.images import load_raw
+from bench.errors import InputError
 from bench.noise import derive_seed
 
 Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
@@ -37,10 +38,24 @@ class Task:
             make binary images: static by one Bernoulli draw per pixel, the same in every run;
             dynamic by a new draw of the training images in every epoch, with validation and test
             drawn once; threshold by y > half of the largest value.
+        leave_out_every: Keep every k-th level out of the training and validation images, but for
+            the darkest and the brightest: such a pixel goes one level up or down, by a fair coin.
+            Test images keep all levels. 0 leaves out none.
     """
 
     dataset: Dataset
     binarization: Binarization = "none"
+    leave_out_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.leave_out_every == 0:
+            return
+        if self.binarization != "none" or not 2 <= self.leave_out_every < self.levels - 1:
+            raise InputError(
+                f"data.leave_out_every: {self.leave_out_every} leaves no level out of {self.levels}, "
+                f"or none to take its place; take 2 to {max(self.levels - 2, 2)} on a task with "
+                "grey levels, or 0"
+            )
 
     @property
     def levels(self) -> int:
@@ -53,7 +68,14 @@ class Task:
         kind = {"none": str(self.levels), "threshold": "binary"}.get(
             self.binarization, self.binarization
         )
-        return f"{SHORT_NAMES.get(self.dataset, self.dataset)}-{kind}"
+        name = f"{SHORT_NAMES.get(self.dataset, self.dataset)}-{kind}"
+        return f"{name}-without-every-{self.leave_out_every}" if self.leave_out_every else name
+
+    @property
+    def left_out_levels(self) -> list[int]:
+        """The levels that no training image shows."""
+        every = self.leave_out_every
+        return list(range(every, self.levels - 1, every)) if every else []
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,15 @@ def binarize(images: np.ndarray, task: Task, name: str) -> np.ndarray:
     return draw_static(images, largest, f"{task.dataset}/{name}")
 
 
+def leave_out(images: np.ndarray, task: Task, name: str) -> np.ndarray:
+    """Move every pixel at a left-out level one level up or down, by raw Philox bits."""
+    bits = np.random.Philox(key=derive_seed(TASK_SEED, "left out", f"{task.dataset}/{name}"))
+    raw = bits.random_raw(-(-images.size // 8)).view(np.uint8)[: images.size]
+    up = raw.reshape(images.shape) % 2 == 1
+    neighbour = np.where(up, images + 1, images - 1).astype(np.uint8)
+    return np.where(np.isin(images, task.left_out_levels), neighbour, images)
+
+
 @lru_cache(maxsize=2)
 def load_task(task: Task) -> TaskData:
     """Load a task's data. Raises InputError where the data is missing or is not the published one.
@@ -140,6 +171,9 @@ def load_task(task: Task) -> TaskData:
     intensities = torch.from_numpy(splits["train"]) if task.binarization == "dynamic" else None
     if task.binarization != "none":
         splits = {name: binarize(images, task, name) for name, images in splits.items()}
+    if task.leave_out_every:
+        for name in ("train", "validation"):
+            splits[name] = leave_out(splits[name], task, name)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(y)) for name, y in splits.items()}
     return TaskData(
         task=task,

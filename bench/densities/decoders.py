@@ -34,6 +34,10 @@ class Decoder(nn.Module):
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         """Return log P(y|z), or a lower bound's sample of it, shape (samples, batch)."""
+        return self.log_prob_of_pixels(outputs, y, noise).sum(-1).to(outputs.dtype)
+
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """Return the summands of ``log_prob``, one for each pixel, shape (samples, batch, D)."""
         raise NotImplementedError
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
@@ -57,9 +61,9 @@ class Bernoulli(Decoder):
                 "Categorical decoder"
             )
 
-    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         logits = outputs[..., 0, :]
-        return (y * logits - F.softplus(logits)).sum(-1)
+        return y * logits - F.softplus(logits)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         probability = self.mean(outputs)
@@ -153,7 +157,7 @@ class Gaussian(LocationScaleDecoder):
             log_scale = self.log_scale
         return loc, log_scale.clamp(*self.log_scale_bounds)
 
-    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         x = dequantize(y, self.levels, outputs.shape[0], noise, self.dequantization)
         loc, log_scale = self._loc_and_log_scale(outputs)
         if self.sigma == "optimal" and self.training:
@@ -161,8 +165,7 @@ class Gaussian(LocationScaleDecoder):
             self.mean_square_error.lerp_(error.detach(), self.running_rate)
             log_scale = (0.5 * error.log()).clamp(*self.log_scale_bounds)
         standardized = (x - loc) * (-log_scale).exp()
-        per_pixel = -0.5 * (standardized.square() + LOG_2PI) - log_scale
-        return per_pixel.sum(-1) - self.dimensions * log(self.levels)
+        return -0.5 * (standardized.square() + LOG_2PI) - log_scale - log(self.levels)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         loc, log_scale = self._loc_and_log_scale(outputs)
@@ -246,7 +249,7 @@ class DiscretizedLogistic(DiscretizedDecoder):
     log_deviation = 0.6
     shared_start = 0.1
 
-    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         loc, log_scale = self._loc_and_log_scale(outputs)
         precision = (-log_scale).exp()
         lower = (y / self.levels - loc) * precision
@@ -255,8 +258,7 @@ class DiscretizedLogistic(DiscretizedDecoder):
         # σ(b) − σ(a) = σ(b) σ(−a) (1 − e^{a−b}): exact, and stable in both tails.
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
         mass = torch.where(y == 0, F.logsigmoid(upper), inside)
-        mass = torch.where(y == self.levels - 1, F.logsigmoid(-lower), mass)
-        return mass.sum(-1)
+        return torch.where(y == self.levels - 1, F.logsigmoid(-lower), mass)
 
     def standardized_cdf(self, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -272,10 +274,10 @@ class Categorical(Decoder):
         super().__init__(dimensions, levels)
         self.outputs_per_dimension = levels
 
-    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         chosen = y.long().expand(*outputs.shape[:-2], -1).unsqueeze(-2)
         logits = outputs.gather(-2, chosen).squeeze(-2)
-        return (logits - outputs.logsumexp(-2)).sum(-1)
+        return logits - outputs.logsumexp(-2)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         sums = cumulative(outputs.softmax(-2), -2)

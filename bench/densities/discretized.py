@@ -19,15 +19,14 @@ class DiscretizedGaussian(DiscretizedDecoder):
     # From a tenth of the narrowest bin in use (1/256) to flat over all bins.
     log_scale_bounds = (log(0.1 / 256), 5.0)
 
-    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         loc, log_scale = (part.double() for part in self._loc_and_log_scale(outputs))
         precision = (-log_scale).exp()
         y = y.double()
         lower = (y / self.levels - loc) * precision
         upper = ((y + 1) / self.levels - loc) * precision
         first, last = y == 0, y == self.levels - 1
-        mass = log_normal_mass(lower, upper, open_below=first, open_above=last)
-        return mass.sum(-1).to(outputs.dtype)
+        return log_normal_mass(lower, upper, open_below=first, open_above=last)
 
     def standardized_cdf(self, x: Tensor) -> Tensor:
         return torch.special.ndtr(x)

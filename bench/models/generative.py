@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.config import TrainerConfig
+from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
 from bench.models.terms import Model, Terms
 from bench.noise import Noise
@@ -42,6 +43,14 @@ class GenerativeModel(pl.LightningModule):
         self.description = description
         self.validation_elbo = MeanEstimate()
         self.history: list[dict] = []
+        encoder = {id(p) for p in model.encoder_parameters()}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.halves = [[p for p in trained if (id(p) in encoder) == own] for own in (True, False)]
+        if trainer_config.encoder_steps and not all(self.halves):
+            raise InputError(
+                "trainer.encoder_steps: this model has no encoder and decoder to train by turns; "
+                "leave it and trainer.decoder_steps at 0"
+            )
 
     def beta(self) -> float:
         """Return the weight of the KL in this epoch: β, reached linearly during the warm-up."""
@@ -68,6 +77,20 @@ class GenerativeModel(pl.LightningModule):
             settings.learning_rate * 0.5 * (1 + cos(pi * self.current_epoch / settings.max_epochs))
         )
 
+    def move_one_half(self, step: int) -> None:
+        """Let only the encoder, or only the rest, move in the ``step``-th step of the training."""
+        phases = self.settings.encoder_steps, self.settings.decoder_steps
+        if not any(phases):
+            return
+        turn = step % sum(phases)
+        for half, moves in zip(self.halves, (turn < phases[0], turn >= phases[0])):
+            for parameter in half:
+                parameter.requires_grad_(moves)
+
+    def on_train_end(self) -> None:
+        for parameter in (p for half in self.halves for p in half):
+            parameter.requires_grad_(True)
+
     def on_train_epoch_start(self) -> None:
         for group in self.optimizers().param_groups:
             group["lr"] = self.learning_rate()
@@ -89,7 +112,9 @@ class GenerativeModel(pl.LightningModule):
         mini-batches is what makes this loop as fast as a bare one.
         """
         optimizer = self.optimizers()
+        before = self.current_epoch * self.trainer.train_dataloader.steps + self.steps
         for position, (y, index) in enumerate(batches):
+            self.move_one_half(before + position)
             terms = self.model.terms(y, self.noise, index=index)
             loss = -self.objective(terms).mean()
             self.elbo_total += terms.elbo.detach().mean()

@@ -76,6 +76,10 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of q(z|y): what an E-step moves. Empty where q is no network."""
+        return []
+
     def objective(self, terms: Terms, beta: float) -> Tensor:
         """Return what training maximizes, per sample and datum: reconstruction − β·KL.
 

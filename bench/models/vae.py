@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.densities.decoders import Decoder, Gaussian
 from bench.densities.posteriors import NormalPosterior
@@ -60,6 +60,9 @@ class VAE(Model):
         self.prior.attach(training_images)
         self.decoder.attach(training_images)
         self.forget_prior()
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        return list(self.posterior.parameters())
 
     def forget_prior(self) -> None:
         """Drop the density that evaluation keeps, because what it was made of has changed."""

@@ -69,12 +69,14 @@ def check_buildable(jobs: list[Job]) -> None:
     """Load every task and construct every model once, so that what cannot work fails now."""
     from bench.data.module import TrainingBatches
     from bench.data.tasks import load_task
+    from bench.models.generative import GenerativeModel
 
     for job in jobs:
         data = load_task(task_of(job.config))
         settings = trainer_config(job.config)
         try:
-            build_model(job.config, data.shape, data.task.levels)
+            model = build_model(job.config, data.shape, data.task.levels)
+            GenerativeModel(model, settings, job.config["seed"], {})
             TrainingBatches(data, settings.batch_size, job.config["seed"], lambda: 0)
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None

@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data import images
 from bench.data.images import load_raw, parse_cifar10, parse_idx
@@ -119,3 +120,28 @@ def test_missing_data_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypat
 
 DIGITS_SPLIT = "1c341ba6163eb67680f17798cb41e22163aaa8610cd7fe981a2fa25946279789"
 MNIST_SPLIT = "8e072bee75463c95c3bdfe3c507517830e1be75a8771fac1556e452182e15b5e"
+
+
+def test_left_out_levels_are_gone_from_training_and_stay_in_the_test_images():
+    whole, lacking = load_task(Task("digits")), load_task(Task("digits", leave_out_every=8))
+    assert lacking.task.name == "digits-17-without-every-8"
+    assert lacking.task.left_out_levels == [8]  # 16 is the brightest, and stays
+    assert torch.equal(lacking.test, whole.test) and (whole.test == 8).any()
+    for split in ("train", "validation"):
+        before, after = whole.split(split), lacking.split(split)
+        held = before == 8
+        assert held.any() and not (after == 8).any()
+        assert torch.equal(after[~held], before[~held])
+        up = (after[held] == 9).float()
+        assert torch.all((after[held] == 7) | (after[held] == 9))
+        assert abs(up.mean() - 0.5) < 5 * 0.5 / len(up) ** 0.5
+
+
+@pytest.mark.parametrize("every, binarization", [(1, "none"), (16, "none"), (4, "static")])
+def test_leaving_out_what_cannot_be_left_out_is_refused(every, binarization):
+    with pytest.raises(InputError, match="leave_out_every"):
+        Task("digits", binarization, every)
+
+
+def test_every_eighth_grey_value_of_256_levels():
+    assert Task("mnist", leave_out_every=8).left_out_levels == list(range(8, 255, 8))
