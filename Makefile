@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test report calibrate data clean-environment
+.PHONY: help setup sweep test report claims calibrate data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -37,6 +37,9 @@ test: $(VENV)/.ready-for-tests  ## run the tests
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
+
+claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
+	@$(BENCH) claims $(SWEEP) --results $(RESULTS) $(if $(WORKERS),--workers $(WORKERS))
 
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)

@@ -1,4 +1,4 @@
-"""The command line: ``bench train | sweep | evaluate | calibrate | report | data``.
+"""The command line: ``bench train | sweep | evaluate | claims | calibrate | report | data``.
 
 Each command imports what it needs when it is called, so that help is there at once.
 """
@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "Train, evaluate and record one run.",
     "sweep": "Run the matrix configs/sweep/<name>.yaml, skipping what has a record.",
     "evaluate": "Measure a trained model: bench evaluate CHECKPOINT.",
+    "claims": "Measure the lecture's claims: bench claims default.",
     "calibrate": "Hold every estimator against a known truth, over many repeats.",
     "report": "Rebuild tables and figures of a sweep from its records.",
     "data": "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",

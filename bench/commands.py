@@ -39,29 +39,10 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     return function(**options)
 
 
-def resolve_wandb_mode(chosen: str) -> str:
-    """Return offline, online or disabled: what was chosen, else WANDB_MODE, else by the login."""
-    if chosen != "auto":
-        return chosen
-    given = os.environ.get("WANDB_MODE")
-    if given:
-        if given not in ("offline", "online", "disabled"):
-            raise InputError(f"WANDB_MODE: '{given}' is none of offline, online, disabled")
-        return given
-    # Asking W&B itself takes a second of imports; these are the two places where it looks.
-    from netrc import NetrcParseError, netrc
-
-    if os.environ.get("WANDB_API_KEY"):
-        return "online"
-    try:
-        return "online" if netrc().authenticators("api.wandb.ai") else "offline"
-    except (OSError, NetrcParseError):
-        return "offline"
-
-
 def train(arguments: list[str]) -> int:
     """Do one run, print its numbers and write its record."""
     from bench.parsing import make_parser, parse_run
+    from bench.tracking import resolve_wandb_mode
 
     parser = make_parser()
     parser.add_argument(
@@ -147,6 +128,7 @@ def run_sweep(
         retry_failed: Do failed runs again.
     """
     from bench.sweep.driver import sweep as drive
+    from bench.tracking import resolve_wandb_mode
 
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")
@@ -206,15 +188,13 @@ def run_evaluate(
         elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
         output: JSON file to write the estimates to.
     """
-    from bench.checkpoints import read_checkpoint
-    from bench.config import EvaluationConfig, task_of
-    from bench.data.tasks import load_task
-    from bench.parsing import build_model, validate
+    from bench.config import EvaluationConfig
     from bench.report.tables import print_estimates
     from bench.run import device_of_this_process, evaluate_model
+    from bench.trained import load_trained
 
-    held = read_checkpoint(Path(checkpoint))
-    config = validate(held["bench"]["config"])
+    trained = load_trained(Path(checkpoint))
+    data, config = trained.data, trained.config
     changes = {
         "importance_samples": importance_samples,
         "importance_data": importance_data,
@@ -222,29 +202,47 @@ def run_evaluate(
     }
     config["evaluation"] |= {name: value for name, value in changes.items() if value is not None}
     EvaluationConfig(**config["evaluation"])
-    data = load_task(task_of(config))
-    model = build_model(config, data.shape, data.task.levels)
-    prefix = "model."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in held["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"checkpoint: {checkpoint} is of another model: {reason}") from None
-    metrics, _ = evaluate_model(model, data, config, device_of_this_process(), print_progress())
-    print(
-        f"{data.task.name}, {held['bench']['model']}, seed {config['seed']}, epoch {held['epoch'] + 1}"
-    )
+    device = device_of_this_process()
+    metrics, _ = evaluate_model(trained.model, data, config, device, print_progress())
+    print(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
     print_estimates(metrics)
     if output is not None:
         from bench.record import write_atomically
 
         write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     return 0
+
+
+def claims(arguments: list[str]) -> int:
+    return call(run_claims, "claims", arguments)
+
+
+def run_claims(
+    name: str = "default",
+    results: str = "results",
+    address: str | None = None,
+    workers: int | None = None,
+) -> int:
+    """Measure the lecture's claims; write claims.csv, figures and claims.html.
+
+    Args:
+        name: Name under configs/claims, or a path to a YAML file.
+        results: Folder of all results; what a sweep of that name trained there is used.
+        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        workers: Largest number of runs at once on this machine; as many as fit if not given.
+    """
+    from bench.claims.driver import claims as drive
+    from bench.claims.outcome import print_verdicts
+
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is less than 1")
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    directory, table, failed = drive(name, Path(results), address, workers)
+    print_verdicts(table)
+    print(f"written: {directory}/claims.csv, claims.html, figures/")
+    for label in failed:
+        print(f"failed, and not in the table: {' '.join(label.split())}")
+    return 1 if failed else 0
 
 
 def calibrate(arguments: list[str]) -> int:

@@ -39,6 +39,8 @@ CLASS_MODULES = (
     "bench.models.convolutional_realnvp",
     "bench.models.variational_realnvp",
     "bench.models.reference",
+    "bench.models.probabilistic_pca",
+    "bench.models.gaussian_mixture",
 )
 GROUPS = ("data", "model", "trainer", "evaluation")
 

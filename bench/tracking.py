@@ -1,5 +1,6 @@
 """W&B: each run's curves, images and final numbers. Whatever goes wrong there, the run goes on."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +8,29 @@ from contextlib import contextmanager
 import numpy as np
 
 from bench.config import Job
+from bench.errors import InputError
 
 PROJECT = "likelihood-bench"
+
+
+def resolve_wandb_mode(chosen: str) -> str:
+    """Return offline, online or disabled: what was chosen, else WANDB_MODE, else by the login."""
+    if chosen != "auto":
+        return chosen
+    given = os.environ.get("WANDB_MODE")
+    if given:
+        if given not in ("offline", "online", "disabled"):
+            raise InputError(f"WANDB_MODE: '{given}' is none of offline, online, disabled")
+        return given
+    # Asking W&B itself takes a second of imports; these are the two places where it looks.
+    from netrc import NetrcParseError, netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    try:
+        return "online" if netrc().authenticators("api.wandb.ai") else "offline"
+    except (OSError, NetrcParseError):
+        return "offline"
 
 
 class Tracker:

@@ -145,7 +145,7 @@ class Gaussian(LocationScaleDecoder):
                 )
             self.register_buffer("log_scale", torch.tensor([log(sigma)]))
 
-    def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         loc = self.location(outputs)
         if self.sigma == "decoder":
             log_scale = self.log_scale_of(outputs[..., 1, :])
@@ -159,7 +159,7 @@ class Gaussian(LocationScaleDecoder):
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         x = dequantize(y, self.levels, outputs.shape[0], noise, self.dequantization)
-        loc, log_scale = self._loc_and_log_scale(outputs)
+        loc, log_scale = self.location_and_log_scale(outputs)
         if self.sigma == "optimal" and self.training:
             error = (x - loc).square().mean()
             self.mean_square_error.lerp_(error.detach(), self.running_rate)
@@ -168,12 +168,12 @@ class Gaussian(LocationScaleDecoder):
         return -0.5 * (standardized.square() + LOG_2PI) - log_scale - log(self.levels)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
+        loc, log_scale = self.location_and_log_scale(outputs)
         x = loc + log_scale.exp() * noise.normal(*loc.shape)
         return (x * self.levels).floor().clamp(0, self.levels - 1)
 
     def mean(self, outputs: Tensor) -> Tensor:
-        loc, _ = self._loc_and_log_scale(outputs)
+        loc, _ = self.location_and_log_scale(outputs)
         return (loc * self.levels - 0.5).clamp(0, self.levels - 1)
 
 
@@ -207,7 +207,7 @@ class DiscretizedDecoder(LocationScaleDecoder):
             shared = torch.tensor([log(self.shared_start)])
             self.log_scale = nn.Parameter(shared if scale == "shared" else torch.zeros(dimensions))
 
-    def _loc_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale == "shared":
             log_scale = self.log_scale
         else:
@@ -224,12 +224,12 @@ class DiscretizedDecoder(LocationScaleDecoder):
         raise NotImplementedError
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
+        loc, log_scale = self.location_and_log_scale(outputs)
         x = loc + log_scale.exp() * self.standardized_sample(noise, loc.shape)
         return (x * self.levels).floor().clamp(0, self.levels - 1)
 
     def mean(self, outputs: Tensor) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
+        loc, log_scale = self.location_and_log_scale(outputs)
         # E[y] = Σ_{k=1}^{L−1} P(y ≥ k), and P(y ≥ k) = F((loc − k/L) / s) by symmetry.
         total = torch.zeros_like(loc)
         for k in range(1, self.levels):
@@ -250,7 +250,7 @@ class DiscretizedLogistic(DiscretizedDecoder):
     shared_start = 0.1
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        loc, log_scale = self._loc_and_log_scale(outputs)
+        loc, log_scale = self.location_and_log_scale(outputs)
         precision = (-log_scale).exp()
         lower = (y / self.levels - loc) * precision
         width = precision / self.levels

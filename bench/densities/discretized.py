@@ -20,7 +20,7 @@ class DiscretizedGaussian(DiscretizedDecoder):
     log_scale_bounds = (log(0.1 / 256), 5.0)
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        loc, log_scale = (part.double() for part in self._loc_and_log_scale(outputs))
+        loc, log_scale = (part.double() for part in self.location_and_log_scale(outputs))
         precision = (-log_scale).exp()
         y = y.double()
         lower = (y / self.levels - loc) * precision

@@ -122,6 +122,14 @@ class MixtureTable:
         ).sum(1)
 
     @torch.no_grad()
+    def log_pairs(self, z: Tensor) -> Tensor:
+        """Return log w_j N(z_i; μ_j, σ_j²) in nats, float64 (n, m), for points z (n, dimensions)."""
+        rows = z.double() - self.center
+        return torch.addmm(
+            self.constants, torch.cat([rows.square(), rows], dim=1), self.coefficients
+        )
+
+    @torch.no_grad()
     def log_prob(self, z: Tensor, columns: int = COLUMN_BLOCK) -> Tensor:
         """Return log Σ_j w_j N(z_i; μ_j, σ_j²) in nats, float64 (n,), for points z (n, dimensions).
 

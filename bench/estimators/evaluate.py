@@ -97,7 +97,9 @@ def evaluate_terms(
     elbo = torch.cat(elbos, dim=1)
     if reconstruction:
         parts = torch.cat(reconstruction, dim=1)
-        return terms_without_posterior(parts, elbo, images, model.bound == "exact"), elbo, None
+        is_flow = terms.log_prior is not None
+        is_exact = model.bound == "exact"
+        return terms_without_posterior(parts, elbo, images, is_exact, is_flow), elbo, None
     encodings = surgery.encodings()
     columns = surgery.compute()
     if analytic.n > 0:
@@ -114,9 +116,9 @@ def terms_of_block(model, y: Tensor, samples: int, *key: int | str) -> Terms:
 
 
 def terms_without_posterior(
-    reconstruction: Tensor, elbo: Tensor, images: Tensor, is_exact: bool
+    reconstruction: Tensor, elbo: Tensor, images: Tensor, is_exact: bool, is_flow: bool
 ) -> dict[str, Estimate]:
-    """Return the columns of a flow, or of a model with an exact log-likelihood.
+    """Return the columns of a flow, or of a model whose latent variable is summed out.
 
     A flow's posteriors are disjoint for distinct data, so its mutual information is log n, less
     where the split holds copies: mean of log(n / number of copies). Its KL terms are infinite,
@@ -125,6 +127,8 @@ def terms_without_posterior(
     n = len(images)
     if is_exact:
         return {"elbo": exact(elbo.mean().item(), n)}
+    if not is_flow:
+        return {"elbo": mean_estimate(elbo)}
     columns = {"elbo": mean_estimate(elbo), "reconstruction": mean_estimate(reconstruction)}
     copies = Counter(row.tobytes() for row in images.cpu().numpy())
     lost = sum(count * log(count) for count in copies.values()) / n

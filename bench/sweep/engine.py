@@ -1,7 +1,7 @@
 """The engine: Ray gives each run its cores or its GPU, retries what is killed, brings records back."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that ended: its record, or the reason why there is none."""
+    """A run that ended: its record (what ``work`` returned), or the reason why there is none."""
 
     key: str
     record: dict | None
@@ -87,12 +87,18 @@ class Engine:
             fits.append(self.workers)
         return max(int(min(fits)), 1)
 
-    def map(self, jobs: list[Job]) -> Iterator[Finished | None]:
-        """Run all jobs, yielding each as it ends, and None whenever nothing did for a moment."""
+    def map(self, jobs: list, work: Callable | None = None) -> Iterator[Finished | None]:
+        """Do all jobs, yielding each as it ends, and None whenever nothing did for a moment.
+
+        Args:
+            jobs: Anything with a ``key``.
+            work: What a worker does: called with a job and the board, returns what comes back.
+                None trains and evaluates.
+        """
         ray = self.ray
         remote = ray.remote(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=WORKER_RETRIES, max_calls=0
-        )(execute)
+        )(work or execute)
         # A few more than run at once are handed over, so that no worker waits for the next.
         at_once = self.workers or 2 * self.slots
         waiting, pending = iter(jobs), {}
@@ -150,10 +156,15 @@ class Board:
 
 
 def execute(job: Job, board) -> dict:
-    """Do a run in a worker; its progress goes to the board, once a second at most."""
-    import time
-
+    """Do a run in a worker."""
     from bench.run import run
+
+    return run(job, reporter(job.key, board))
+
+
+def reporter(key: str, board) -> Callable[[str, float, str], None]:
+    """Return a function that writes a run's progress on the board, once a second at most."""
+    import time
 
     last = 0.0
 
@@ -161,6 +172,6 @@ def execute(job: Job, board) -> dict:
         nonlocal last
         if time.monotonic() - last > 1.0:
             last = time.monotonic()
-            board.write.remote(job.key, phase, share, text)
+            board.write.remote(key, phase, share, text)
 
-    return run(job, report)
+    return report

@@ -165,7 +165,8 @@ def cell_of(point: dict, base: list[str], rules: list[dict]) -> Cell:
     extra = {name: value for name, value in point.items() if name not in ("data", "model", "seed")}
     arguments = ["--data", str(point["data"]), *base, "--model", str(point["model"])]
     arguments += ["--seed", str(point["seed"])]
-    for name, value in (options | extra).items():
+    # A class before its options, whichever of rule and axis names them.
+    for name, value in sorted((options | extra).items(), key=lambda item: item[0].count(".")):
         arguments += [f"--{name}", in_yaml(value)]
     variants = [f"{name.rpartition('.')[2]}={in_yaml(value)}" for name, value in extra.items()]
     return Cell(str(point["data"]), " ".join([str(point["model"]), *variants]), tuple(arguments))

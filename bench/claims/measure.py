@@ -1,0 +1,112 @@
+"""What a worker does for the claims: train a run if that is left to do, and measure it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.checkpoints import BEST
+from bench.claims.evidence import (
+    dequantization_rows,
+    importance_ladder,
+    ladder_curve,
+    ladder_rows,
+    naive_rows,
+)
+from bench.claims.flow import flow_rows
+from bench.claims.levels import unseen_levels
+from bench.claims.optimal_prior import exemplar_curves, shown_samples, swap_rows
+from bench.claims.rows import Row, Subject
+from bench.config import Job
+from bench.models.vae import VAE
+from bench.noise import derive_seed
+from bench.record import read_record, record_path
+from bench.run import Report, device_of_this_process, quiet, run
+from bench.trained import Trained, load_trained
+
+
+@dataclass(frozen=True)
+class TrainedItem:
+    """A run to measure.
+
+    Attributes:
+        job: The run; trained into ``job.directory`` unless that holds its record and checkpoint.
+        claims: Numbers of the claims that it is measured for.
+        images: Number of images of a split on which bounds are taken.
+    """
+
+    job: Job
+    claims: tuple[int, ...]
+    images: int
+
+    @property
+    def key(self) -> str:
+        return self.job.key
+
+    @property
+    def label(self) -> str:
+        return f"{self.job.model:44} seed {self.job.config['seed']}"
+
+
+def is_trained(directory: Path) -> bool:
+    """Tell whether a run's folder holds its record and the checkpoint that this was taken of."""
+    return (directory / "record.json").is_file() and (directory / BEST).is_file()
+
+
+def train_and_measure(item: TrainedItem, report: Report) -> dict:
+    """Return {record, measurement}; a failed run has no measurement."""
+    directory = Path(item.job.directory)
+    record = None
+    if is_trained(directory):
+        record = read_record(record_path(directory.parent, item.key))
+    if record is None or record["status"] != "ok":
+        record = run(item.job, report)
+    if record["status"] != "ok":
+        return {"record": record, "measurement": None}
+    report("measure", 0.0, "")
+    return {"record": record, "measurement": measure(item, record)}
+
+
+def measure(item: TrainedItem, record: dict) -> dict:
+    """Return the rows and curves of a trained run, as plain data."""
+    quiet()
+    torch.set_num_threads(item.job.config["trainer"]["threads"])
+    trained = load_trained(Path(item.job.directory) / BEST)
+    device = device_of_this_process()
+    trained.model.to(device).eval()
+    trained.model.attach(trained.data.train.to(device))
+    subject = Subject(record["task"], item.job.model, record["seed"], record["key"])
+    rows, curves = measured(item, trained, record, device, subject)
+    return {"rows": [row.plain() for row in rows], "curves": curves}
+
+
+def measured(
+    item: TrainedItem, trained: Trained, record: dict, device: str, subject: Subject
+) -> tuple[list[Row], list[dict]]:
+    model, data = trained.model, trained.data
+    claims, seed = set(item.claims), derive_seed(record["seed"], "claims")
+    y = data.test[: item.images].to(device)
+    rows: list[Row] = []
+    curves: list[dict] = []
+    if claims & {2, 3, 6} and model.bound == "upper":
+        ladder = importance_ladder(model, y, seed)
+        if 2 in claims:
+            rows += ladder_rows(ladder, subject)
+        if 3 in claims:
+            rows += naive_rows(model, y, seed, subject)
+        if 6 in claims:
+            rows += dequantization_rows(model, y, seed, ladder, subject)
+        curves.append(ladder_curve(ladder, subject, data.dimensions))
+    if 8 in claims:
+        more, shown = unseen_levels(model, data, y, seed, subject)
+        rows, curves = rows + more, curves + shown
+    if 9 in claims:
+        rows += flow_rows(model, y, seed, subject)
+    if 11 in claims and isinstance(model, VAE):
+        # The very noise of the record, so that the identity is one to rounding.
+        evaluation = derive_seed(record["seed"], "evaluation")
+        rows += swap_rows(model, data, record, evaluation, device, subject)
+        more, shown = exemplar_curves(model, data, item.images, evaluation, device, subject)
+        rows, curves = rows + more, curves + shown
+        curves.append(shown_samples(model, data, evaluation, device, subject))
+    return rows, curves

@@ -1,0 +1,147 @@
+"""From measurements and records to claims.csv, figures and claims.html."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.claims.across_runs import (
+    decomposition_rows,
+    degeneracy_rows,
+    dequantization_gap_rows,
+    surgery_rows,
+    turns_rows,
+    value_of,
+)
+from bench.claims.blur import blur_records, blur_rows, correlation
+from bench.claims.catalogue import CLAIMS
+from bench.record import code_version, write_atomically
+from bench.report.reduce import csv_text
+
+COLUMNS = (
+    "claim",
+    "statement",
+    "source",
+    "task",
+    "model",
+    "seed",
+    "left",
+    "right",
+    "difference",
+    "stderr",
+    "tolerance",
+    "holds",
+    "unit",
+    "key",
+    "commit",
+)
+
+
+def all_rows(items: list, records: dict, measurements: dict) -> list[dict]:
+    """Return every row as plain data: what workers measured, and what compares runs."""
+    rows = [row for item in items for row in measurements.get(item.key, {}).get("rows", [])]
+    across = []
+    for item in items:
+        record, claims = records.get(item.key), getattr(item, "claims", ())
+        if record is None:
+            continue
+        across += decomposition_rows(record) if 1 in claims else []
+        across += degeneracy_rows(record) if 7 in claims else []
+        across += surgery_rows(record) if 10 in claims else []
+    across += turns_rows(records_for(5, items, records))
+    across += dequantization_gap_rows(curves_of(measurements))
+    across += blur_rows(records_for(12, items, records))
+    rows += [row.plain() for row in across]
+    return sorted(rows, key=lambda row: row["claim"])
+
+
+def records_for(claim: int, items: list, records: dict) -> list[dict]:
+    """Return the records of the runs that are measured for a claim."""
+    wanted = [item.key for item in items if claim in getattr(item, "claims", ())]
+    return [records[key] for key in wanted if records.get(key) is not None]
+
+
+def curves_of(measurements: dict) -> list[dict]:
+    return [curve for measurement in measurements.values() for curve in measurement["curves"]]
+
+
+def table_of(rows: list[dict]) -> pd.DataFrame:
+    """Return claims.csv."""
+    commit = code_version()["commit"]
+    sources = {"source": [CLAIMS[row["claim"]].source for row in rows], "commit": commit}
+    table = pd.DataFrame(rows).assign(**sources)[list(COLUMNS)]
+    return table.astype({"seed": "Int64"})
+
+
+def conclusions_of(items: list, records: dict, table: pd.DataFrame) -> dict[int, str]:
+    """Return a sentence computed from the numbers, for claims whose rows do not speak for themselves."""
+    sentences = {}
+    for number, own in table.groupby("claim"):
+        misses = own[~own["holds"]]
+        text = f"{len(own) - len(misses)} of {len(own)} rows hold."
+        if len(misses):
+            kinds = misses.groupby("statement").size()
+            parts = [f"“{statement}” ({count} rows)" for statement, count in kinds.items()]
+            text += " What does not: " + "; ".join(parts) + "."
+        sentences[int(number)] = text
+    for task, own in blur_records(records_for(12, items, records)).items():
+        sentences[12] = sentences.get(12, "") + " " + blur_sentence(task, own)
+    return sentences
+
+
+def blur_sentence(task: str, records: list[dict]) -> str:
+    """Return what the numbers say about mismatch and blur on one task."""
+    mean = lambda name: float(np.mean([value_of(record, name) for record in records]))
+    prior, aggregate = mean("sharpness"), mean("sharpness_aggregate")
+    reconstruction = mean("sharpness_reconstruction")
+    rho, _, low, high = correlation(records)
+    mismatch, decoder = aggregate - prior, 1 - reconstruction
+    if mismatch > decoder:
+        cause = "mismatch of prior and aggregated posterior is the larger part"
+    elif mismatch > 0.1 * decoder:
+        cause = "mismatch is a part of the blur, the decoder the larger one"
+    else:
+        cause = "the decoder makes nearly all of the blur, mismatch next to none"
+    if low <= 0 <= high:
+        trend = "no rank correlation with the marginal KL can be told"
+    else:
+        direction = "less" if rho < 0 else "more"
+        trend = f"a larger marginal KL goes with {direction} sharp samples"
+    return (
+        f"On {task}, over {len(records)} VAEs, samples from the prior are {prior:.2f} times as "
+        f"sharp as data, samples from q_agg {aggregate:.2f}, reconstructions {reconstruction:.2f}: "
+        f"the decoder loses {decoder:.2f}, mismatch {mismatch:.2f}, so that {cause}; {trend} "
+        f"(Spearman's ρ = {rho:.2f}, 95 % interval {low:.2f} to {high:.2f})."
+    )
+
+
+def write_outcome(directory: Path, items: list, records: dict, measurements: dict) -> pd.DataFrame:
+    """Write claims.csv, figures/claim-*.png and claims.html into a sweep's folder."""
+    table = table_of(all_rows(items, records, measurements))
+    conclusions = conclusions_of(items, records, table)
+    write_atomically(directory / "claims.csv", csv_text(table))
+    from bench.claims.figures import draw_all
+    from bench.claims.page import write_page
+
+    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12)}
+    front, figures = draw_all(shown, curves_of(measurements), directory / "figures")
+    write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
+    return table
+
+
+def print_verdicts(table: pd.DataFrame) -> None:
+    """Print a line for each claim: how many of its rows hold, and on what."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if Console().is_terminal else 120)
+    shown = Table(title="The lecture's claims", title_justify="left")
+    for heading in ("", "claim", "rows", "hold", "verdict"):
+        shown.add_column(heading, justify="right" if heading in ("", "rows", "hold") else "left")
+    for number, claim in CLAIMS.items():
+        own = table[table["claim"] == number]
+        hold = int(own["holds"].sum())
+        verdict = "[red]does not hold everywhere[/red]" if hold < len(own) else "holds"
+        verdict = verdict if len(own) else "not measured here"
+        shown.add_row(str(number), claim.title, str(len(own)), str(hold), verdict)
+    console.print(shown)

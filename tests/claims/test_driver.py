@@ -1,0 +1,114 @@
+"""`bench claims` from its file to its outcome."""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from bench.__main__ import main
+from bench.claims.driver import read_experiments
+from bench.parsing import CONFIGS
+
+SMALL = {
+    "images": 20,
+    "closed_form": {"data": ["digits-17"], "seed": [1]},
+    "experiments": {
+        "vae": {
+            "claims": [1, 2, 6, 10, 11, 12],
+            "matrix": {"data": ["digits-17"], "model": ["gaussian_vae"], "seed": [1, 2]},
+            "trainer": "digits-short",
+            "overrides": [
+                {"when": {"model": "gaussian_vae"}, "set": {"trainer.max_epochs": 4}},
+            ],
+        },
+        "flow": {
+            "claims": [2, 6, 9],
+            "matrix": {"data": ["digits-17"], "model": ["realnvp"]},
+            "trainer": "digits-short",
+            "overrides": [
+                {"when": {"model": "realnvp"}, "set": {"trainer.max_epochs": 4, "model.couplings": 2}}
+            ],
+        },
+    },
+}  # fmt: skip
+
+
+def written(content, tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_the_front_door(tmp_path, capsys):
+    path = written(SMALL, tmp_path)
+    assert main(["claims", path, "--results", str(tmp_path), "--workers", "1"]) == 0
+    directory = tmp_path / "small"
+    table = pd.read_csv(directory / "claims.csv")
+    assert set(table["claim"]) == {1, 2, 3, 4, 6, 9, 10, 11}
+    assert table["holds"].all() or set(table[~table["holds"]]["claim"]) <= {11}
+    assert table["commit"].notna().all() and table["source"].str.startswith("lecture").all()
+    assert (directory / "claims.html").stat().st_size > 50_000
+    names = {path.name for path in (directory / "figures").iterdir()}
+    assert {"pixel-values.png", "claim-04-em.png", "claim-11-exemplars.png"} <= names
+    assert "does not hold" not in capsys.readouterr().err
+
+    before = (directory / "claims.csv").read_bytes()
+    measurements = sorted((directory / "claims" / "measurements").iterdir())
+    assert len(measurements) == 4
+    # A damaged measurement is made again, and nothing else is.
+    damaged = json.loads(measurements[-1].read_text())
+    damaged["rows"] = []
+    measurements[-1].write_text(json.dumps(damaged))
+    kept = measurements[0].stat().st_mtime_ns
+    assert main(["claims", path, "--results", str(tmp_path), "--workers", "1"]) == 0
+    assert "3 done before" in capsys.readouterr().out
+    assert measurements[0].stat().st_mtime_ns == kept
+    assert (directory / "claims.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "claims").glob("*.yaml")))
+def test_the_files_that_come_along_measure_every_claim_on_three_seeds(name, tmp_path):
+    items, _ = read_experiments(name, tmp_path)
+    trained = [item for item in items if hasattr(item, "job")]
+    assert sum(not hasattr(item, "job") for item in items) >= 3  # claims 1, 3 and 4
+    for claim in (1, 2, 5, 6, 7, 8, 9, 10, 11, 12):
+        seeds = {item.job.config["seed"] for item in trained if claim in item.claims}
+        assert len(seeds) >= 3, claim
+    least = 24 if name == "default" else 12
+    assert sum(12 in item.claims for item in trained) >= least
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c.pop("images"), "sections are images"),
+        (lambda c: c.update(images=True), "no number of images"),
+        (lambda c: c.update(images=2), "no number of images"),
+        (lambda c: c.update(closed_form=[1]), "closed_form has the lists"),
+        (lambda c: c.update(closed_form={"data": ["nowhere"], "seed": [1]}), "nowhere"),
+        (lambda c: c["experiments"]["vae"].update(claims=[13]), "claims is a list of numbers"),
+        (lambda c: c["experiments"]["vae"].pop("matrix"), "matrix"),
+        (lambda c: c["experiments"].update(vae={"claims": [1], "sweep": "no"}), "'no' is unknown"),
+        (
+            lambda c: c["experiments"].update(vae={"claims": [1], "sweep": "default", "x": 1}),
+            "beside sweep",
+        ),
+        (lambda c: c.update(experiments={}), "no mapping of names"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_written(
+    change, message, tmp_path, capsys
+):
+    content = yaml.safe_load(yaml.safe_dump(SMALL))
+    change(content)
+    results = tmp_path / "results"
+    assert main(["claims", written(content, tmp_path), "--results", str(results)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not results.exists()
+
+
+def test_an_unknown_name_lists_those_that_there_are(capsys):
+    assert main(["claims", "nothing"]) == 2
+    assert "known are default" in capsys.readouterr().err
