@@ -206,6 +206,12 @@ FIELDS = [
     ("realnvp", "--model.mask=half"),
     ("realnvp", "--model.alpha=0.01"),
     ("realnvp", "--model.dequantization=none"),
+    ("linear_gaussian", ""),
+    ("linear_gaussian", "--model.latent_dimensions=4"),
+    ("linear_gaussian", "--model.iterations=3"),
+    ("gaussian_mixture", ""),
+    ("gaussian_mixture", "--model.components=4"),
+    ("gaussian_mixture", "--model.iterations=3"),
     ("variational_realnvp", SMALL_FLOW),
     ("variational_realnvp", f"{SMALL_FLOW} --model.couplings=3"),
     ("variational_realnvp", f"{SMALL_FLOW} --model.widths=[17]"),
@@ -274,7 +280,7 @@ def test_every_field_is_in_the_list_above():
     ):
         config = parse_run(["--data", "digits-17", "--model", "gaussian_vae", *options])
         everything |= set(leaves(copy.deepcopy(config)))
-    for model in ("realnvp", "variational_realnvp"):
+    for model in ("realnvp", "variational_realnvp", "linear_gaussian", "gaussian_mixture"):
         everything |= set(leaves(parse_run(["--data", "digits-17", "--model", model])))
     everything -= {"data.dataset", "data.binarization"}  # by name: --data
     assert everything <= tested, everything - tested
