@@ -111,9 +111,22 @@ def task_of(config: dict):
     return Task(**config["data"])
 
 
+# Options that came after the first records. At these values a run is what it was before them, and
+# so is its key.
+ADDED = {"data": {"leave_out_every": 0}, "trainer": {"encoder_steps": 0, "decoder_steps": 0}}
+
+
 def key_of(config: dict) -> str:
     """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
-    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    counted = dict(config)
+    for section, values in ADDED.items():
+        if isinstance(config.get(section), dict):
+            counted[section] = {
+                name: value
+                for name, value in config[section].items()
+                if not (name in values and value == values[name])
+            }
+    canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
