@@ -1,27 +1,33 @@
-"""The command line: ``bench train | sweep | evaluate | claims | calibrate | report | data``.
+"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | report | data``.
 
 Each command imports what it needs when it is called, so that help is there at once.
 """
 
 import os
 import sys
+from importlib import import_module
 
 from bench.errors import InputError
 
+# {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
-    "train": "Train, evaluate and record one run.",
-    "sweep": "Run the matrix configs/sweep/<name>.yaml, skipping what has a record.",
-    "evaluate": "Measure a trained model: bench evaluate CHECKPOINT.",
-    "claims": "Measure the lecture's claims: bench claims default.",
-    "calibrate": "Hold every estimator against a known truth, over many repeats.",
-    "report": "Rebuild tables and figures of a sweep from its records.",
-    "data": "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",
+    "train": ("runs", "Train, evaluate and record one run."),
+    "sweep": ("sweeps", "Run the matrix configs/sweep/<name>.yaml, skipping what has a record."),
+    "status": ("sweeps", "Show how far a sweep is, from another terminal or afterwards."),
+    "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
+    "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
+    "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
+    "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
+    "data": (
+        "instruments",
+        "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",
+    ),
 }
 
 
 def overview() -> str:
     lines = ["usage: bench COMMAND [options]", "", "commands:"]
-    lines += [f"  {name:10}{words}" for name, words in COMMANDS.items()]
+    lines += [f"  {name:10}{words}" for name, (_, words) in COMMANDS.items()]
     return "\n".join([*lines, "", "bench COMMAND --help explains a command's options."])
 
 
@@ -41,9 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
         # cuBLAS needs it for deterministic results, and reads it once, at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        from bench import commands
-
-        return getattr(commands, words[0])(words[1:])
+        module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
+        return getattr(module, words[0])(words[1:])
     except InputError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 2

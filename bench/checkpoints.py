@@ -1,44 +1,139 @@
-"""Checkpoints: read without running code, and gone on from only where that changes no number."""
+"""Checkpoints: on any file system, checked by their hash, read without running code."""
 
+import hashlib
+import io
+import os
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from bench.errors import InputError
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
-def read_checkpoint(path: Path, strict: bool = True) -> dict | None:
+def content_hash(value: Any) -> str:
+    """Return the SHA-256 of nested plain data and tensors, however they were stored."""
+    digest = hashlib.sha256()
+
+    def add(part: Any) -> None:
+        if isinstance(part, torch.Tensor):
+            part = part.detach().cpu().contiguous()
+            digest.update(f"tensor {part.dtype} {tuple(part.shape)}\n".encode())
+            digest.update(part.reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(part, dict):
+            digest.update(f"dict {len(part)}\n".encode())
+            for name in sorted(part, key=str):
+                digest.update(f"{name}\n".encode())
+                add(part[name])
+        elif isinstance(part, (list, tuple)):
+            digest.update(f"list {len(part)}\n".encode())
+            for item in part:
+                add(item)
+        else:
+            digest.update(f"{part!r}\n".encode())
+
+    add(value)
+    return digest.hexdigest()
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+class CheckedCheckpointIO(CheckpointIO):
+    """Lightning's reading and writing of checkpoints: whole or not at all, with their hash."""
+
+    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+        held = io.BytesIO()
+        torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, held)
+        system, place = fsspec.core.url_to_fs(str(path))
+        if "file" not in system.protocol:
+            # Object stores show an object when it is complete.
+            system.pipe_file(place, held.getvalue())
+            return
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{place}.{os.getpid()}.partial")
+        try:
+            with open(partial, "wb") as file:
+                file.write(held.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict:
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        remove(str(path))
+
+
+def exists(path: Path | str) -> bool:
+    system, place = fsspec.core.url_to_fs(str(path))
+    return system.isfile(place)
+
+
+def remove(path: str) -> None:
+    system, place = fsspec.core.url_to_fs(path)
+    if system.exists(place):
+        system.rm(place)
+
+
+def read_checkpoint(path: Path | str) -> dict:
     """Read a checkpoint without running any code that it may hold.
 
     Raises:
-        InputError: It is missing, truncated, or no checkpoint of this benchmark. With
-            ``strict=False`` None is returned instead.
+        InputError: It is missing, truncated, altered, or no checkpoint of this benchmark.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with fsspec.open(str(path), "rb") as file:
+            held = io.BytesIO(file.read())
+        checkpoint = torch.load(held, map_location="cpu", weights_only=True)
         checkpoint["state_dict"], checkpoint["bench"]["config"]
-        return checkpoint
+        recorded = checkpoint.pop("sha256")
     except Exception as error:  # a damaged pickle can raise anything
-        if not strict:
-            return None
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
+    if recorded != content_hash(checkpoint):
+        raise InputError(f"checkpoint: {path} was altered: its hash does not match its content")
+    return checkpoint
 
 
-def can_go_on(path: Path, description: dict) -> bool:
-    """Tell whether a checkpoint is whole, and of this configuration and this very code."""
-    checkpoint = read_checkpoint(path, strict=False) if path.is_file() else None
-    return checkpoint is not None and checkpoint["bench"] == description
+def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
+    """Tell whether both checkpoints are whole, and of this configuration and this very code.
+
+    Returns:
+        Whether, and a line to show where one of them is there and of no use.
+    """
+    for name in (LAST, BEST):
+        path = join(folder, name)
+        if not exists(path):
+            return False, ""
+        try:
+            held = read_checkpoint(path)
+        except InputError as error:
+            return False, f"{error}; trained from the start"
+        if held["bench"] != description:
+            return (
+                False,
+                f"{name} is of other code or another configuration; trained from the start",
+            )
+    return True, ""
 
 
 class MovableCheckpoint(ModelCheckpoint):
     """Lightning's checkpoints, which forget the best one when their folder has another name."""
 
     def load_state_dict(self, state_dict: dict) -> None:
-        here = lambda path: str(Path(self.dirpath) / Path(path).name) if path else path
+        here = lambda path: join(str(self.dirpath), path.rpartition("/")[2]) if path else path
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         moved = {name: here(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}
         moved["best_k_models"] = {

@@ -30,6 +30,8 @@ class TrainerConfig:
             moves: the M-step.
         patience: Looks without a better validation bound after which training stops.
         threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
+        devices: GPUs, or processes on the CPU, of one machine that train together, each on its
+            share of every batch. As with threads, only rounding depends on it.
     """
 
     max_epochs: int = 100
@@ -45,10 +47,11 @@ class TrainerConfig:
     decoder_steps: int = 0
     patience: int = 20
     threads: int = 1
+    devices: int = 1
 
     def __post_init__(self) -> None:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
-        check_positive("trainer", self, "validate_every", "patience", "threads")
+        check_positive("trainer", self, "validate_every", "patience", "threads", "devices")
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
         check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
@@ -113,7 +116,10 @@ def task_of(config: dict):
 
 # Options that came after the first records. At these values a run is what it was before them, and
 # so is its key.
-ADDED = {"data": {"leave_out_every": 0}, "trainer": {"encoder_steps": 0, "decoder_steps": 0}}
+ADDED = {
+    "data": {"leave_out_every": 0},
+    "trainer": {"encoder_steps": 0, "decoder_steps": 0, "devices": 1},
+}
 
 
 def key_of(config: dict) -> str:
@@ -140,6 +146,8 @@ class Job:
         sweep: The sweep's name, for W&B's group.
         directory: Where checkpoints and logs of this run go.
         wandb_mode: offline, online or disabled.
+        storage: Folder or fsspec address that checkpoints of this run go to, so that another
+            machine can go on with it; empty is ``directory``.
     """
 
     config: dict
@@ -147,6 +155,7 @@ class Job:
     sweep: str
     directory: str
     wandb_mode: str = "offline"
+    storage: str = ""
 
     @property
     def key(self) -> str:

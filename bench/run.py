@@ -1,45 +1,56 @@
 """One run: build, fit, evaluate, and return its record."""
 
-import logging
+import errno
 import re
 import time
-import traceback
-import warnings
-from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch import Tensor
 
-from bench.checkpoints import BEST, LAST, MovableCheckpoint, can_go_on, read_checkpoint
-from bench.config import Job, evaluation_config, task_of, trainer_config
-from bench.data.module import TaskDataModule
+from bench.checkpoints import BEST, LAST, join, read_checkpoint, remove
+from bench.config import Job, evaluation_config, task_of
 from bench.data.tasks import TaskData, load_task
+from bench.devices import devices_for
 from bench.errors import InputError
 from bench.estimators.evaluate import evaluate
-from bench.models.generative import GenerativeModel, TrainingDiverged
+from bench.fit import Report, fit, quiet
+from bench.models.generative import TrainingDiverged
 from bench.models.terms import Model
 from bench.noise import derive_seed
 from bench.parsing import build_model
 from bench.pictures import grid_of, png, shown_images
-from bench.record import code_version, environment
+from bench.ranks import fit_on_ranks
+from bench.record import environment
+from bench.run_log import RunLog
 from bench.tracking import tracked
 
-# (phase, share done in [0, 1], text): called often, must be cheap.
-Report = Callable[[str, float, str], None]
+# The machine's trouble, which says nothing of the run: it is no result, and is tried again.
+STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
-def run(job: Job, report: Report = lambda phase, share, text: None) -> dict:
+def run(
+    job: Job,
+    report: Report = lambda phase, share, text: None,
+    gpus: list[str] | None = None,
+) -> dict:
     """Do a run and return its record; what goes wrong in training becomes a failed record.
 
     Input errors are raised: they are the user's to mend, and no result.
+
+    Args:
+        job: The run.
+        report: Is told how far it is.
+        gpus: Names of the GPUs set aside for it; None takes those that there are.
+
+    Returns:
+        The record, and in it the lines of ``notes`` that the user should see.
     """
     quiet()
     config = job.config
     task = task_of(config)
+    devices = devices_for(config["trainer"]["devices"], gpus)
     record = {
         "key": job.key,
         "config": config,
@@ -48,51 +59,95 @@ def run(job: Job, report: Report = lambda phase, share, text: None) -> dict:
         "seed": config["seed"],
     }
     started = time.perf_counter()
-    try:
-        record |= measured(job, record, report)
-    except (InputError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        directory = Path(job.directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "error.txt").write_text(traceback.format_exc())
-        record |= {"status": "failed", "reason": reason_of(error)}
-        data = load_task(task)
-        record |= describe_data(data) | {"environment": environment(device_of_this_process())}
+    notes: list[str] = []
+    with open_log(job) as log:
+        report = log.following(report)
+        note = lambda line: (notes.append(line), log.write(line))
+        try:
+            record |= measured_twice_if_diverged(job, record, devices, report, note)
+        except (InputError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in STORAGE_TROUBLE:
+                raise InputError(f"storage: {error.strerror}; not recorded") from None
+            log.write_traceback()
+            record |= {"status": "failed", "reason": reason_of(error)}
+            record |= describe_data(load_task(task))
+            record |= {"environment": environment(devices[0].type)}
+        log.write(f"{record['status']} {record.get('reason', '')}")
     record["timing"] = record.get("timing", {}) | {"total_seconds": time.perf_counter() - started}
-    return record
+    return record | {"notes": notes}
+
+
+def open_log(job: Job) -> RunLog:
+    try:
+        return RunLog(Path(job.directory))
+    except OSError as error:
+        raise InputError(f"storage: {job.directory}: {error.strerror}; not recorded") from None
 
 
 def reason_of(error: Exception) -> str:
     """Return why a run failed, in a line without anybody's paths."""
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return "out of memory"
     text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return "out of memory"
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def measured(job: Job, identity: dict, report: Report) -> dict:
+def measured_twice_if_diverged(
+    job: Job, identity: dict, devices: list[torch.device], report: Report, note
+) -> dict:
+    """Do what ``measured`` does; a training that diverges must do so again, or it is not one.
+
+    Raises:
+        TrainingDiverged: It did, or only once.
+    """
+    try:
+        return measured(job, identity, devices, report, note)
+    except TrainingDiverged as error:
+        first = str(error)
+    note(f"diverged: {first}; repeated from the start")
+    for name in (LAST, BEST):
+        remove(join(job.storage or job.directory, name))
+    try:
+        measured(job, identity, devices, report, note)
+    except TrainingDiverged as error:
+        second = str(error)
+        if second == first:
+            raise
+    else:
+        second = "it did not"
+    raise TrainingDiverged(
+        f"not reproducibly: first {first}; repeated with the same seed, {second}"
+    )
+
+
+def measured(job: Job, identity: dict, devices: list[torch.device], report: Report, note) -> dict:
     """Build, fit and evaluate; return the record's results. ``identity`` says whose they are."""
-    config = job.config
+    config, device = job.config, devices[0]
     torch.set_num_threads(config["trainer"]["threads"])
-    device = device_of_this_process()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     data = load_task(task_of(config))
     model = build_model(config, data.shape, data.task.levels)
-    directory = Path(job.directory)
-    directory.mkdir(parents=True, exist_ok=True)
     trainable = any(p.requires_grad for p in model.parameters())
-    with tracked(job, data.task.name, trainable) as tracker:
+    with tracked(job, data.task.name, trainable, note) as tracker:
         fit_started = time.perf_counter()
         fitted: dict = {"epochs": 0, "history": []}
         if hasattr(model, "fit"):
             trace = model.fit(data.train)
             fitted["epochs"] = trace[-1]["iteration"] if trace else 0
         if trainable:
-            fitted = fit(model, data, job, tracker.logger, report)
+            if len(devices) == 1:
+                fitted = fit(model, data, job, devices, tracker.logger, report, note)
+            else:
+                fitted = fit_on_ranks(job, devices, report, note)
+                tracker.curves(fitted["history"])
+            load_best(model, job)
         evaluation_started = time.perf_counter()
-        results, images = evaluate_model(model, data, config, device, report)
+        results, images = evaluate_model(model, data, config, device.type, report)
         check_finite(results)
         record = {
             "status": "ok",
@@ -105,7 +160,7 @@ def measured(job: Job, identity: dict, report: Report) -> dict:
             "history": fitted["history"],
             "metrics": results,
             "images": {name: png(grid, data) for name, grid in images.items()},
-            "environment": environment(device),
+            "environment": environment(device.type),
             "timing": {
                 "fit_seconds": evaluation_started - fit_started,
                 "evaluate_seconds": time.perf_counter() - evaluation_started,
@@ -114,6 +169,13 @@ def measured(job: Job, identity: dict, report: Report) -> dict:
         grids = {name: grid_of(grid, data) for name, grid in images.items()}
         tracker.finish(identity | record, grids)
     return record
+
+
+def load_best(model: Model, job: Job) -> None:
+    """Give a model the weights of the epoch with the highest validation bound."""
+    held = read_checkpoint(join(job.storage or job.directory, BEST))
+    weights = held["state_dict"].items()
+    model.load_state_dict({name.removeprefix("model."): value for name, value in weights})
 
 
 def check_finite(results: dict[str, dict[str, dict]]) -> None:
@@ -133,74 +195,6 @@ def describe_data(data: TaskData) -> dict:
             "levels": data.task.levels,
             "sizes": {"train": len(data.train), "test": len(data.test)},
         }
-    }
-
-
-def fit(model: Model, data: TaskData, job: Job, logger, report: Report) -> dict:
-    """Train with Lightning, going on from the last checkpoint if there is one; load the best.
-
-    The best checkpoint is that of the highest validation bound.
-    """
-    settings = trainer_config(job.config)
-    directory = Path(job.directory)
-    code = code_version()["code_sha256"]
-    description = {"config": job.config, "model": job.model, "code_sha256": code}
-    module = GenerativeModel(model, settings, job.config["seed"], description)
-    # Lightning's own save_last writes only when there is a new best: two callbacks are needed to
-    # go on from the last epoch. The last is saved after the best, whose state it holds.
-    checkpoints = [
-        MovableCheckpoint(
-            dirpath=directory,
-            filename=name.removesuffix(".ckpt"),
-            monitor=monitor,
-            mode="max",
-            every_n_epochs=settings.validate_every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        for name, monitor in ((BEST, "validation_elbo"), (LAST, None))
-    ]
-    stopping = EarlyStopping(
-        "validation_elbo",
-        mode="max",
-        patience=settings.patience,
-        check_finite=False,
-        check_on_train_epoch_end=False,
-    )
-    device = device_of_this_process()
-    model.attach(data.train.to(device))
-    trainer = pl.Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
-        max_epochs=settings.max_epochs,
-        check_val_every_n_epoch=settings.validate_every,
-        num_sanity_val_steps=0,
-        logger=logger or False,
-        callbacks=[*checkpoints, stopping, ProgressCallback(report)],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=10**9,
-        use_distributed_sampler=False,
-        deterministic=True,
-    )
-    resume = directory / LAST
-    going_on = all(can_go_on(directory / name, description) for name in (LAST, BEST))
-    module_data = TaskDataModule(data, settings.batch_size, job.config["seed"])
-    try:
-        trainer.fit(
-            module,
-            module_data,
-            ckpt_path=resume if going_on else None,
-            weights_only=going_on or None,
-        )
-    except SystemExit:  # how Lightning ends on Ctrl-C
-        raise KeyboardInterrupt from None
-    best = read_checkpoint(directory / BEST)
-    module.load_state_dict(best["state_dict"])
-    return {
-        "epochs": trainer.current_epoch,
-        "best_epoch": best["epoch"] + 1,
-        "history": module.history,
     }
 
 
@@ -226,33 +220,3 @@ def evaluate_model(
         for split, columns in results.items()
     }
     return plain, shown_images(model, data, seed, device)
-
-
-class ProgressCallback(Callback):
-    """Reports the share of epochs done and the current bound."""
-
-    def __init__(self, report: Report):
-        self.report = report
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        bound = trainer.callback_metrics.get("validation_elbo")
-        text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        if bound is not None:
-            text += f", bound {bound.item():.2f} nats"
-        self.report("train", (trainer.current_epoch + 1) / trainer.max_epochs, text)
-
-
-def device_of_this_process() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def quiet() -> None:
-    """Silence Lightning's notices, which would be repeated for every run of a sweep."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for pattern in (
-        ".*num_workers.*",
-        ".*LeafSpec.*",
-        ".*exists and is not empty.*",
-        ".*`training_step`.*",
-    ):
-        warnings.filterwarnings("ignore", pattern)

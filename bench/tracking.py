@@ -1,9 +1,9 @@
 """W&B: each run's curves, images and final numbers. Whatever goes wrong there, the run goes on."""
 
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 
@@ -11,9 +11,11 @@ from bench.config import Job
 from bench.errors import InputError
 
 PROJECT = "likelihood-bench"
+Note = Callable[[str], None]
+WandbMode = Literal["auto", "offline", "online", "disabled"]
 
 
-def resolve_wandb_mode(chosen: str) -> str:
+def resolve_wandb_mode(chosen: WandbMode) -> str:
     """Return offline, online or disabled: what was chosen, else WANDB_MODE, else by the login."""
     if chosen != "auto":
         return chosen
@@ -36,8 +38,13 @@ def resolve_wandb_mode(chosen: str) -> str:
 class Tracker:
     """A run's W&B side; without a logger it does nothing."""
 
-    def __init__(self, logger=None):
-        self.logger = logger
+    def __init__(self, logger=None, note: Note = print):
+        self.logger, self.note = logger, note
+
+    def curves(self, history: list[dict]) -> None:
+        """Log curves that were not logged while they grew."""
+        for row in history if self.logger is not None else []:
+            self.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, row["epoch"])
 
     def finish(self, record: dict, images: dict[str, np.ndarray]) -> None:
         """Log images, and the final numbers under the names of runs.csv's columns.
@@ -58,18 +65,21 @@ class Tracker:
                 row = row_of(record, run.group, split)
                 run.summary.update({prefix + k: v for k, v in row.items() if v is not None})
         except Exception as error:  # its network or its disk: never the run's trouble
-            warnings.warn(f"W&B: final numbers were not logged: {error}", stacklevel=2)
+            self.note(f"W&B: final numbers were not logged: {error}")
 
 
 @contextmanager
-def tracked(job: Job, task: str, wanted: bool) -> Iterator[Tracker]:
-    """Open a run's W&B side, and close it whatever happens, so that the next run gets its own."""
+def tracked(job: Job, task: str, wanted: bool, note: Note) -> Iterator[Tracker]:
+    """Open a run's W&B side, and close it whatever happens, so that the next run gets its own.
+
+    ``note`` is told what goes wrong with it.
+    """
     if not wanted or job.wandb_mode == "disabled":
         yield Tracker()
         return
     import wandb
 
-    tracker = Tracker(open_logger(job, task))
+    tracker = Tracker(open_logger(job, task, note), note)
     failed = True
     try:
         yield tracker
@@ -78,10 +88,10 @@ def tracked(job: Job, task: str, wanted: bool) -> Iterator[Tracker]:
         try:
             wandb.finish(exit_code=int(failed))
         except Exception as error:
-            warnings.warn(f"W&B: {error}", stacklevel=2)
+            note(f"W&B: {error}")
 
 
-def open_logger(job: Job, task: str):
+def open_logger(job: Job, task: str, note: Note):
     """Return Lightning's W&B logger for a run; offline if it cannot be opened as asked."""
     import wandb
     from pytorch_lightning.loggers import WandbLogger
@@ -116,5 +126,5 @@ def open_logger(job: Job, task: str):
             # Opened now, where its failure can be caught.
             return logger if logger.experiment else None
         except Exception as error:
-            warnings.warn(f"W&B ({mode}): {error}", stacklevel=2)
+            note(f"W&B ({mode}): {error}")
     return None

@@ -13,6 +13,7 @@ from bench.record import checksum, code_version, read_record, write_atomically, 
 from bench.sweep.driver import check_buildable, locked
 from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
+from bench.sweep.resources import Request, Resources, request_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def items_of(section: Any, where: str, sweep: str, results: Path, images: int) -
         if rest:
             raise InputError(f"{where}: '{next(iter(rest))}' beside sweep has no meaning")
         rest = read_yaml(path)
-    cells, _ = expand(rest, where)
+    cells = expand(rest, where)
     items = []
     for cell in cells:
         if cell.model in REFERENCES:
@@ -134,6 +135,8 @@ def read_measurement(directory: Path, item) -> dict | None:
 
 def work(item, board) -> dict:
     """Do an item in a worker."""
+    import ray
+
     from bench.sweep.engine import reporter
 
     if isinstance(item, ClosedFormItem):
@@ -142,7 +145,8 @@ def work(item, board) -> dict:
         return {"record": None, "measurement": measure(item.task, item.seed)}
     from bench.claims.measure import train_and_measure
 
-    return train_and_measure(item, reporter(item.key, board))
+    gpus = [str(name) for name in ray.get_gpu_ids()]
+    return train_and_measure(item, reporter(item.key, board), gpus)
 
 
 def claims(name: str, results: Path, address: str | None = None, workers: int | None = None):
@@ -181,6 +185,7 @@ def claims(name: str, results: Path, address: str | None = None, workers: int | 
                     failed.append(item.label)
                     continue
                 if result["record"] is not None:
+                    result["record"].pop("notes", None)
                     write_record(Path(item.job.directory).parent, result["record"])
                 write_measurement(directory, item, result["measurement"])
                 records[item.key] = result["record"]
@@ -200,17 +205,24 @@ def record_of(item) -> dict | None:
     return record if record["status"] == "ok" else None
 
 
+def request(item, has_gpus: bool) -> Request:
+    """Return what an item is given: what a sweep would give its run, or a core."""
+    if not hasattr(item, "job"):
+        return Request()
+    return request_of(Resources(), item.job.config, has_gpus)
+
+
 def do(pending: list, cached: int, address: str | None, workers: int | None):
     """Yield (item, result) as they end; result is None where a worker failed."""
     from bench.sweep.engine import Engine
-    from bench.sweep.matrix import Resources
 
     by_key = {item.key: item for item in pending}
     print("starting the engine", flush=True)
-    engine = Engine(Resources(), address, workers)
+    engine = Engine(address, workers)
+    requests = {item.key: request(item, engine.has_gpus) for item in pending}
     try:
         with Progress({item.key: item.label for item in pending}, cached, set()) as progress:
-            for finished in engine.map(pending, work):
+            for finished in engine.map(pending, requests, work):
                 if finished is not None:
                     result = finished.record
                     wrong = result is None or result["measurement"] is None

@@ -18,10 +18,12 @@ from bench.claims.levels import unseen_levels
 from bench.claims.optimal_prior import exemplar_curves, shown_samples, swap_rows
 from bench.claims.rows import Row, Subject
 from bench.config import Job
+from bench.devices import devices_for
+from bench.fit import Report, quiet
 from bench.models.vae import VAE
 from bench.noise import derive_seed
 from bench.record import read_record, record_path
-from bench.run import Report, device_of_this_process, quiet, run
+from bench.run import run
 from bench.trained import Trained, load_trained
 
 
@@ -53,26 +55,32 @@ def is_trained(directory: Path) -> bool:
     return (directory / "record.json").is_file() and (directory / BEST).is_file()
 
 
-def train_and_measure(item: TrainedItem, report: Report) -> dict:
-    """Return {record, measurement}; a failed run has no measurement."""
+def train_and_measure(item: TrainedItem, report: Report, gpus: list[str]) -> dict:
+    """Return {record, measurement}; a failed run has no measurement.
+
+    ``gpus`` are the names of the GPUs set aside for it.
+    """
     directory = Path(item.job.directory)
     record = None
     if is_trained(directory):
         record = read_record(record_path(directory.parent, item.key))
     if record is None or record["status"] != "ok":
-        record = run(item.job, report)
+        record = run(item.job, report, gpus)
     if record["status"] != "ok":
         return {"record": record, "measurement": None}
     report("measure", 0.0, "")
-    return {"record": record, "measurement": measure(item, record)}
+    return {"record": record, "measurement": measure(item, record, gpus)}
 
 
-def measure(item: TrainedItem, record: dict) -> dict:
+def measure(item: TrainedItem, record: dict, gpus: list[str]) -> dict:
     """Return the rows and curves of a trained run, as plain data."""
     quiet()
     torch.set_num_threads(item.job.config["trainer"]["threads"])
     trained = load_trained(Path(item.job.directory) / BEST)
-    device = device_of_this_process()
+    place = devices_for(1, gpus)[0]
+    device = place.type
+    if device == "cuda":
+        torch.cuda.set_device(place)
     trained.model.to(device).eval()
     trained.model.attach(trained.data.train.to(device))
     subject = Subject(record["task"], item.job.model, record["seed"], record["key"])

@@ -80,19 +80,26 @@ class TrainingBatches:
 
 
 class EvaluationBlocks:
-    """Blocks (y, number of the block) of a split in order; rank r holds every world-th block."""
+    """Blocks (y, number of the block) of a split in order; rank r holds every world-th block.
+
+    All ranks have as many rounds, because Lightning lets a rank without any sit out the validation
+    while the others wait for it: where a round has no block for a rank, it gets an empty one.
+    """
 
     def __init__(
         self, images: Tensor, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
     ):
         self.blocks = images.to(device).split(EVALUATION_BLOCK)
-        self.own = range(rank, len(self.blocks), world)
+        self.empty = images[:0].to(device)
+        rounds = -(-len(self.blocks) // world)
+        self.own = range(rank, rounds * world, world)
 
     def __len__(self) -> int:
         return len(self.own)
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return ((self.blocks[number], number) for number in self.own)
+        for number in self.own:
+            yield (self.blocks[number] if number < len(self.blocks) else self.empty), number
 
 
 class TaskDataModule(pl.LightningDataModule):

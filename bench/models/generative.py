@@ -62,6 +62,9 @@ class GenerativeModel(pl.LightningModule):
         """Return what is maximized, per sample and datum, at this epoch's weight of the KL."""
         return self.model.objective(terms, self.beta())
 
+    def on_fit_start(self) -> None:
+        self.model.attach(self.trainer.datamodule.data.train.to(self.device))
+
     def on_train_start(self) -> None:
         # A run that was cut off between its last epoch and its record must not train on.
         stopping = self.trainer.early_stopping_callback
@@ -102,7 +105,10 @@ class GenerativeModel(pl.LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
-        self.elbo_total = torch.zeros((), dtype=torch.float64, device=self.device)
+        # Each step's mean, looked at once an epoch: a look at every step would stop a GPU.
+        self.elbos = torch.zeros(
+            self.trainer.train_dataloader.steps, dtype=torch.float64, device=self.device
+        )
         self.steps = 0
 
     def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
@@ -117,7 +123,7 @@ class GenerativeModel(pl.LightningModule):
             self.move_one_half(before + position)
             terms = self.model.terms(y, self.noise, index=index)
             loss = -self.objective(terms).mean()
-            self.elbo_total += terms.elbo.detach().mean()
+            self.elbos[self.steps + position] = terms.elbo.detach().mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
             if self.settings.gradient_clip_norm:
@@ -129,26 +135,37 @@ class GenerativeModel(pl.LightningModule):
         self.steps += len(batches)
 
     def on_train_epoch_end(self) -> None:
-        elbo = (self.elbo_total / self.steps).item()
-        self.log("train_elbo", elbo, sync_dist=True)
+        elbos = self.trainer.strategy.reduce(self.elbos, reduce_op="mean").cpu()
+        elbo = elbos.mean().item()
+        self.log("train_elbo", elbo)
         if not isfinite(elbo):
-            raise TrainingDiverged(
-                f"the training objective became {elbo} in epoch {self.current_epoch} "
-                f"(within {self.steps} steps); last finite values: "
-                f"{self.history[-1] if self.history else 'none'}"
-            )
+            raise TrainingDiverged(self.where_it_diverged(elbos))
         if (self.current_epoch + 1) % self.settings.validate_every == 0:
             validation = self.trainer.callback_metrics["validation_elbo"].item()
             if not isfinite(validation):
                 raise TrainingDiverged(
-                    f"the validation bound became {validation} in epoch {self.current_epoch}"
+                    f"the validation bound became {validation} in epoch "
+                    f"{self.current_epoch + 1}; last finite training ELBO: {elbo:.6g} nats"
                 )
             self.history.append(
                 {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
             )
 
+    def where_it_diverged(self, elbos: Tensor) -> str:
+        """Say at which step the objective was not finite, and what was last seen finite."""
+        step = int((~elbos.isfinite()).nonzero()[0])
+        seen = f"{elbos[step - 1].item():.6g} in the step before" if step else "none in this epoch"
+        if not step and self.history:
+            seen += f", {self.history[-1]['train_elbo']:.6g} in epoch {self.history[-1]['epoch']}"
+        return (
+            f"the training objective became {elbos[step].item()} in step {step + 1} of epoch "
+            f"{self.current_epoch + 1}; last finite ELBO: {seen} (nats)"
+        )
+
     def validation_step(self, batch: tuple[Tensor, int], step: int) -> None:
         y, block = batch
+        if not len(y):  # a rank without a block of its own in this round
+            return
         noise = Noise(self.seed, "validation", block, device=self.device)
         self.validation_elbo.update(self.model.terms(y, noise).elbo)
 

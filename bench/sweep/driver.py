@@ -2,42 +2,88 @@
 
 import fcntl
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
 from bench.errors import InputError
 from bench.parsing import build_model, parse_run, read_yaml, resolve
-from bench.record import read_record, record_path, write_record
+from bench.record import read_record, record_path, write_atomically, write_record
 from bench.report.reduce import write_manifest
-from bench.sweep.matrix import REFERENCES, expand
+from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
+from bench.sweep.resources import Resources, request_of
+from bench.sweep.status import LOCK
 
 
-def sweep(
-    name: str,
-    results: Path,
-    address: str | None = None,
-    workers: int | None = None,
-    wandb_mode: str = "offline",
-    retry_failed: bool = False,
-) -> Path:
-    """Run a sweep and return its folder; everything is checked before anything is written.
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep is driven; nothing of it decides a number.
 
-    Args:
-        name: Name under configs/sweep, or a path to a YAML file.
-        results: Folder of all results; the sweep's own is named after its file in it.
+    Attributes:
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of runs at once on this machine; None is one a core.
+        workers: Largest number of runs at once; None is as many as fit.
         wandb_mode: offline, online or disabled.
         retry_failed: Do failed runs again, which otherwise keep their record.
+        only: Conditions such as ``task=digits-17 seed=1,2`` that a run must meet to be done.
+        max_failures: Stop when more runs than this have failed; None never does.
+        storage: Folder or fsspec address for checkpoints; None keeps them beside the records.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    wandb_mode: str = "offline"
+    retry_failed: bool = False
+    only: str = ""
+    max_failures: int | None = None
+    storage: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep consists of, and what of it is to do.
+
+    Attributes:
+        directory: The sweep's folder.
+        jobs: {key: job} of the whole sweep, in the order of its tables.
+        resources: {key: what the job asks for}.
+        chosen: Keys of the jobs that this call may do.
+    """
+
+    directory: Path
+    jobs: dict[str, Job]
+    resources: dict[str, Resources]
+    chosen: set[str]
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    def label(self, key: str) -> str:
+        job = self.jobs[key]
+        return f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
+
+    def pending(self, retry_failed: bool) -> list[Job]:
+        """Return the chosen jobs without a (good) record."""
+        return [
+            job
+            for key, job in self.jobs.items()
+            if key in self.chosen and needs_run(self.directory, key, retry_failed)
+        ]
+
+
+def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
+    """Return what a sweep consists of; reads configurations, writes nothing.
 
     Raises:
-        InputError: Anything wrong with the matrix, a configuration, the data or the resources.
+        InputError: Anything wrong with the matrix or a configuration.
     """
     path = resolve("sweep", name)
-    cells, resources = expand(read_yaml(path), path.name)
+    cells = expand(read_yaml(path), path.name)
+    chosen = selected(cells, options.only, path.name) if options.only else cells
     directory = results / path.stem
-    jobs = {}
+    jobs: dict[str, Job] = {}
+    resources, keys = {}, []
     for cell in cells:
         config = parse_run(list(cell.arguments))
         key = key_of(config)
@@ -45,24 +91,53 @@ def sweep(
             raise InputError(
                 f"{path.name}: '{cell.model}' and '{jobs[key].model}' are the same run"
             )
+        storage = f"{options.storage.rstrip('/')}/{path.stem}/{key}" if options.storage else ""
         jobs[key] = Job(
-            config, cell.model, path.stem, str((directory / "runs" / key).absolute()), wandb_mode
+            config,
+            cell.model,
+            path.stem,
+            str((directory / "runs" / key).absolute()),
+            options.wandb_mode,
+            storage,
         )
-    check_buildable(list(jobs.values()))
-    if address is None:
-        from bench.sweep.engine import refuse_what_this_machine_lacks
+        resources[key] = cell.resources
+        keys.append(key)
+    wanted = {key for key, cell in zip(keys, cells) if cell in chosen}
+    return Plan(directory, jobs, resources, wanted)
 
-        refuse_what_this_machine_lacks(resources)
-    with locked(directory):
-        write_manifest(directory, list(jobs))
-        pending = [job for job in jobs.values() if needs_run(directory, job.key, retry_failed)]
-        print(
-            f"sweep {path.stem}: {len(jobs)} runs, {len(jobs) - len(pending)} with a record",
-            flush=True,
+
+def sweep(name: str, results: Path, options: SweepOptions) -> Path:
+    """Run a sweep and return its folder; everything is checked before anything is written.
+
+    Args:
+        name: Name under configs/sweep, or a path to a YAML file.
+        results: Folder of all results; the sweep's own is named after its file in it.
+        options: How.
+
+    Raises:
+        InputError: Anything wrong with the matrix, a configuration, the data or the resources, or
+            a disk that is full.
+        EngineLost: The cluster is gone.
+    """
+    plan = make_plan(name, results, options)
+    check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
+    if options.address is None:
+        from bench.sweep.engine import machine
+        from bench.sweep.resources import refuse_what_never_fits
+
+        here = machine()
+        refuse_what_never_fits(
+            [request_of(plan.resources[k], plan.jobs[k].config, here[1] > 0) for k in plan.chosen],
+            [here],
         )
+    with locked(plan.directory):
+        write_manifest(plan.directory, list(plan.jobs))
+        pending = plan.pending(options.retry_failed)
+        cached = len(plan.chosen) - len(pending)
+        print(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record", flush=True)
         if pending:
-            run_pending(pending, directory, len(jobs) - len(pending), resources, address, workers)
-    return directory
+            run_pending(plan, pending, cached, options)
+    return plan.directory
 
 
 def check_buildable(jobs: list[Job]) -> None:
@@ -77,7 +152,9 @@ def check_buildable(jobs: list[Job]) -> None:
         try:
             model = build_model(job.config, data.shape, data.task.levels)
             GenerativeModel(model, settings, job.config["seed"], {})
-            TrainingBatches(data, settings.batch_size, job.config["seed"], lambda: 0)
+            TrainingBatches(
+                data, settings.batch_size, job.config["seed"], lambda: 0, world=settings.devices
+            )
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None
         except (RuntimeError, MemoryError) as error:
@@ -90,7 +167,9 @@ def locked(directory: Path):
     """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / ".driver.lock", "w")
+        lock = open(directory / LOCK, "w")
+        write_atomically(directory / LOCK.replace("lock", "probe"), "")
+        (directory / LOCK.replace("lock", "probe")).unlink()
     except OSError as error:
         raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
     with lock:
@@ -115,23 +194,28 @@ def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
     return retry_failed and record["status"] != "ok"
 
 
-def run_pending(
-    pending: list[Job], directory: Path, cached: int, resources, address, workers
-) -> None:
+def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptions) -> None:
     from bench.sweep.engine import Engine
 
-    labels = {
-        job.key: f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
-        for job in pending
-    }
+    labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
     print("starting the engine", flush=True)
-    engine = Engine(resources, address, workers)
+    engine = Engine(options.address, options.workers)
+    failures = 0
     try:
-        with Progress(labels, cached, instant) as progress:
-            for finished in engine.map(pending):
+        requests = {
+            job.key: request_of(plan.resources[job.key], job.config, engine.has_gpus)
+            for job in pending
+        }
+        with Progress(labels, cached, instant, plan.directory) as progress:
+            for finished in engine.map(pending, requests):
                 if finished is not None:
-                    settle(finished, directory, progress)
+                    failures += settle(finished, plan.directory, progress)
+                    if options.max_failures is not None and failures > options.max_failures:
+                        raise InputError(
+                            f"{failures} runs have failed, more than max_failures allows "
+                            f"({options.max_failures}); what is done is recorded"
+                        )
                 progress.update(engine.progress())
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one ended", flush=True)
@@ -140,18 +224,33 @@ def run_pending(
         engine.close()
 
 
-def settle(finished, directory: Path, progress: Progress) -> None:
-    """Write a finished run's record; the driver alone writes records."""
+def settle(finished, directory: Path, progress: Progress) -> bool:
+    """Write a finished run's record (the driver alone writes records) and tell if it failed.
+
+    Raises:
+        InputError: The disk is full, or cannot be written for another reason.
+    """
     record = finished.record
     if record is None:
         # Nothing came back (say, its worker was killed again and again): no record, so that the
         # next call tries again.
         progress.finish(finished.key, True, finished.reason)
-        return
-    write_record(directory / "runs", record)
-    if record["status"] == "ok":
-        test = record["metrics"]["test"]
-        words = f"{test['bits_per_dim']['value']:.4f} bits/dim, {record['timing']['total_seconds']:.1f} s"
-        progress.finish(finished.key, False, words)
+        return True
+    for line in record.pop("notes"):
+        progress.say(f"note    {progress.labels[finished.key]}  {line}")
+    try:
+        write_record(directory / "runs", record)
+    except OSError as error:
+        raise InputError(
+            f"results: {directory} cannot be written: {error.strerror}; what is recorded is safe, "
+            "and the same command goes on with the rest"
+        ) from None
+    failed = record["status"] != "ok"
+    if failed:
+        words = record["reason"]
     else:
-        progress.finish(finished.key, True, record["reason"])
+        test = record["metrics"]["test"]
+        seconds = record["timing"]["total_seconds"]
+        words = f"{test['bits_per_dim']['value']:.4f} bits/dim, {seconds:.1f} s"
+    progress.finish(finished.key, failed, words)
+    return failed

@@ -1,17 +1,30 @@
 """The engine: Ray gives each run its cores or its GPU, retries what is killed, brings records back."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from bench.config import Job
 from bench.errors import InputError
-from bench.sweep.matrix import Resources
+from bench.sweep.resources import GIB, Request, refuse_what_never_fits
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
+# from the start. Each run is told which are its own.
+WORKER_ENVIRONMENT = {
+    "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+os.environ.update(
+    {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
+        # A run that was killed for want of memory is tried again as often as any other, not for ever.
+        "RAY_task_oom_retries": os.environ.get("RAY_task_oom_retries", "2"),
+        **WORKER_ENVIRONMENT,
+    }
+)
 WORKER_RETRIES = 5
 POLL_SECONDS = 0.5
 
@@ -29,20 +42,21 @@ class Engine:
     """A Ray cluster: one embedded on this machine, or the running one at ``address``.
 
     Args:
-        resources: What each run is given.
         address: Address of a running cluster; None starts one here, bound to loopback.
         workers: Largest number of runs at once; None is as many as fit.
+        logical: Numbers of cores and GPUs that an embedded cluster pretends to have,
+            ``{"num_cpus": …, "num_gpus": …}``; None is what the machine has.
 
     Raises:
-        InputError: No node can ever give a run what it asks for.
+        InputError: There is no cluster at the address.
     """
 
     def __init__(
-        self, resources: Resources, address: str | None = None, workers: int | None = None
+        self, address: str | None = None, workers: int | None = None, logical: dict | None = None
     ):
         import ray
 
-        self.ray = ray
+        self.ray, self.workers = ray, workers
         options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
         if address is None:
             options |= {
@@ -50,96 +64,125 @@ class Engine:
                 "include_dashboard": False,
                 "object_store_memory": 128 * 2**20,
                 "_node_ip_address": "127.0.0.1",
-            }
+            } | (logical or {})
         else:
-            options["address"] = address
+            options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"engine: no Ray cluster at {address}: {reason}") from None
-        gpus = ray.cluster_resources().get("GPU", 0)
-        wanted = resources.gpus
-        self.gpus = (1 if gpus else 0) if wanted is None else wanted
-        self.cpus, self.workers = resources.cpus, workers
-        self._refuse_what_never_fits()
+            where = f"no Ray cluster at {address}" if address else "Ray does not start here"
+            raise InputError(f"engine: {where}: {reason}") from None
         self.board = ray.remote(num_cpus=0)(Board).remote()
-
-    def _refuse_what_never_fits(self) -> None:
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        if any(n.get("CPU", 0) >= self.cpus and n.get("GPU", 0) >= self.gpus for n in nodes):
-            return
-        most = ", ".join(f"{n.get('CPU', 0):g} cores and {n.get('GPU', 0):g} GPUs" for n in nodes)
-        self.close()
-        raise InputError(
-            f"resources: a run asks for {self.cpus:g} cores and {self.gpus:g} GPUs, and no node has "
-            f"them (nodes: {most})"
-        )
+        self._read_board = self._last_board = None
 
     @property
-    def slots(self) -> int:
-        """How many runs fit at once."""
-        total = self.ray.cluster_resources()
-        fits = [total.get("CPU", 0) / self.cpus if self.cpus else float("inf")]
-        if self.gpus:
-            fits.append(total.get("GPU", 0) / self.gpus)
-        if self.workers:
-            fits.append(self.workers)
-        return max(int(min(fits)), 1)
+    def has_gpus(self) -> bool:
+        return self.ray.cluster_resources().get("GPU", 0) > 0
 
-    def map(self, jobs: list, work: Callable | None = None) -> Iterator[Finished | None]:
+    def refuse_what_never_fits(self, requests: list[Request]) -> None:
+        """Raise InputError if no node can ever give a run what it asks for."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        refuse_what_never_fits(
+            requests,
+            [(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / GIB) for n in nodes],
+        )
+
+    def _at_once(self, requests: list[Request]) -> int:
+        """Return how many runs to hand over: a few more than fit, so that no worker waits."""
+        if self.workers:
+            return self.workers
+        total = self.ray.cluster_resources()
+        least_cpus = min(request.cpus for request in requests)
+        least_gpus = min(request.gpus for request in requests)
+        fits = [total.get("CPU", 0) / least_cpus]
+        if least_gpus:
+            fits.append(total.get("GPU", 0) / least_gpus)
+        return max(2 * int(min(fits)), 2)
+
+    def map(
+        self, jobs: list, requests: dict[str, Request], work: Callable | None = None
+    ) -> Iterator[Finished | None]:
         """Do all jobs, yielding each as it ends, and None whenever nothing did for a moment.
 
         Args:
             jobs: Anything with a ``key``.
+            requests: {key: what the job is given}.
             work: What a worker does: called with a job and the board, returns what comes back.
                 None trains and evaluates.
+
+        Raises:
+            InputError: A job asks for what no node has.
         """
-        ray = self.ray
-        remote = ray.remote(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=WORKER_RETRIES, max_calls=0
-        )(work or execute)
-        # A few more than run at once are handed over, so that no worker waits for the next.
-        at_once = self.workers or 2 * self.slots
-        waiting, pending = iter(jobs), {}
+        ray, wanted = self.ray, [requests[job.key] for job in jobs]
+        self.refuse_what_never_fits(wanted)
+        remote = ray.remote(max_retries=WORKER_RETRIES, max_calls=0)(work or execute)
+        options = {request: remote.options(**ray_options(request)) for request in set(wanted)}
+        at_once, waiting, pending = self._at_once(wanted), iter(jobs), {}
         while True:
             for job in islice(waiting, at_once - len(pending)):
-                pending[remote.remote(job, self.board)] = job
+                pending[options[requests[job.key]].remote(job, self.board)] = job
             if not pending:
                 return
             done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+            if done:  # whatever else has ended meanwhile
+                done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
             for reference in done:
-                job = pending.pop(reference)
-                try:
-                    yield Finished(job.key, ray.get(reference))
-                except ray.exceptions.RayTaskError as error:
-                    # Not `raise`: one run's trouble must not end the others.
-                    cause = " ".join(str(error.cause or error).split())
-                    yield Finished(job.key, None, f"{type(error.cause).__name__}: {cause[:300]}")
-                except ray.exceptions.RayError as error:
-                    reason = " ".join(str(error).split())[:300]
-                    yield Finished(job.key, None, f"{type(error).__name__}: {reason}")
+                yield self._result(pending.pop(reference), reference)
             if not done:
                 yield None
 
+    def _result(self, job, reference) -> Finished:
+        exceptions = self.ray.exceptions
+        try:
+            return Finished(job.key, self.ray.get(reference))
+        except exceptions.RayTaskError as error:
+            # Not `raise`: one run's trouble must not end the others.
+            cause = error.cause or error
+            name = "" if isinstance(cause, InputError) else f"{type(cause).__name__}: "
+            return Finished(job.key, None, name + " ".join(str(cause).split())[:300])
+        except exceptions.OutOfMemoryError:
+            return Finished(job.key, None, "out of memory: its machine killed it again and again")
+        except (exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
+            return Finished(
+                job.key,
+                None,
+                f"its worker was killed {WORKER_RETRIES + 1} times ({type(error).__name__})",
+            )
+        except exceptions.RayError as error:
+            raise EngineLost(" ".join(str(error).split())[:200]) from None
+
     def progress(self) -> dict[str, tuple[str, float, str]]:
-        """Return {key: (phase, share done, text)} of the runs that have reported."""
-        return self.ray.get(self.board.read.remote())
+        """Return {key: (phase, share done, text)} of the runs that have reported.
+
+        Never waits: an answer that takes its time is read at a later call.
+        """
+        if self._read_board is None:
+            self._read_board = self.board.read.remote()
+        if self._last_board is None or self.ray.wait([self._read_board], timeout=0)[0]:
+            self._last_board = self.ray.get(self._read_board)
+            self._read_board = None
+        return self._last_board
 
     def close(self) -> None:
         self.ray.shutdown()
 
 
-def refuse_what_this_machine_lacks(resources: Resources) -> None:
-    """Raise InputError if a run asks for more than there is here; needs no cluster to tell."""
+class EngineLost(RuntimeError):
+    """The cluster itself is gone, or this process' part of it."""
+
+
+def ray_options(request: Request) -> dict:
+    options = {"num_cpus": request.cpus, "num_gpus": request.gpus}
+    return options | ({"memory": int(request.memory_gib * GIB)} if request.memory_gib else {})
+
+
+def machine() -> tuple[float, float, float]:
+    """Return (cores, GPUs, GiB of memory) of this machine; needs no cluster to tell."""
     import torch
 
-    cores, gpus = os.cpu_count() or 1, torch.cuda.device_count()
-    if resources.cpus > cores or (resources.gpus or 0) > gpus:
-        raise InputError(
-            f"resources: a run asks for {resources.cpus:g} cores and {resources.gpus or 0:g} GPUs; "
-            f"here are {cores} cores and {gpus} GPUs"
-        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    return os.cpu_count() or 1, torch.cuda.device_count(), memory
 
 
 class Board:
@@ -151,21 +194,26 @@ class Board:
     def write(self, key: str, phase: str, share: float, text: str) -> None:
         self.rows[key] = (phase, share, text)
 
+    def forget(self, keys: list[str]) -> None:
+        for key in keys:
+            self.rows.pop(key, None)
+
     def read(self) -> dict[str, tuple[str, float, str]]:
         return self.rows
 
 
 def execute(job: Job, board) -> dict:
     """Do a run in a worker."""
+    import ray
+
     from bench.run import run
 
-    return run(job, reporter(job.key, board))
+    gpus = [str(name) for name in ray.get_gpu_ids()]
+    return run(job, reporter(job.key, board), gpus)
 
 
 def reporter(key: str, board) -> Callable[[str, float, str], None]:
     """Return a function that writes a run's progress on the board, once a second at most."""
-    import time
-
     last = 0.0
 
     def report(phase: str, share: float, text: str) -> None:

@@ -1,9 +1,17 @@
-"""How far a sweep is: a live table on a terminal, plain lines elsewhere."""
+"""How far a sweep is: a live table on a terminal, plain lines elsewhere, a file for others."""
 
+import json
 import time
 from datetime import timedelta
+from pathlib import Path
+
+from bench.record import write_atomically
 
 PLAIN_LINE_SECONDS = 10.0
+STATUS_SECONDS = 2.0
+STATUS = "status.json"
+# Of a run's time, where nothing better is known: the share that training takes.
+TRAINING_SHARE = 0.7
 
 
 class Progress:
@@ -13,18 +21,25 @@ class Progress:
         labels: {key: words} of the runs to do.
         cached: Number of runs that had a record already.
         instant: Keys of the runs that train nothing, which tell nothing of the time left.
+        directory: Folder that gets status.json, for `bench status`; None writes none.
     """
 
-    def __init__(self, labels: dict[str, str], cached: int, instant: set[str]):
+    def __init__(
+        self, labels: dict[str, str], cached: int, instant: set[str], directory: Path | None = None
+    ):
         from rich.console import Console
         from rich.live import Live
 
         self.labels, self.cached, self.instant = labels, cached, instant
+        self.trained = len(labels.keys() - instant)
+        self.directory = directory
         self.done: set[str] = set()
-        self.failed = 0
+        self.trained_done = self.failed = 0
         self.running: dict[str, tuple[str, float, str]] = {}
+        # When a run was first seen in its phase, and how far it was then.
+        self.seen: dict[str, tuple[str, float, float]] = {}
         self.started = time.monotonic()
-        self.last_line = 0.0
+        self.last_line = self.last_status = 0.0
         self.console = Console()
         self.live = (
             Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -38,48 +53,121 @@ class Progress:
     def __exit__(self, *_) -> None:
         if self.live:
             self.live.stop()
+        self.running = {}
+        self._write_status(ended=True)
 
     def update(self, board: dict[str, tuple[str, float, str]]) -> None:
         """Show the runs' own reports, {key: (phase, share done, text)}."""
+        now = time.monotonic()
+        if self.live is None and now - self.last_status < STATUS_SECONDS:
+            return
         self.running = {key: row for key, row in board.items() if key not in self.done}
+        for key, (phase, share, _) in self.running.items():
+            if self.seen.get(key, ("",))[0] != phase:
+                self.seen[key] = phase, share, now
         if self.live:
-            self.live.update(self._table(), refresh=True)
-        elif time.monotonic() - self.last_line > PLAIN_LINE_SECONDS:
-            self.last_line = time.monotonic()
-            print(self.summary(), flush=True)
+            self.live.update(table_of(self.snapshot()), refresh=True)
+        elif now - self.last_line > PLAIN_LINE_SECONDS:
+            self.last_line = now
+            print(summary_of(self.snapshot()), flush=True)
+        if now - self.last_status >= STATUS_SECONDS:
+            self._write_status()
 
     def finish(self, key: str, failed: bool, words: str) -> None:
         """Note that a run ended."""
         self.done.add(key)
+        self.trained_done += key not in self.instant
         self.running.pop(key, None)
+        self.seen.pop(key, None)
         self.failed += failed
-        line = f"{'failed' if failed else 'done':6}  {self.labels[key]}  {words}"
-        (self.console.print if self.live else print)(line)
+        self.say(f"{'failed' if failed else 'done':6}  {self.labels[key]}  {words}")
 
-    def summary(self) -> str:
-        left = self.time_left()
-        text = f"{len(self.done)} of {len(self.labels)} runs done"
-        text += f" (and {self.cached} before)" if self.cached else ""
-        text += f", {len(self.running)} running, {self.failed} failed"
-        return text + (f", about {timedelta(seconds=round(left))} left" if left is not None else "")
+    def say(self, line: str) -> None:
+        """Print a line above the live table."""
+        if self.live:
+            self.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, flush=True)
 
     def time_left(self) -> float | None:
         """Return seconds left, if runs go on as fast as they did on average."""
-        trained = set(self.labels) - self.instant
-        work = float(len(self.done & trained))
+        work = float(self.trained_done)
         for key, (phase, share, _) in self.running.items():
-            if key in trained:
-                work += 0.7 * share if phase == "train" else 0.7 + 0.3 * share
+            if key not in self.instant:
+                rest = 1 - TRAINING_SHARE
+                work += (
+                    TRAINING_SHARE * share if phase == "train" else TRAINING_SHARE + rest * share
+                )
         if work < 0.1:
             return None
-        return (time.monotonic() - self.started) / work * (len(trained) - work)
+        return (time.monotonic() - self.started) / work * max(self.trained - work, 0)
 
-    def _table(self):
-        from rich.table import Table
+    def time_left_of(self, key: str) -> float | None:
+        """Return seconds until a run's present phase ends, going on as it did."""
+        _, share, _ = self.running[key]
+        _, first_share, first = self.seen.get(key, ("", share, 0.0))
+        if share - first_share < 1e-3:
+            return None
+        return (time.monotonic() - first) / (share - first_share) * (1 - share)
 
-        table = Table(title=self.summary(), title_justify="left", show_header=False, box=None)
-        for key, (phase, share, text) in self.running.items():
-            filled = round(20 * share)
-            bar = "━" * filled + "─" * (20 - filled)
-            table.add_row(f"  {self.labels.get(key, key)}", phase, bar, f"{share:4.0%}", text)
-        return table
+    def snapshot(self, ended: bool = False) -> dict:
+        """Return all there is to show, as plain data."""
+        return {
+            "ended": ended,
+            "to_do": len(self.labels),
+            "cached": self.cached,
+            "done": len(self.done),
+            "failed": self.failed,
+            "seconds_left": self.time_left(),
+            "running": [
+                {
+                    "key": key,
+                    "label": self.labels.get(key, key),
+                    "phase": phase,
+                    "share": share,
+                    "text": text,
+                    "seconds_left": self.time_left_of(key),
+                }
+                for key, (phase, share, text) in self.running.items()
+            ],
+        }
+
+    def _write_status(self, ended: bool = False) -> None:
+        self.last_status = time.monotonic()
+        if self.directory is not None:
+            try:
+                write_atomically(self.directory / STATUS, json.dumps(self.snapshot(ended)) + "\n")
+            except OSError:
+                pass  # only for onlookers
+
+
+def duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def summary_of(snapshot: dict) -> str:
+    queued = snapshot["to_do"] - snapshot["done"] - len(snapshot["running"])
+    text = f"{snapshot['done']} of {snapshot['to_do']} runs done"
+    text += f" (and {snapshot['cached']} before)" if snapshot["cached"] else ""
+    text += f", {len(snapshot['running'])} running, {queued} queued, {snapshot['failed']} failed"
+    left = snapshot["seconds_left"]
+    return text + (f", about {duration(left)} left" if left is not None else "")
+
+
+def table_of(snapshot: dict):
+    """Return the summary and a line for each running run, to print on a terminal."""
+    from rich.table import Table
+
+    table = Table(title=summary_of(snapshot), title_justify="left", show_header=False, box=None)
+    for row in snapshot["running"]:
+        filled = round(20 * row["share"])
+        left = row["seconds_left"]
+        table.add_row(
+            f"  {row['label']}",
+            row["phase"],
+            "━" * filled + "─" * (20 - filled),
+            f"{row['share']:4.0%}",
+            row["text"],
+            "" if left is None else f"{duration(left)} left",
+        )
+    return table

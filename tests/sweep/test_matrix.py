@@ -1,7 +1,8 @@
 import pytest
 
 from bench.errors import InputError
-from bench.sweep.matrix import expand
+from bench.sweep.matrix import expand, selected
+from bench.sweep.resources import Request, Resources, refuse_what_never_fits, request_of
 
 GOOD = {
     "matrix": {
@@ -19,16 +20,16 @@ GOOD = {
 
 
 def test_a_matrix_is_its_product_less_what_is_excluded_and_two_references_a_task():
-    cells, resources = expand(GOOD, "x.yaml")
+    cells = expand(GOOD, "x.yaml")
     assert len(cells) == 2 * 2 + (2 * 2 * 2 * 2 - 4)
     references = [cell.model for cell in cells[:4]]
     assert references == ["uniform", "independent_pixels"] * 2
     assert not any(c.data == "digits-17" and c.model.startswith("bernoulli") for c in cells)
-    assert (resources.cpus, resources.gpus) == (1, None)
+    assert all(cell.resources == Resources() for cell in cells)
 
 
 def test_further_axes_name_the_rows_and_overrides_reach_the_options():
-    cells, _ = expand(GOOD, "x.yaml")
+    cells = expand(GOOD, "x.yaml")
     cell = next(c for c in cells if c.model.startswith("bernoulli"))
     assert cell.model == "bernoulli_vae latent_dimensions=2"
     options = dict(zip(cell.arguments[::2], cell.arguments[1::2]))
@@ -41,13 +42,23 @@ def changed(**changes):
 
 
 BAD = [
+    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 3, "to": 1}}), "is no range"),
+    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 0, "to": 1e9}}), "is no range"),
+    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 3}}), "a range is"),
+    (changed(zip={"seed": [1]}), "'zip' is a list of mappings"),
+    (changed(zip=[{"seed": [1], "trainer.beta": [1]}]), "seed is an axis twice"),
+    (changed(zip=[{"trainer.beta": [1, 2], "trainer.patience": [1]}]), "as many values each"),
+    (changed(zip=[{"trainer.beta": [1, 1], "trainer.patience": [1, 1]}]), "a combination twice"),
+    (changed(overrides=[{"when": {"seed": 1}, "resources": {"gpu": 1}}]), "resources are"),
+    (changed(resources={"gpus": 1.5}), "neither whole nor below 1"),
+    (changed(resources={"cpus": True}), "is no number"),
     ("text", "a sweep is a mapping"),
     (changed(matrx={}), "unknown section 'matrx'"),
     (changed(matrix=None), "the section 'matrix'"),
     (changed(matrix={"data": ["digits-17"]}), "no axis 'model'"),
     (
         changed(matrix=GOOD["matrix"] | {"seed": []}),
-        "matrix.seed is no list of values, or an empty",
+        "matrix.seed is no list of values, no range, or an empty",
     ),
     (changed(matrix=GOOD["matrix"] | {"seed": 3}), "matrix.seed is no list"),
     (changed(matrix=GOOD["matrix"] | {"sed": [1]}), "matrix.sed is no axis"),
@@ -58,7 +69,7 @@ BAD = [
     (changed(exclude={}), "list of conditions"),
     (changed(overrides=[{"when": {"model": "realnvp"}, "set": {}}]), "not in the matrix"),
     (changed(overrides=[{"set": {"a": 1}}]), "an override is"),
-    (changed(resources={"gpu": 1}), "resources are cpus and gpus"),
+    (changed(resources={"gpu": 1}), "resources are cpus, gpus, memory_gib"),
     (changed(resources={"cpus": 0}), "resources.cpus: 0 is no number"),
     (changed(resources={"gpus": float("nan")}), "resources.gpus"),
 ]
@@ -70,3 +81,74 @@ def test_mistakes_get_one_line(sweep, message):
         expand(sweep, "x.yaml")
     assert message in str(error.value) and str(error.value).startswith("x.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_an_axis_may_be_a_range_with_both_ends():
+    matrix = {
+        "data": ["digits-17"],
+        "model": ["gaussian_vae"],
+        "seed": {"from": 1, "to": 3},
+        "trainer.beta": {"from": 0.1, "to": 0.4, "step": 0.1},
+    }
+    points = [cell.point for cell in expand({"matrix": matrix}, "x.yaml")[2:]]
+    assert len(points) == 3 * 4
+    assert {point["seed"] for point in points} == {1, 2, 3}
+    assert {point["trainer.beta"] for point in points} == {0.1, 0.2, 0.3, 0.4}
+
+
+def test_linked_axes_go_through_their_values_together():
+    sweep = {
+        "matrix": {"model": ["gaussian_vae"], "seed": [1, 2]},
+        "zip": [{"data": ["digits-17", "mnist-256"], "trainer.max_epochs": [5, 1]}],
+        "exclude": [{"data": "mnist-256", "seed": 2}],
+    }
+    cells = expand(sweep, "x.yaml")
+    assert [cell.data for cell in cells[:4]] == ["digits-17"] * 2 + ["mnist-256"] * 2
+    pairs = {(c.data, c.point["trainer.max_epochs"], c.point["seed"]) for c in cells[4:]}
+    assert pairs == {("digits-17", 5, 1), ("digits-17", 5, 2), ("mnist-256", 1, 1)}
+
+
+def test_rules_give_models_resources_of_their_own():
+    sweep = GOOD | {
+        "resources": {"gpus": 1},
+        "overrides": [{"when": {"model": "bernoulli_vae"}, "resources": {"gpus": 0.25}}],
+    }
+    cells = expand(sweep, "x.yaml")[4:]
+    assert {(c.point["model"], c.resources.gpus) for c in cells} == {
+        ("gaussian_vae", 1),
+        ("bernoulli_vae", 0.25),
+    }
+
+
+def test_only_selects_by_any_axis():
+    cells = expand(GOOD, "x.yaml")
+    chosen = selected(cells, "task=digits-binary model=bernoulli_vae,uniform", "x")
+    assert {(c.data, c.point["model"]) for c in chosen} == {
+        ("digits-binary", "bernoulli_vae"),
+        ("digits-binary", "uniform"),
+    }
+    assert len(selected(cells, "seed=2 model.latent_dimensions=10", "x")) == 3
+    for wrong in ("modle=realnvp", "model", "seed=7", " "):
+        with pytest.raises(InputError, match="only: "):
+            selected(cells, wrong, "x")
+
+
+CONFIG = {"trainer": {"devices": 1, "threads": 2}}
+
+
+def test_a_run_is_given_a_core_for_each_thread_and_a_gpu_for_each_device():
+    assert request_of(Resources(), CONFIG, has_gpus=False) == Request(2, 0)
+    four = {"trainer": {"devices": 4, "threads": 1}}
+    assert request_of(Resources(), four, has_gpus=True) == Request(4, 4)
+    assert request_of(Resources(gpus=0.25, memory_gib=3), CONFIG, True) == Request(2, 0.25, 3)
+    with pytest.raises(InputError, match="it needs 4, or 0"):
+        request_of(Resources(gpus=0.5), four, has_gpus=True)
+
+
+def test_what_no_machine_has_is_refused():
+    refuse_what_never_fits([Request(4, 1)], [(2, 8, 1.0), (64, 1, 1.0)])
+    # Together they would do; no single one does.
+    with pytest.raises(InputError, match="no machine has them"):
+        refuse_what_never_fits([Request(4, 2)], [(2, 8, 1.0), (64, 1, 1.0)])
+    with pytest.raises(InputError, match="8 GiB"):
+        refuse_what_never_fits([Request(1, 0, 8)], [(2, 8, 1.0)])

@@ -1,0 +1,122 @@
+"""Commands for single runs: ``bench train`` and ``bench evaluate``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.commands.call import call
+from bench.tracking import WandbMode
+
+
+def train(arguments: list[str]) -> int:
+    """Do one run, print its numbers and write its record."""
+    from bench.parsing import make_parser, parse_run
+    from bench.tracking import resolve_wandb_mode
+
+    parser = make_parser()
+    parser.add_argument(
+        "--output", type=str, default="results/train", help="Folder that gets runs/KEY/record.json."
+    )
+    parser.add_argument(
+        "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
+    )
+    options = parse_run(arguments, parser)
+    output, wandb = Path(options.pop("output")), options.pop("wandb")
+    return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
+
+
+def model_name(arguments: list[str]) -> str:
+    """Return the name behind --model, which the record keeps beside the configuration."""
+    for position, word in enumerate(arguments):
+        option, _, value = word.partition("=")
+        if option == "--model":
+            return Path(value or arguments[position + 1]).stem
+    return "model"
+
+
+def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
+    from bench.config import Job, key_of
+    from bench.record import write_record
+    from bench.report.tables import print_estimates
+    from bench.sweep.driver import check_buildable, locked
+
+    key = key_of(config)
+    directory = output / "runs" / key
+    job = Job(config, model, output.name, str(directory.absolute()), wandb)
+    check_buildable([job])
+    from bench.run import run
+
+    with locked(output):
+        record = run(job, print_progress())
+        for line in record.pop("notes"):
+            print(f"note: {line}")
+        path = write_record(output / "runs", record)
+    if record["status"] != "ok":
+        print(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
+        return 1
+    print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
+    print_estimates(record["metrics"])
+    print(f"record: {path}")
+    return 0
+
+
+def print_progress() -> Callable[[str, float, str], None]:
+    """Return a reporter that prints a line every few seconds."""
+    import time
+
+    started = last = time.monotonic()
+
+    def report(phase: str, share: float, text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > 5:
+            last = now
+            print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
+
+    return report
+
+
+def evaluate(arguments: list[str]) -> int:
+    return call(run_evaluate, "evaluate", arguments)
+
+
+def run_evaluate(
+    checkpoint: str,
+    importance_samples: int | None = None,
+    importance_data: int | None = None,
+    elbo_samples: int | None = None,
+    output: str | None = None,
+) -> int:
+    """Measure a trained model on the train and test split of its task.
+
+    Args:
+        checkpoint: A best.ckpt or last.ckpt that a run wrote.
+        importance_samples: K of the importance-weighted bound, if not that of the run.
+        importance_data: Take L_K over the first so many data at most, if not as the run did.
+        elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
+        output: JSON file to write the estimates to.
+    """
+    from bench.config import EvaluationConfig
+    from bench.devices import devices_for
+    from bench.report.tables import print_estimates
+    from bench.run import evaluate_model
+    from bench.trained import load_trained
+
+    trained = load_trained(Path(checkpoint))
+    data, config = trained.data, trained.config
+    changes = {
+        "importance_samples": importance_samples,
+        "importance_data": importance_data,
+        "elbo_samples": elbo_samples,
+    }
+    config["evaluation"] |= {name: value for name, value in changes.items() if value is not None}
+    EvaluationConfig(**config["evaluation"])
+    device = devices_for(1)[0].type
+    metrics, _ = evaluate_model(trained.model, data, config, device, print_progress())
+    print(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
+    print_estimates(metrics)
+    if output is not None:
+        from bench.record import write_atomically
+
+        write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    return 0

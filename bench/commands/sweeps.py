@@ -1,0 +1,155 @@
+"""Commands for sweeps: ``bench sweep``, ``status``, ``report`` and ``claims``."""
+
+import os
+from pathlib import Path
+
+from bench.commands.call import call
+from bench.errors import InputError
+from bench.tracking import WandbMode
+
+
+def sweep(arguments: list[str]) -> int:
+    return call(run_sweep, "sweep", arguments)
+
+
+def run_sweep(
+    name: str = "default",
+    results: str = "results",
+    address: str | None = None,
+    workers: int | None = None,
+    wandb: WandbMode = "auto",
+    retry_failed: bool = False,
+    only: str = "",
+    max_failures: int | None = None,
+    storage: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Run a sweep, write its tables and figures, and print its leaderboard.
+
+    Args:
+        name: Name under configs/sweep, or a path to a YAML file.
+        results: Folder of all results.
+        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        workers: Largest number of runs at once; as many as fit if not given.
+        wandb: W&B mode; auto is online when logged in, else offline.
+        retry_failed: Do failed runs again.
+        only: Do only the runs that meet these conditions: 'task=digits-17 model=realnvp seed=1,2'.
+        max_failures: Stop when more runs than this have failed.
+        storage: Folder or fsspec address (s3://…) for checkpoints, from which a run that was cut
+            off goes on, also on another machine; beside the records if not given.
+        dry_run: Print the runs, what is recorded of them and an estimate of the time; do nothing.
+    """
+    from bench.sweep.driver import SweepOptions, make_plan
+    from bench.sweep.driver import sweep as drive
+    from bench.tracking import resolve_wandb_mode
+
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is less than 1")
+    if max_failures is not None and max_failures < 0:
+        raise InputError(f"max_failures: {max_failures} is negative")
+    options = SweepOptions(
+        address or os.environ.get("RAY_ADDRESS") or None,
+        workers,
+        resolve_wandb_mode(wandb),
+        retry_failed,
+        only,
+        max_failures,
+        absolute_storage(storage),
+    )
+    if dry_run:
+        from bench.sweep.dry_run import show_plan
+
+        show_plan(make_plan(name, Path(results), options), Path(results), options)
+        return 0
+    directory = drive(name, Path(results), options)
+    return write_report(directory)
+
+
+def absolute_storage(given: str | None) -> str | None:
+    """Return the storage address, a path made absolute. Raises InputError if none can be."""
+    if given is None or "://" not in given:
+        return str(Path(given).absolute()) if given else None
+    import fsspec
+
+    try:
+        fsspec.core.url_to_fs(given)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"storage: {given}: {' '.join(str(error).split())}") from None
+    return given
+
+
+def status(arguments: list[str]) -> int:
+    return call(run_status, "status", arguments)
+
+
+def run_status(sweep: str = "default", results: str = "results") -> int:
+    """Show how far a sweep is, while it runs or afterwards.
+
+    Args:
+        sweep: The sweep's name.
+        results: Folder of all results.
+    """
+    from bench.sweep.status import show_status
+
+    return show_status(Path(results) / sweep)
+
+
+def report(arguments: list[str]) -> int:
+    return call(run_report, "report", arguments)
+
+
+def run_report(sweep: str = "default", results: str = "results", readme: str | None = None) -> int:
+    """Rebuild a sweep's tables and figures from its records, and print its leaderboard.
+
+    Args:
+        sweep: The sweep's name.
+        results: Folder of all results.
+        readme: Markdown file whose leaderboard, between its marks, is rewritten too.
+    """
+    return write_report(Path(results) / sweep, Path(readme) if readme else None)
+
+
+def write_report(directory: Path, readme: Path | None = None) -> int:
+    from bench.report.reduce import missing_keys
+    from bench.report.report import report as reduce
+    from bench.report.tables import print_leaderboard
+
+    board = reduce(directory, readme)
+    print_leaderboard(board)
+    print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/")
+    missing = missing_keys(directory)
+    if missing:
+        print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")
+    return 1 if missing or board["failed"].any() else 0
+
+
+def claims(arguments: list[str]) -> int:
+    return call(run_claims, "claims", arguments)
+
+
+def run_claims(
+    name: str = "default",
+    results: str = "results",
+    address: str | None = None,
+    workers: int | None = None,
+) -> int:
+    """Measure the lecture's claims; write claims.csv, figures and claims.html.
+
+    Args:
+        name: Name under configs/claims, or a path to a YAML file.
+        results: Folder of all results; what a sweep of that name trained there is used.
+        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        workers: Largest number of runs at once on this machine; as many as fit if not given.
+    """
+    from bench.claims.driver import claims as drive
+    from bench.claims.outcome import print_verdicts
+
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is less than 1")
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    directory, table, failed = drive(name, Path(results), address, workers)
+    print_verdicts(table)
+    print(f"written: {directory}/claims.csv, claims.html, figures/")
+    for label in failed:
+        print(f"failed, and not in the table: {' '.join(label.split())}")
+    return 1 if failed else 0

@@ -1,0 +1,152 @@
+"""Training of one run with Lightning, on one device or as one of several ranks."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+
+from bench.checkpoints import (
+    BEST,
+    LAST,
+    CheckedCheckpointIO,
+    MovableCheckpoint,
+    can_go_on,
+    join,
+    read_checkpoint,
+)
+from bench.config import Job, trainer_config
+from bench.data.module import TaskDataModule
+from bench.data.tasks import TaskData
+from bench.models.generative import GenerativeModel
+from bench.models.terms import Model
+from bench.record import code_version
+
+# (phase, share done in [0, 1], text): called often, must be cheap.
+Report = Callable[[str, float, str], None]
+# Of ranks on the CPU and of GPUs.
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+
+
+def fit(
+    model: Model,
+    data: TaskData,
+    job: Job,
+    devices: list[torch.device],
+    logger,
+    report: Report,
+    note: Callable[[str], None],
+) -> dict:
+    """Train, going on from the last checkpoint if there is one.
+
+    With several devices this process is one of the ranks (Lightning starts the others, by the
+    command that started this one). The best checkpoint, that of the highest validation bound, and
+    the last one stand in the job's storage afterwards.
+
+    Returns:
+        epochs, best_epoch and history.
+    """
+    settings = trainer_config(job.config)
+    folder = job.storage or job.directory
+    code = code_version()["code_sha256"]
+    description = {"config": job.config, "model": job.model, "code_sha256": code}
+    module = GenerativeModel(model, settings, job.config["seed"], description)
+    # Lightning's own save_last writes only when there is a new best: two callbacks are needed to
+    # go on from the last epoch. The last is saved after the best, whose state it holds.
+    checkpoints = [
+        MovableCheckpoint(
+            dirpath=folder,
+            filename=name.removesuffix(".ckpt"),
+            monitor=monitor,
+            mode="max",
+            every_n_epochs=settings.validate_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for name, monitor in ((BEST, "validation_elbo"), (LAST, None))
+    ]
+    stopping = EarlyStopping(
+        "validation_elbo",
+        mode="max",
+        patience=settings.patience,
+        check_finite=False,
+        check_on_train_epoch_end=False,
+    )
+    several = len(devices) > 1
+    on_gpu = devices[0].type == "cuda"
+    plugins: list = [CheckedCheckpointIO()]
+    if several:
+        # Slurm's and others' ways to start ranks are for whole jobs; this is one run in a sweep.
+        plugins.append(LightningEnvironment())
+    trainer = pl.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=[device.index for device in devices] if on_gpu else len(devices),
+        # A phase that moves one half leaves the parameters of the other unused.
+        strategy=DDPStrategy(
+            process_group_backend=BACKENDS[devices[0].type], find_unused_parameters=True
+        )
+        if several
+        else "auto",
+        plugins=plugins,
+        max_epochs=settings.max_epochs,
+        check_val_every_n_epoch=settings.validate_every,
+        num_sanity_val_steps=0,
+        logger=logger or False,
+        callbacks=[*checkpoints, stopping, ProgressCallback(report)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=10**9,
+        use_distributed_sampler=False,
+        deterministic=True,
+    )
+    going_on, why_not = can_go_on(folder, description)
+    if why_not:
+        note(why_not)
+    module_data = TaskDataModule(data, settings.batch_size, job.config["seed"])
+    try:
+        trainer.fit(
+            module,
+            module_data,
+            ckpt_path=join(folder, LAST) if going_on else None,
+            weights_only=going_on or None,
+        )
+    except SystemExit:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from None
+    return {
+        "epochs": trainer.current_epoch,
+        "best_epoch": read_checkpoint(join(folder, BEST))["epoch"] + 1,
+        "history": module.history,
+    }
+
+
+class ProgressCallback(Callback):
+    """Reports the share of epochs done and the current bound."""
+
+    def __init__(self, report: Report):
+        self.report = report
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        bound = trainer.callback_metrics.get("validation_elbo")
+        text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if bound is not None:
+            text += f", bound {bound.item():.2f} nats"
+        self.report("train", (trainer.current_epoch + 1) / trainer.max_epochs, text)
+
+
+def quiet() -> None:
+    """Silence Lightning's notices, which would be repeated for every run of a sweep."""
+    import logging
+    import warnings
+
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in (
+        ".*num_workers.*",
+        ".*LeafSpec.*",
+        ".*exists and is not empty.*",
+        ".*`training_step`.*",
+        ".*find_unused_parameters.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
