@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test report claims calibrate data clean-environment
+.PHONY: help setup sweep test chaos report claims calibrate data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -8,9 +8,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BENCH := $(VENV)/bin/bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Given on to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true
+# Given on to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
+# ONLY='task=digits-17 seed=1,2', STORAGE=s3://bucket/checkpoints, MAX_FAILURES=3
 OPTIONS = $(if $(WORKERS),--workers $(WORKERS)) $(if $(WANDB),--wandb $(WANDB)) \
-	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED))
+	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED)) $(if $(ONLY),--only '$(ONLY)') \
+	$(if $(STORAGE),--storage $(STORAGE)) $(if $(DRY_RUN),--dry_run $(DRY_RUN)) \
+	$(if $(MAX_FAILURES),--max_failures $(MAX_FAILURES))
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +37,9 @@ sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it,
 
 test: $(VENV)/.ready-for-tests  ## run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses 2
+
+chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare its tables
+	@$(VENV)/bin/python -m tests.chaos
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md

@@ -99,7 +99,11 @@ def resolve(group: str, name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / group / f"{name}.yaml"
     if not re.fullmatch(r"[\w.-]+", name) and not name.endswith((".yaml", ".yml")):
         raise InputError(f"{group}: '{name}' is no name; known are {', '.join(names(group))}")
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except (OSError, ValueError):  # too long, or no path at all
+        is_there = False
+    if not is_there:
         where = "no such file" if name.endswith((".yaml", ".yml")) else "unknown"
         raise InputError(f"{group}: '{name}' is {where}; known are {', '.join(names(group))}")
     return path

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import __version__
 from bench.errors import InputError
+from bench.record_schema import problem_of
 
 PACKAGES = (
     "torch",
@@ -62,14 +63,18 @@ def write_record(runs: Path, record: dict) -> Path:
 
 
 def read_record(path: Path) -> dict:
-    """Read a record and check it. Raises InputError if it is damaged or altered."""
+    """Read a record and check it. Raises InputError if it is damaged, altered or no record."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"record: {path} is damaged: {type(error).__name__}: {error}") from None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        raise InputError(f"record: {path} is damaged: {reason}") from None
     if not intact:
         raise InputError(f"record: {path} was altered: its checksum does not match its content")
+    problem = problem_of(record)
+    if problem is not None:
+        raise InputError(f"record: {path} {problem}")
     return record
 
 

@@ -1,28 +1,45 @@
 """A run's own log: what it did when, its warnings, and the traceback where it failed."""
 
+import fcntl
 import time
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.errors import InputError
+
 NAME = "log.txt"
 PROGRESS_SECONDS = 5.0
+LOCK_SECONDS = 60.0
 
 
 class RunLog:
     """Appends lines to ``log.txt`` in a run's folder; warnings go there while it is open.
 
-    A line that cannot be written is lost: a log is no reason to end a run.
+    A line that cannot be written is lost: a log is no reason to end a run. While the log is open
+    no other process does the run: a worker may outlive its killed driver by a moment, and its
+    checkpoints must not come between those of the worker that goes on.
 
     Raises:
         OSError: The folder cannot be made, or the file not be opened.
+        InputError: Another process does the run, and does not end.
     """
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
         self.file = open(directory / NAME, "a", encoding="utf-8")
         self.shown = 0.0
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    self.file.close()
+                    raise InputError(f"{directory}: another process does this run") from None
+                time.sleep(0.2)
 
     def __enter__(self) -> "RunLog":
         self.caught = warnings.catch_warnings()

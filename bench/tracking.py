@@ -96,6 +96,19 @@ def open_logger(job: Job, task: str, note: Note):
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 
+    class Forgiving(WandbLogger):
+        """W&B's logger, whose trouble is told once and ends no training."""
+
+        told = False
+
+        def log_metrics(self, metrics, step=None) -> None:
+            try:
+                super().log_metrics(metrics, step)
+            except Exception as error:
+                if not self.told:
+                    note(f"W&B: curves are not logged: {error}")
+                self.told = True
+
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -110,7 +123,7 @@ def open_logger(job: Job, task: str, note: Note):
     )
     for mode in dict.fromkeys((job.wandb_mode, "offline")):
         try:
-            logger = WandbLogger(
+            logger = Forgiving(
                 project=PROJECT,
                 id=job.key,
                 name=f"{task} {job.model} seed {job.config['seed']}",

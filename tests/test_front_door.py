@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bench.__main__ import main
+from bench.checkpoints import content_hash
 
 SWEEP = {
     "matrix": {
@@ -183,7 +184,8 @@ def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
 
     held = torch.load(path.parent / "best.ckpt", weights_only=True)
     held["bench"]["config"]["model"]["init_args"]["latent_dimensions"] = 3
-    torch.save(held, tmp_path / "other.ckpt")
+    del held["sha256"]
+    torch.save(held | {"sha256": content_hash(held)}, tmp_path / "other.ckpt")
     (tmp_path / "cut.ckpt").write_bytes((path.parent / "best.ckpt").read_bytes()[:5000])
     for name, message in (("other", "is of another model"), ("cut", "cannot be read")):
         assert main(["evaluate", str(tmp_path / f"{name}.ckpt")]) == 2

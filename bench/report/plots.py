@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from bench.errors import InputError  # noqa: E402
+
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
 
@@ -54,7 +56,7 @@ def training_curves(records: list[dict], task: str):
                 bounds = [point[name] for point in record["history"]]
                 label = name.replace("_elbo", "") if number == 0 else None
                 axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
-            axis.axvline(record["best_epoch"], color="#bbbbbb", linewidth=0.8, zorder=0)
+            axis.axvline(record.get("best_epoch") or 0, color="#bbbbbb", linewidth=0.8, zorder=0)
         # The first epochs of a long training are far below; what is to be seen is where the
         # curves end.
         ends = [
@@ -76,14 +78,17 @@ def training_curves(records: list[dict], task: str):
 def samples_beside_data(records: list[dict], task: str):
     """Data, and one seed's samples and reconstructions of each model."""
     firsts = [group[0] for group in by_model(records).values()]
-    panels = [("data (test)", firsts[0]["images"]["data"])]
+    panels = [("data (test)", r["images"]["data"]) for r in firsts if "data" in r["images"]][:1]
     for record in firsts:
-        panels.append((record["model"], record["images"]["samples"]))
+        if "samples" in record["images"]:
+            panels.append((record["model"], record["images"]["samples"]))
     for record in firsts:
         if "reconstructions" in record["images"]:
             panels.append(
                 (f"{record['model']},\nreconstructions", record["images"]["reconstructions"])
             )
+    if not panels:
+        return None
     columns = min(len(panels), 5)
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
@@ -92,7 +97,7 @@ def samples_beside_data(records: list[dict], task: str):
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, encoded) in zip(axes.flat, panels):
-        image = np.asarray(Image.open(io.BytesIO(b64decode(encoded))))
+        image = decoded(encoded, title)
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(title, fontsize=9)
     figure.suptitle(
@@ -101,10 +106,21 @@ def samples_beside_data(records: list[dict], task: str):
     return figure
 
 
+def decoded(encoded: str, title: str) -> np.ndarray:
+    """Return the pixels of a PNG in base64. Raises InputError if it is none."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(b64decode(encoded)), formats=["PNG"]))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"record: an image of {title!r} is no PNG: {error}") from None
+
+
 def elbo_decomposition(records: list[dict], task: str):
     """−ELBO as stacked bars: −reconstruction + mutual information + marginal KL, test split."""
+    needed = {"reconstruction", "mutual_information", "marginal_kl", "log_n"}
     models = {
-        m: rs for m, rs in by_model(records).items() if "marginal_kl" in rs[0]["metrics"]["test"]
+        model: group
+        for model, group in by_model(records).items()
+        if all(needed <= set(record["metrics"]["test"]) for record in group)
     }
     if not models:
         return None

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from concurrent.futures import ProcessPoolExecutor
 from math import isfinite, sqrt
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +33,11 @@ METRICS = (
     "sharpness_reconstruction",
 )
 SPLITS = ("train", "test")
+# From this many records on, starting processes to read them pays.
+PARALLEL_FROM = 2_000
+CHUNK = 500
+# What fits in a figure.
+MOST_MODELS, MOST_SEEDS = 12, 10
 
 
 def row_of(record: dict, sweep: str, split: str) -> dict:
@@ -176,10 +183,41 @@ def read_manifest(directory: Path) -> list[str]:
 
 
 def load_sweep(directory: Path) -> list[dict]:
-    """Return a sweep's records in its own order; records of runs that it no longer has stay out."""
-    keys = read_manifest(directory)
-    found = {record["key"]: record for record in read_records(directory / "runs", keys)}
-    return [found[key] for key in keys if key in found]
+    """Return what tables need of a sweep's records, in its own order.
+
+    Records of runs that the sweep no longer has stay out, and so do curves and images, which only
+    figures need and which are most of a record. Many records are read and checked by a process
+    for each core.
+    """
+    keys, runs = read_manifest(directory), directory / "runs"
+    if len(keys) < PARALLEL_FROM:
+        return slim_records(runs, keys)
+    chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        parts = pool.map(slim_records, [runs] * len(chunks), chunks)
+        return [record for part in parts for record in part]
+
+
+def slim_records(runs: Path, keys: list[str]) -> list[dict]:
+    return [
+        {name: part for name, part in record.items() if name not in ("history", "images")}
+        | {"environment": {"commit": record["environment"]["commit"]}}
+        | {"config": {"trainer": {"beta": record["config"]["trainer"]["beta"]}}}
+        for record in read_records(runs, keys)
+    ]
+
+
+def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
+    """Return the keys of the runs that figures show: a few seeds of each task's best models."""
+    best = board.groupby("task").head(MOST_MODELS)
+    left = {row: MOST_SEEDS for row in zip(best["task"], best["model"])}
+    shown = []
+    for record in records:
+        row = record["task"], record["model"]
+        if record["status"] == "ok" and left.get(row, 0):
+            left[row] -= 1
+            shown.append(record["key"])
+    return shown
 
 
 def missing_keys(directory: Path) -> list[str]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record import write_atomically
+from bench.record import read_records, write_atomically
 from bench.report.reduce import (
     csv_text,
+    keys_to_draw,
     leaderboard_table,
     load_sweep,
     runs_table,
@@ -43,7 +44,7 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     # matplotlib takes a second to import, and only this needs it.
     from bench.report.plots import draw_all
 
-    draw_all(records, directory / "figures")
+    draw_all(read_records(directory / "runs", keys_to_draw(records, board)), directory / "figures")
     if readme is not None:
         rewrite_readme(readme, directory.name, board)
     return board

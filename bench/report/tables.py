@@ -52,6 +52,7 @@ def headings() -> list[str]:
 def print_leaderboard(board: pd.DataFrame) -> None:
     """Print a table for each task; bits/dim with its 95 % interval over seeds."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     # Nothing is cut off where the output is a file; a terminal's own width is respected.
@@ -61,7 +62,7 @@ def print_leaderboard(board: pd.DataFrame) -> None:
         for position, heading in enumerate(headings()):
             table.add_column(heading, justify="left" if position == 1 else "right", no_wrap=True)
         for cells in rows:
-            table.add_row(*cells)
+            table.add_row(*map(escape, cells))
         console.print(table)
     console.print(
         "bits/dim ± half width of the 95 % interval over seeds; all else in nats per image."

@@ -15,6 +15,9 @@ from bench.sweep.progress import Progress
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.status import LOCK
 
+# How often an engine of our own that died is started again.
+ENGINE_RETRIES = 10
+
 
 @dataclass(frozen=True)
 class SweepOptions:
@@ -116,8 +119,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Path:
 
     Raises:
         InputError: Anything wrong with the matrix, a configuration, the data or the resources, or
-            a disk that is full.
-        EngineLost: The cluster is gone.
+            a disk that is full, or a cluster that is gone.
     """
     plan = make_plan(name, results, options)
     check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
@@ -195,37 +197,61 @@ def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
 
 
 def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptions) -> None:
-    from bench.sweep.engine import Engine
+    """Do the pending runs; an engine of our own that dies is started again."""
+    from bench.sweep.engine import EngineLost
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
-    print("starting the engine", flush=True)
+    with Progress(labels, cached, instant, plan.directory) as progress:
+        losses = 0
+        while left := [job for job in pending if job.key not in progress.done]:
+            try:
+                run_on_an_engine(plan, left, progress, options)
+            except EngineLost as error:
+                losses += 1
+                if options.address is not None or losses > ENGINE_RETRIES:
+                    raise InputError(
+                        f"engine: {error}; what is recorded is safe, and the same command goes on"
+                    ) from None
+                progress.say(f"the engine died ({error}); started again")
+            except KeyboardInterrupt:
+                progress.say("stopped; the same command goes on where this one ended")
+                raise
+
+
+def run_on_an_engine(
+    plan: Plan, pending: list[Job], progress: Progress, options: SweepOptions
+) -> None:
+    """Start an engine, or reach the one that there is, and do the pending runs on it.
+
+    Raises:
+        InputError: Too many failures, or a disk that is full.
+        EngineLost: The engine died.
+    """
+    from bench.sweep.engine import Engine
+
+    progress.say("starting the engine")
     engine = Engine(options.address, options.workers)
-    failures = 0
     try:
         requests = {
             job.key: request_of(plan.resources[job.key], job.config, engine.has_gpus)
             for job in pending
         }
-        with Progress(labels, cached, instant, plan.directory) as progress:
-            for finished in engine.map(pending, requests):
-                if finished is not None:
-                    failures += settle(finished, plan.directory, progress)
-                    if options.max_failures is not None and failures > options.max_failures:
-                        raise InputError(
-                            f"{failures} runs have failed, more than max_failures allows "
-                            f"({options.max_failures}); what is done is recorded"
-                        )
-                progress.update(engine.progress())
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where this one ended", flush=True)
-        raise
+        for finished in engine.map(pending, requests):
+            if finished is not None:
+                settle(finished, plan.directory, progress)
+                if options.max_failures is not None and progress.failed > options.max_failures:
+                    raise InputError(
+                        f"{progress.failed} runs have failed, more than max_failures allows "
+                        f"({options.max_failures}); what is done is recorded"
+                    )
+            progress.update(engine.progress())
     finally:
         engine.close()
 
 
-def settle(finished, directory: Path, progress: Progress) -> bool:
-    """Write a finished run's record (the driver alone writes records) and tell if it failed.
+def settle(finished, directory: Path, progress: Progress) -> None:
+    """Write a finished run's record; the driver alone writes records.
 
     Raises:
         InputError: The disk is full, or cannot be written for another reason.
@@ -235,7 +261,7 @@ def settle(finished, directory: Path, progress: Progress) -> bool:
         # Nothing came back (say, its worker was killed again and again): no record, so that the
         # next call tries again.
         progress.finish(finished.key, True, finished.reason)
-        return True
+        return
     for line in record.pop("notes"):
         progress.say(f"note    {progress.labels[finished.key]}  {line}")
     try:
@@ -253,4 +279,3 @@ def settle(finished, directory: Path, progress: Progress) -> bool:
         seconds = record["timing"]["total_seconds"]
         words = f"{test['bits_per_dim']['value']:.4f} bits/dim, {seconds:.1f} s"
     progress.finish(finished.key, failed, words)
-    return failed

@@ -1,10 +1,13 @@
 """The engine: Ray gives each run its cores or its GPU, retries what is killed, brings records back."""
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from bench.config import Job
 from bench.errors import InputError
@@ -26,6 +29,8 @@ os.environ.update(
     }
 )
 WORKER_RETRIES = 5
+TETHER = "tether"
+LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
 
 
@@ -54,27 +59,35 @@ class Engine:
     def __init__(
         self, address: str | None = None, workers: int | None = None, logical: dict | None = None
     ):
+        if address is None or address.startswith(LOOPBACK):
+            # Ray's name for it is historical: at 0 all of its servers listen on loopback alone.
+            # Read once, when Ray is imported.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
         self.ray, self.workers = ray, workers
         options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
         if address is None:
             options |= {
+                "address": "local",  # else Ray joins a cluster that happens to run here
                 "num_cpus": os.cpu_count(),
                 "include_dashboard": False,
                 "object_store_memory": 128 * 2**20,
-                "_node_ip_address": "127.0.0.1",
             } | (logical or {})
         else:
             options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
             raise InputError(f"engine: {where}: {reason}") from None
-        self.board = ray.remote(num_cpus=0)(Board).remote()
-        self._read_board = self._last_board = None
+        # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Ray has just put a
+        # handler of its own there, which aborts.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self.board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        self._read_board, self._last_board = None, {}
 
     @property
     def has_gpus(self) -> bool:
@@ -116,17 +129,21 @@ class Engine:
         """
         ray, wanted = self.ray, [requests[job.key] for job in jobs]
         self.refuse_what_never_fits(wanted)
-        remote = ray.remote(max_retries=WORKER_RETRIES, max_calls=0)(work or execute)
+        remote = ray.remote(max_retries=WORKER_RETRIES, max_calls=0)(tethered)
         options = {request: remote.options(**ray_options(request)) for request in set(wanted)}
         at_once, waiting, pending = self._at_once(wanted), iter(jobs), {}
         while True:
             for job in islice(waiting, at_once - len(pending)):
-                pending[options[requests[job.key]].remote(job, self.board)] = job
+                task = options[requests[job.key]]
+                pending[task.remote(work or execute, job, self.board)] = job
             if not pending:
                 return
-            done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-            if done:  # whatever else has ended meanwhile
-                done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
+            try:
+                done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
+                if done:  # whatever else has ended meanwhile
+                    done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
+            except ray.exceptions.RayError as error:
+                raise EngineLost(one_line(error)) from None
             for reference in done:
                 yield self._result(pending.pop(reference), reference)
             if not done:
@@ -150,22 +167,29 @@ class Engine:
                 f"its worker was killed {WORKER_RETRIES + 1} times ({type(error).__name__})",
             )
         except exceptions.RayError as error:
-            raise EngineLost(" ".join(str(error).split())[:200]) from None
+            raise EngineLost(one_line(error)) from None
 
     def progress(self) -> dict[str, tuple[str, float, str]]:
         """Return {key: (phase, share done, text)} of the runs that have reported.
 
         Never waits: an answer that takes its time is read at a later call.
         """
-        if self._read_board is None:
-            self._read_board = self.board.read.remote()
-        if self._last_board is None or self.ray.wait([self._read_board], timeout=0)[0]:
-            self._last_board = self.ray.get(self._read_board)
-            self._read_board = None
+        try:
+            if self._read_board is None:
+                self._read_board = self.board.read.remote()
+            if self.ray.wait([self._read_board], timeout=0)[0]:
+                answer, self._read_board = self._read_board, None
+                self._last_board = self.ray.get(answer)
+        except self.ray.exceptions.RayError:  # killed; it starts anew, and runs report again
+            self._last_board = {}
         return self._last_board
 
     def close(self) -> None:
         self.ray.shutdown()
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 class EngineLost(RuntimeError):
@@ -194,12 +218,21 @@ class Board:
     def write(self, key: str, phase: str, share: float, text: str) -> None:
         self.rows[key] = (phase, share, text)
 
-    def forget(self, keys: list[str]) -> None:
-        for key in keys:
-            self.rows.pop(key, None)
-
     def read(self) -> dict[str, tuple[str, float, str]]:
         return self.rows
+
+
+def tethered(work: Callable, job, board) -> Any:
+    """Do ``work`` in a worker that ends with its node: one without could never hand in a result."""
+    if not any(thread.name == TETHER for thread in threading.enumerate()):
+        threading.Thread(target=end_with, args=(os.getppid(),), name=TETHER, daemon=True).start()
+    return work(job, board)
+
+
+def end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def execute(job: Job, board) -> dict:

@@ -1,0 +1,115 @@
+"""What a record must be before anything is made of it: records may come from strangers."""
+
+import re
+from math import isfinite
+from typing import Any
+
+KEY = re.compile(r"[0-9a-f]{16}")
+# Becomes part of file names.
+TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
+METRIC = re.compile(r"[a-z_]{1,60}")
+BOUNDS = ("upper", "exact", "none")
+CURVES = ("epoch", "train_elbo", "validation_elbo")
+
+
+def problem_of(record: Any) -> str | None:
+    """Return what is wrong with a record, in words that follow its name; None if nothing is."""
+    try:
+        _check(record)
+    except _Wrong as wrong:
+        return str(wrong)
+    return None
+
+
+class _Wrong(Exception):
+    pass
+
+
+def _check(record: Any) -> None:
+    _need(isinstance(record, dict), "is no mapping")
+    _need(_matches(record.get("key"), KEY), "has no key of 16 hexadecimal digits")
+    _need(_matches(record.get("task"), TASK), "names no task")
+    _need(_is_line(record.get("model")), "names no model")
+    _need(_is_whole(record.get("seed")), "has no seed")
+    _need(record.get("status") in ("ok", "failed"), "has a status that is neither ok nor failed")
+    config = _mapping(record, "config")
+    _need(_is_number(_mapping(config, "trainer").get("beta")), "has no config.trainer.beta")
+    data = _mapping(record, "data")
+    for name in ("dimensions", "levels"):
+        _need(_is_whole(data.get(name), 1), f"has no data.{name}")
+    for name in ("train", "test"):
+        _need(_is_whole(_mapping(data, "sizes").get(name), 1), f"has no data.sizes.{name}")
+    hashes = list(_mapping(data, "payload_sha256").values()) + [data.get("split_sha256")]
+    _need(all(_matches(value, HEXADECIMAL) for value in hashes), "has no hashes of its data")
+    commit = _mapping(record, "environment").get("commit")
+    _need(commit is None or _matches(commit, HEXADECIMAL), "has no commit")
+    timing = _mapping(record, "timing")
+    _need(all(_matches(k, METRIC) and _is_number(v) for k, v in timing.items()), "has no timing")
+    if record["status"] == "failed":
+        _need(isinstance(record.get("reason"), str), "failed without a reason")
+        return
+    for name in ("decoder", "prior"):
+        value = record.get(name)
+        _need(value is None or value == "" or _is_line(value), f"has no {name}")
+    _need(record.get("bound") in BOUNDS, "has no bound")
+    for name in ("parameters", "epochs", "best_epoch"):
+        value = record.get(name)
+        _need(value is None or _is_whole(value, 0), f"has no {name}")
+    for split in ("train", "test"):
+        _check_metrics(_mapping(_mapping(record, "metrics"), split))
+    history = record.get("history")
+    _need(isinstance(history, list), "has no history")
+    for point in history:
+        _need(
+            isinstance(point, dict) and all(_is_number(point.get(name)) for name in CURVES),
+            "has a history of other than numbers",
+        )
+    images = _mapping(record, "images")
+    _need(all(isinstance(value, str) for value in images.values()), "has no images")
+
+
+def _check_metrics(metrics: dict) -> None:
+    for name, estimate in metrics.items():
+        _need(_matches(name, METRIC) and isinstance(estimate, dict), "has no metrics")
+        _need(_is_number(estimate.get("value")), f"has no value of {name}")
+        stderr = estimate.get("stderr")
+        _need(stderr is None or _is_number(stderr), f"has no standard error of {name}")
+        for count in ("n", "samples"):
+            _need(_is_whole(estimate.get(count), 0), f"has no {count} of {name}")
+    _need("bits_per_dim" in metrics, "has no bits_per_dim")
+
+
+def _need(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise _Wrong(otherwise)
+
+
+def _mapping(parent: dict, name: str) -> dict:
+    value = parent.get(name)
+    _need(isinstance(value, dict), f"has no {name}")
+    return value
+
+
+def _matches(value: Any, pattern: re.Pattern) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 300 and value.isprintable()
+
+
+def _is_whole(value: Any, least: int | None = None) -> bool:
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return is_int and abs(value) < 2**63 and (least is None or value >= least)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False

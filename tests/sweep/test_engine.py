@@ -1,0 +1,112 @@
+"""The engine on pretended hardware: logical GPUs, and a cluster of several nodes on loopback."""
+
+import filecmp
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from bench.checkpoints import LAST
+from bench.errors import InputError
+from bench.sweep.engine import Engine
+from bench.sweep.resources import Request
+from tests.engine_work import Named, die, trouble, where
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = Engine(logical={"num_cpus": 4, "num_gpus": 2})
+    yield engine
+    engine.close()
+
+
+def results(engine, keys, request, work):
+    jobs = [Named(key) for key in keys]
+    finished = engine.map(jobs, {job.key: request for job in jobs}, work)
+    return {f.key: f for f in finished if f is not None}
+
+
+def test_runs_share_a_gpu_and_are_told_which(engine):
+    assert engine.has_gpus
+    found = results(engine, "abcdefgh", Request(0.5, 0.5), where)
+    used = [f.record["gpus"] for f in found.values()]
+    assert {name for gpus in used for name in gpus} == {"0", "1"}
+    assert all(len(gpus) == 1 for gpus in used)
+    # Warm workers: no more processes than fit at once.
+    assert len({f.record["process"] for f in found.values()}) <= 4
+    both = results(engine, "ij", Request(1, 2), where)
+    assert all(sorted(f.record["gpus"]) == ["0", "1"] for f in both.values())
+
+
+def test_what_no_node_has_is_refused_at_once(engine):
+    for request in (Request(5, 0), Request(1, 3), Request(1, 0, 1e6)):
+        with pytest.raises(InputError, match="no machine has them"):
+            results(engine, "a", request, where)
+
+
+def test_one_runs_trouble_is_its_own(engine):
+    found = results(engine, ["input", "bug"], Request(1), trouble)
+    assert found["input"].record is None and found["input"].reason == "the disk is full"
+    assert found["bug"].reason == "RuntimeError: a bug"
+
+
+def test_a_worker_that_always_dies_is_given_up(engine):
+    found = results(engine, "a", Request(1), die)
+    assert found["a"].record is None and "was killed" in found["a"].reason
+
+
+SWEEP = {
+    "matrix": {"data": ["digits-17"], "model": ["gaussian_vae"], "seed": [1, 2]},
+    "trainer": "digits",
+    "overrides": [
+        {
+            "when": {"model": "gaussian_vae"},
+            "set": {"trainer.max_epochs": 300, "evaluation.importance_samples": 10},
+        }
+    ],
+}
+
+
+def test_a_node_that_dies_hands_its_run_on_at_its_last_epoch(tmp_path):
+    """Two nodes on loopback, results with the driver, checkpoints in a storage of their own."""
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(SWEEP))
+    words = [sys.executable, "-m", "bench", "sweep", str(path), "--wandb", "disabled", "--results"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    cluster = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine_work"],
+        env=environment | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+        stdin=subprocess.PIPE,
+        **pipes,
+    )
+    try:
+        address = cluster.stdout.readline().strip()
+        storage = tmp_path / "storage"
+        driver = subprocess.Popen(
+            [*words, str(tmp_path / "r"), "--storage", str(storage)],
+            env=environment | {"RAY_ADDRESS": address},
+            stderr=subprocess.STDOUT,
+            **pipes,
+        )
+        deadline = time.monotonic() + 120
+        while len(list(storage.rglob(LAST))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        cluster.stdin.write("kill a node\n")
+        cluster.stdin.flush()
+        output, _ = driver.communicate(timeout=240)
+        assert driver.returncode == 0, output
+    finally:
+        cluster.stdin.close()
+        cluster.wait(60)
+    calm = subprocess.run([*words, str(tmp_path / "calm")], env=environment, capture_output=True)
+    assert calm.returncode == 0, calm.stdout
+    for table in ("runs.csv", "leaderboard.csv"):
+        ours, theirs = tmp_path / "r" / "cluster" / table, tmp_path / "calm" / "cluster" / table
+        assert filecmp.cmp(ours, theirs, shallow=False)
+    logs = [log.read_text() for log in (tmp_path / "r").rglob("log.txt")]
+    handed_on = [log for log in logs if log.count("started") == 2]
+    assert len(handed_on) == 1 and "from the start" not in handed_on[0]

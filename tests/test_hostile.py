@@ -1,0 +1,275 @@
+"""Files from strangers: nothing in them runs, nothing is written for them, each gets one line."""
+
+import copy
+import json
+import os
+import pickle
+import random
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import yaml
+
+from bench.__main__ import main
+from bench.config import Job
+from bench.errors import InputError
+from bench.parsing import parse_run
+from bench.record import checksum, read_record, write_record
+from bench.report.reduce import write_manifest
+from bench.report.report import report
+from bench.run import run
+from bench.sweep.driver import SweepOptions, make_plan
+from tests.conftest import small_config
+
+GOOD_SWEEP = {
+    "matrix": {
+        "data": ["digits-17"],
+        "model": ["gaussian_vae", "realnvp"],
+        "seed": [1],
+        "trainer.beta": [1.0],
+    },
+    "exclude": [{"model": "realnvp", "seed": 1}],
+    "trainer": "digits",
+    "evaluation": "digits",
+    "overrides": [
+        {"when": {"model": "gaussian_vae"}, "set": {"model.encoder.widths": [16]}},
+    ],
+    "resources": {"cpus": 1},
+}
+# What is put in a place: of the wrong kind, of the wrong size, or meant to be run or written to.
+POISON = [
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    1e400,
+    float("nan"),
+    "",
+    "x\ny",
+    "\x1b[31m",
+    "../../outside",
+    "/etc/passwd",
+    "os.system",
+    "torch.nn.Linear",
+    "{class_path: os.system}",
+    "!!python/object/apply:os.system [touch /tmp/x]",
+    "$(touch x)",
+    "[red]",
+    [],
+    [[]],
+    {},
+    {"class_path": "subprocess.Popen", "init_args": {"args": "touch x"}},
+    {"from": 1, "to": 10**12},
+    ["a"] * 50,
+]
+
+
+class Bomb:
+    """A pickle that would write a file when it is loaded."""
+
+    def __reduce__(self):
+        return os.system, ("touch " + str(Path.cwd() / "exploded"),)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def one_line(capsys):
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("bench: error: ") and "\n" not in error
+    return error
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "torch, inside"])
+def test_a_checkpoint_that_would_run_code_is_refused(how, folder, capsys):
+    path = folder / "best.ckpt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Bomb()))
+    else:
+        inside = {"state_dict": {}, "bench": {"config": {}}, "sha256": "", "more": Bomb()}
+        torch.save(inside if "inside" in how else Bomb(), path)
+    assert main(["evaluate", str(path)]) == 2
+    assert "cannot be read" in one_line(capsys)
+    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt"]
+
+
+def test_yaml_that_would_run_code_is_refused(folder, capsys):
+    (folder / "x.yaml").write_text("matrix: !!python/object/apply:os.system ['touch exploded']\n")
+    assert main(["sweep", "x.yaml", "--results", "r"]) == 2
+    assert "no valid YAML" in one_line(capsys)
+    assert sorted(p.name for p in folder.iterdir()) == ["x.yaml"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "x\ny", "", "a b"])
+def test_names_do_not_leave_their_folders(name, folder, capsys):
+    assert main(["sweep", name, "--results", "r"]) == 2
+    one_line(capsys)
+    assert not list(folder.iterdir())
+
+
+def changed_somewhere(value, rng):
+    """Return a copy of nested data with a random place poisoned, renamed or removed."""
+    value = copy.deepcopy(value)
+    parent, name = None, None
+    current = value
+    while isinstance(current, (dict, list)) and current and (parent is None or rng.random() < 0.75):
+        parent = current
+        name = (
+            rng.choice(list(current)) if isinstance(current, dict) else rng.randrange(len(current))
+        )
+        current = current[name]
+    if parent is None:
+        return rng.choice(POISON)
+    kind = rng.random()
+    if kind < 0.7:
+        parent[name] = copy.deepcopy(rng.choice(POISON))
+    elif kind < 0.85 or isinstance(parent, list):
+        del parent[name]
+    else:
+        parent[str(name) + rng.choice(["x", "", ".y", "é"])] = parent.pop(name)
+    return value
+
+
+def broken_text(text, rng):
+    """Return a text with some characters cut out or put in."""
+    for _ in range(rng.randrange(1, 4)):
+        place = rng.randrange(len(text))
+        piece = rng.choice(["", "\x00", "{", "]", ": ", "\t", "&a *a", "- ", "\n", "%", "9" * 400])
+        text = text[:place] + piece + text[place + rng.randrange(0, 9) :]
+    return text
+
+
+def test_a_thousand_broken_sweeps_get_a_line_each_and_write_nothing(folder):
+    rng, refused = random.Random(1), 0
+    path = folder / "fuzz.yaml"
+    for number in range(1000):
+        if number % 3:
+            text = yaml.safe_dump(changed_somewhere(GOOD_SWEEP, rng), allow_unicode=True)
+        else:
+            text = broken_text(yaml.safe_dump(GOOD_SWEEP), rng)
+        path.write_text(text, encoding="utf-8")
+        try:
+            make_plan("fuzz.yaml", folder / "r", SweepOptions())
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 2000, (text, error)
+            refused += 1
+        assert [p.name for p in folder.iterdir()] == ["fuzz.yaml"]
+    assert refused > 500
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    made = run(Job(small_config("gaussian_vae"), "gaussian_vae", "s", str(folder), "disabled"))
+    del made["notes"]
+    return made
+
+
+def test_a_thousand_broken_records_get_a_line_each(record, folder):
+    """Also those whose author took care that the checksum is right."""
+    rng, refused, runs = random.Random(2), 0, folder / "s" / "runs"
+    write_manifest(folder / "s", [record["key"]])
+    path = write_record(runs, record)
+    report(folder / "s")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p != path}
+    for number in range(1000):
+        if number % 4:
+            broken = changed_somewhere(record, rng)
+            if isinstance(broken, dict):
+                try:
+                    broken["checksum"] = checksum(broken)
+                except (ValueError, TypeError):
+                    broken["checksum"] = "0"
+            text = json.dumps(broken)
+        else:
+            text = broken_text(json.dumps(record | {"checksum": checksum(record)}), rng)
+        path.write_text(text, encoding="utf-8")
+        try:
+            read_record(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+            refused += 1
+            with pytest.raises(InputError):
+                report(folder / "s")
+            after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p != path}
+            assert after == before
+    assert refused > 500
+
+
+def test_records_that_pass_are_reported_or_refused_never_a_traceback(record, folder):
+    rng, runs, passed = random.Random(3), folder / "s" / "runs", 0
+    write_manifest(folder / "s", [record["key"]])
+    for _ in range(400):
+        broken = changed_somewhere(record, rng)
+        if not isinstance(broken, dict) or broken.get("key") != record["key"]:
+            continue
+        try:
+            path = write_record(runs, broken)
+            read_record(path)
+        except (InputError, ValueError, TypeError):
+            continue
+        passed += 1
+        if passed <= 12:
+            try:
+                report(folder / "s")
+            except InputError:
+                pass
+    assert passed >= 12
+    outside = [p for p in folder.rglob("*") if "outside" in p.name]
+    assert not outside and {p.name for p in folder.iterdir()} == {"s"}
+
+
+@pytest.mark.parametrize("task", ["../../outside", "/tmp/outside", "a/b", "", "x\ny", 3])
+def test_a_task_that_would_be_a_path_is_refused(task, record, folder):
+    path = write_record(folder / "s" / "runs", record | {"task": task})
+    with pytest.raises(InputError, match="names no task"):
+        read_record(path)
+
+
+def test_secrets_of_the_environment_are_in_no_file(folder, monkeypatch):
+    secret = "S3CRETKEYS3CRETKEYS3CRETKEYS3CRETKEYS3CR"
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    config = small_config("gaussian_vae")
+    made = run(Job(config, "gaussian_vae", "s", str(folder / "run"), "offline"))
+    made.pop("notes")
+    write_record(folder / "runs", made)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+
+
+def test_the_engine_listens_on_loopback_alone():
+    from bench.sweep.engine import Engine
+
+    engine = Engine(logical={"num_cpus": 2})
+    try:
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        listening = [
+            connection.laddr.ip
+            for process in family
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    finally:
+        engine.close()
+    assert len(listening) >= 3
+    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_a_class_outside_is_named_before_it_is_imported(folder):
+    before = set(os.listdir(folder))
+    for words in (
+        ["--model.decoder", "os.system"],
+        ["--model.prior", '{"class_path": "subprocess.Popen"}'],
+        ["--model.encoder", "tests.test_hostile.Bomb"],
+    ):
+        with pytest.raises(InputError, match="outside bench"):
+            parse_run(["--data", "digits-17", "--model", "gaussian_vae", *words])
+    assert set(os.listdir(folder)) == before
