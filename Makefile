@@ -45,7 +45,7 @@ report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard 
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
 
 claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
-	@$(BENCH) claims $(SWEEP) --results $(RESULTS) $(if $(WORKERS),--workers $(WORKERS))
+	@$(BENCH) claims $(SWEEP) --results $(RESULTS) --readme README.md $(if $(WORKERS),--workers $(WORKERS))
 
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)

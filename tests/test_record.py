@@ -4,8 +4,9 @@ import pytest
 
 from bench.errors import InputError
 from bench.record import environment, read_record, record_path, write_atomically, write_record
+from tests.made_up import record
 
-RECORD = {"key": "0123456789abcdef", "metrics": {"test": {"elbo": {"value": -1.25}}}, "seed": 1}
+RECORD = record("model", 1, bits=-1.25)
 
 
 def test_a_record_reads_back(tmp_path):

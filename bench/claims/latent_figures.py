@@ -68,13 +68,13 @@ def samples(curves: list[dict]):
     figure, axes = plt.subplots(
         len(firsts), 4, figsize=(9, 2.4 * len(firsts)), squeeze=False, layout="constrained"
     )
+    for axis, kind in zip(axes[0], kinds):
+        axis.set_title(kind, fontsize=9)
     for row, curve in zip(axes, firsts):
         for axis, kind in zip(row, kinds):
             image = np.asarray(Image.open(io.BytesIO(b64decode(curve["images"][kind]))))
             axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if row is axes[0]:
-                axis.set_title(kind, fontsize=9)
         row[0].set_ylabel(f"{curve['task']}\n{curve['model']}", fontsize=8)
     return figure, (
         "Test images, their reconstructions, decoded samples from q_agg of the training split and "

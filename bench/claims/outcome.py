@@ -129,8 +129,33 @@ def write_outcome(directory: Path, items: list, records: dict, measurements: dic
     return table
 
 
+def verdicts(table: pd.DataFrame) -> list[tuple[int, str, int, int]]:
+    """Return (claim, title, rows, rows that hold) of every claim."""
+    held = table.groupby("claim")["holds"].agg(["size", "sum"]).reindex(CLAIMS, fill_value=0)
+    return [
+        (number, CLAIMS[number].title, int(rows), int(hold))
+        for number, rows, hold in held.itertuples()
+    ]
+
+
+def words_of(rows: int, hold: int) -> str:
+    if not rows:
+        return "not measured here"
+    return "holds" if hold == rows else "does not hold everywhere"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the verdicts as a table in Markdown."""
+    lines = ["|  | claim | rows | hold | verdict |", "|---:|---|---:|---:|---|"]
+    for number, title, rows, hold in verdicts(table):
+        verdict = words_of(rows, hold)
+        verdict = f"**{verdict}**" if rows and hold < rows else verdict
+        lines.append(f"| {number} | {title} | {rows} | {hold} | {verdict} |")
+    return "\n".join([*lines, ""])
+
+
 def print_verdicts(table: pd.DataFrame) -> None:
-    """Print a line for each claim: how many of its rows hold, and on what."""
+    """Print a line for each claim: how many of its rows hold."""
     from rich.console import Console
     from rich.table import Table
 
@@ -138,10 +163,7 @@ def print_verdicts(table: pd.DataFrame) -> None:
     shown = Table(title="The lecture's claims", title_justify="left")
     for heading in ("", "claim", "rows", "hold", "verdict"):
         shown.add_column(heading, justify="right" if heading in ("", "rows", "hold") else "left")
-    for number, claim in CLAIMS.items():
-        own = table[table["claim"] == number]
-        hold = int(own["holds"].sum())
-        verdict = "[red]does not hold everywhere[/red]" if hold < len(own) else "holds"
-        verdict = verdict if len(own) else "not measured here"
-        shown.add_row(str(number), claim.title, str(len(own)), str(hold), verdict)
+    for number, title, rows, hold in verdicts(table):
+        style = "red" if hold < rows else ""
+        shown.add_row(str(number), title, str(rows), str(hold), words_of(rows, hold), style=style)
     console.print(shown)

@@ -132,6 +132,7 @@ def run_claims(
     results: str = "results",
     address: str | None = None,
     workers: int | None = None,
+    readme: str | None = None,
 ) -> int:
     """Measure the lecture's claims; write claims.csv, figures and claims.html.
 
@@ -140,15 +141,19 @@ def run_claims(
         results: Folder of all results; what a sweep of that name trained there is used.
         address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
         workers: Largest number of runs at once on this machine; as many as fit if not given.
+        readme: Markdown file whose table of verdicts, between its marks, is rewritten too.
     """
     from bench.claims.driver import claims as drive
-    from bench.claims.outcome import print_verdicts
+    from bench.claims.outcome import markdown, print_verdicts
+    from bench.report.tables import rewrite_readme
 
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")
     address = address or os.environ.get("RAY_ADDRESS") or None
     directory, table, failed = drive(name, Path(results), address, workers)
     print_verdicts(table)
+    if readme:
+        rewrite_readme(Path(readme), "claims", directory.name, markdown(table))
     print(f"written: {directory}/claims.csv, claims.html, figures/")
     for label in failed:
         print(f"failed, and not in the table: {' '.join(label.split())}")

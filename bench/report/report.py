@@ -14,7 +14,7 @@ from bench.report.reduce import (
     runs_table,
     timings_table,
 )
-from bench.report.tables import rewrite_readme
+from bench.report.tables import markdown, rewrite_readme
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
@@ -46,5 +46,5 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
 
     draw_all(read_records(directory / "runs", keys_to_draw(records, board)), directory / "figures")
     if readme is not None:
-        rewrite_readme(readme, directory.name, board)
+        rewrite_readme(readme, "leaderboard", directory.name, markdown(board))
     return board

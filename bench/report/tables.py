@@ -17,7 +17,6 @@ SHOWN = (
     ("active_units", "active", ".1f", False),
     ("sharpness", "sharpness", ".2f", False),
 )
-START, END = "<!-- leaderboard:{} -->", "<!-- /leaderboard:{} -->"
 
 
 def cell(row: pd.Series, name: str, form: str, with_interval: bool) -> str:
@@ -78,18 +77,25 @@ def markdown(board: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def rewrite_readme(path: Path, sweep: str, board: pd.DataFrame) -> bool:
-    """Replace the leaderboard between the sweep's marks in a README; tell whether it has them."""
-    start, end = START.format(sweep), END.format(sweep)
+def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
+    """Replace what stands between a sweep's marks in a README; tell whether it has them.
+
+    Args:
+        path: The README.
+        kind: leaderboard, or claims.
+        sweep: The sweep's name.
+        text: What to put there.
+    """
+    start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
     if not path.is_file():
         return False
-    text = path.read_text(encoding="utf-8")
-    if start not in text or end not in text:
+    old = path.read_text(encoding="utf-8")
+    if start not in old or end not in old:
         return False
     pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    replaced = pattern.sub(lambda _: f"{start}\n{markdown(board)}\n{end}", text)
-    if replaced != text:
-        write_atomically(path, replaced)
+    new = pattern.sub(lambda _: f"{start}\n{text}\n{end}", old)
+    if new != old:
+        write_atomically(path, new)
     return True
 
 

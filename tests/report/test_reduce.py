@@ -15,36 +15,7 @@ from bench.report.reduce import (
     write_manifest,
 )
 from bench.report.tables import markdown, rewrite_readme
-
-
-def estimate(value, stderr=0.01):
-    return {"value": value, "stderr": stderr, "n": 300, "samples": 100, "stderr_data": 0.1}
-
-
-def record(model, seed, bits, status="ok", bound="upper"):
-    metrics = {"bits_per_dim": estimate(bits), "log_likelihood": estimate(-44.4 * bits)}
-    made = {
-        "key": f"{abs(hash((model, seed))):016x}"[:16],
-        "task": "digits-17",
-        "model": model,
-        "seed": seed,
-        "status": status,
-        "config": {"trainer": {"beta": 1.0}},
-        "data": {
-            "dimensions": 64,
-            "levels": 17,
-            "sizes": {"train": 1197, "test": 300},
-            "payload_sha256": {"digits": "a"},
-            "split_sha256": "b",
-        },
-        "environment": {"commit": "c"},
-        "timing": {"total_seconds": 1.0},
-    }
-    if status == "ok":
-        made |= {"metrics": {"train": metrics, "test": metrics}, "bound": bound, "epochs": 3}
-        made |= {"decoder": "Gaussian", "prior": "StandardNormal", "parameters": 5, "history": []}
-    return made
-
+from tests.made_up import record
 
 RECORDS = [
     record("a", 1, 2.0),
@@ -127,8 +98,12 @@ def test_the_readmes_leaderboard_is_the_csvs(tmp_path):
     board = leaderboard_table(RECORDS, "s")
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- leaderboard:s -->\nold\n<!-- /leaderboard:s -->\nafter\n")
-    assert rewrite_readme(readme, "s", board) and not rewrite_readme(readme, "other", board)
+    assert rewrite_readme(readme, "leaderboard", "s", markdown(board)) and not rewrite_readme(
+        readme, "leaderboard", "other", markdown(board)
+    )
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert markdown(board) in text and "| 1 | b | 1 (1 failed) | 1.000 |" in text
-    assert rewrite_readme(readme, "s", board) and readme.read_text() == text
+    assert (
+        rewrite_readme(readme, "leaderboard", "s", markdown(board)) and readme.read_text() == text
+    )

@@ -64,7 +64,7 @@ SWEEP = {
     "overrides": [
         {
             "when": {"model": "gaussian_vae"},
-            "set": {"trainer.max_epochs": 300, "evaluation.importance_samples": 10},
+            "set": {"trainer.max_epochs": 200, "evaluation.importance_samples": 10},
         }
     ],
 }
