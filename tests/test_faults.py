@@ -250,3 +250,25 @@ def test_chaos_in_short(tmp_path):
     assert done.total() == 3
     records = list(tmp_path.glob("disturbed-1/*/runs/*/record.json"))
     assert records and all(read_record(path)["status"] == "ok" for path in records)
+
+
+def test_failures_are_counted_kept_and_done_again_only_when_asked(tmp_path):
+    diverging = {"trainer.optimizer": "sgd", "trainer.learning_rate": 1e30}
+    sweep = {
+        "matrix": {"data": ["digits-17"], "model": ["realnvp"], "seed": {"from": 1, "to": 3}},
+        "trainer": "digits",
+        "overrides": [{"when": {"model": "realnvp"}, "set": diverging}],
+    }
+    path = tmp_path / "failing.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    more = ["--workers", "1"]
+    output, _ = (driver := drive(path, tmp_path, *more, "--max-failures", "1")).communicate()
+    assert driver.returncode == 2 and "2 runs have failed, more than max_failures" in output
+    records = list((tmp_path / "failing").rglob("record.json"))
+    reasons = [read_record(record).get("reason", "") for record in records]
+    assert sum("last finite ELBO" in reason for reason in reasons) == 2
+    # What failed keeps its record, until it is asked for.
+    output, _ = (driver := drive(path, tmp_path, *more)).communicate()
+    assert driver.returncode == 1 and "5 runs, 4 with a record" in output
+    output, _ = (driver := drive(path, tmp_path, *more, "--retry-failed")).communicate()
+    assert driver.returncode == 1 and "5 runs, 2 with a record" in output

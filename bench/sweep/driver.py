@@ -1,6 +1,7 @@
 """`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
 
 import fcntl
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,9 @@ def run_on_an_engine(
     from bench.sweep.engine import Engine
 
     progress.say("starting the engine")
+    started = time.monotonic()
     engine = Engine(options.address, options.workers)
+    progress.say(f"the engine is there after {time.monotonic() - started:.1f} s")
     try:
         requests = {
             job.key: request_of(plan.resources[job.key], job.config, engine.has_gpus)
@@ -246,6 +249,7 @@ def run_on_an_engine(
                         f"({options.max_failures}); what is done is recorded"
                     )
             progress.update(engine.progress())
+        progress.say(progress.efficiency(engine.slots(list(requests.values()))))
     finally:
         engine.close()
 
@@ -272,10 +276,10 @@ def settle(finished, directory: Path, progress: Progress) -> None:
             "and the same command goes on with the rest"
         ) from None
     failed = record["status"] != "ok"
+    seconds = record["timing"]["total_seconds"]
     if failed:
         words = record["reason"]
     else:
         test = record["metrics"]["test"]
-        seconds = record["timing"]["total_seconds"]
         words = f"{test['bits_per_dim']['value']:.4f} bits/dim, {seconds:.1f} s"
-    progress.finish(finished.key, failed, words)
+    progress.finish(finished.key, failed, words, seconds)

@@ -101,17 +101,14 @@ class Engine:
             [(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / GIB) for n in nodes],
         )
 
-    def _at_once(self, requests: list[Request]) -> int:
-        """Return how many runs to hand over: a few more than fit, so that no worker waits."""
-        if self.workers:
-            return self.workers
+    def slots(self, requests: list[Request]) -> int:
+        """Return how many of these runs fit at once."""
         total = self.ray.cluster_resources()
-        least_cpus = min(request.cpus for request in requests)
+        fits = [total.get("CPU", 0) / min(request.cpus for request in requests)]
         least_gpus = min(request.gpus for request in requests)
-        fits = [total.get("CPU", 0) / least_cpus]
         if least_gpus:
             fits.append(total.get("GPU", 0) / least_gpus)
-        return max(2 * int(min(fits)), 2)
+        return max(min(int(min(fits)), self.workers or len(requests), len(requests)), 1)
 
     def map(
         self, jobs: list, requests: dict[str, Request], work: Callable | None = None
@@ -131,7 +128,9 @@ class Engine:
         self.refuse_what_never_fits(wanted)
         remote = ray.remote(max_retries=WORKER_RETRIES, max_calls=0)(tethered)
         options = {request: remote.options(**ray_options(request)) for request in set(wanted)}
-        at_once, waiting, pending = self._at_once(wanted), iter(jobs), {}
+        # A few more than run at once are handed over, so that no worker waits for the next.
+        at_once = self.workers or 2 * self.slots(wanted)
+        waiting, pending = iter(jobs), {}
         while True:
             for job in islice(waiting, at_once - len(pending)):
                 task = options[requests[job.key]]

@@ -39,6 +39,8 @@ class Progress:
         # When a run was first seen in its phase, and how far it was then.
         self.seen: dict[str, tuple[str, float, float]] = {}
         self.started = time.monotonic()
+        # Of the runs that told: when the first began, the last ended, and their times' sum.
+        self.first = self.last = self.own_seconds = 0.0
         self.last_line = self.last_status = 0.0
         self.console = Console()
         self.live = (
@@ -73,14 +75,28 @@ class Progress:
         if now - self.last_status >= STATUS_SECONDS:
             self._write_status()
 
-    def finish(self, key: str, failed: bool, words: str) -> None:
-        """Note that a run ended."""
+    def finish(self, key: str, failed: bool, words: str, seconds: float = 0.0) -> None:
+        """Note that a run ended, which took so many seconds."""
+        if seconds:
+            self.last = time.monotonic()
+            self.first = min(self.first or self.last, self.last - seconds)
+            self.own_seconds += seconds
         self.done.add(key)
         self.trained_done += key not in self.instant
         self.running.pop(key, None)
         self.seen.pop(key, None)
         self.failed += failed
         self.say(f"{'failed' if failed else 'done':6}  {self.labels[key]}  {words}")
+
+    def efficiency(self, workers: int) -> str:
+        """Return how long the runs took together, beside their own times shared out evenly."""
+        wall, shared = self.last - self.first, self.own_seconds / workers
+        if not shared:
+            return ""
+        return (
+            f"{len(self.done)} runs in {wall:.1f} s; their own times, shared out evenly over "
+            f"{workers}, are {shared:.1f} s (ratio {wall / shared:.2f})"
+        )
 
     def say(self, line: str) -> None:
         """Print a line above the live table."""
