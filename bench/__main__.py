@@ -8,6 +8,7 @@ import sys
 from importlib import import_module
 
 from bench.errors import InputError
+from bench.memory import keep_freed_memory
 
 # {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
         # cuBLAS needs it for deterministic results, and reads it once, at its start.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        keep_freed_memory()
         module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
         return getattr(module, words[0])(words[1:])
     except InputError as error:

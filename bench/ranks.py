@@ -19,6 +19,7 @@ import torch
 from bench.config import Job, task_of
 from bench.errors import InputError
 from bench.fit import Report, fit, quiet
+from bench.memory import keep_freed_memory
 from bench.models.generative import TrainingDiverged
 
 MARK = "\x1ebench "
@@ -96,6 +97,7 @@ def main(path: str) -> int:
     from bench.parsing import build_model
 
     quiet()
+    keep_freed_memory()
     end_with_the_worker()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
 

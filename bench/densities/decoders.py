@@ -62,8 +62,8 @@ class Bernoulli(Decoder):
             )
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        logits = outputs[..., 0, :]
-        return y * logits - F.softplus(logits)
+        # log σ(l) where y is 1, log σ(−l) where it is 0.
+        return F.logsigmoid(outputs[..., 0, :] * (2.0 * y - 1.0))
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         probability = self.mean(outputs)

@@ -1,6 +1,7 @@
 """Estimates of log P(y) by averaging weights: L_K and naive Monte-Carlo, in bounded memory."""
 
 from collections.abc import Callable
+from functools import partial
 from math import log
 
 import torch
@@ -58,7 +59,8 @@ def importance_weighted_bound(
 
     Args:
         model: Anything with ``terms(y, noise, samples)``; a dequantizing model draws u_k anew
-            with each z_k, so that L_K closes the dequantization gap too.
+            with each z_k, so that L_K closes the dequantization gap too. One with ``prepared(y)``,
+            which returns that function of noise and samples, does what depends on y alone once.
         y: One block of images (batch, D).
         samples: K.
         noise_key: What the noise is a function of.
@@ -66,7 +68,8 @@ def importance_weighted_bound(
     Returns:
         One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
     """
-    log_weights = lambda noise: model.terms(y, noise, SAMPLES_PER_DRAW).elbo
+    terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
+    log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo
     return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
 
 

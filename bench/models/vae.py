@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.densities.decoders import Decoder, Gaussian
+from bench.densities.normal import DiagonalNormal
 from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Density, Prior, StandardNormal
 from bench.errors import InputError
@@ -87,7 +88,21 @@ class VAE(Model):
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
+        return self._terms_given(self.posterior(y), y, noise, samples, index)
+
+    def prepared(self, y: Tensor) -> Callable[[Noise, int], Terms]:
+        """Return ``terms`` of y for many draws, for which y is encoded once."""
         posterior = self.posterior(y)
+        return lambda noise, samples: self._terms_given(posterior, y, noise, samples, None)
+
+    def _terms_given(
+        self,
+        posterior: DiagonalNormal,
+        y: Tensor,
+        noise: Noise,
+        samples: int,
+        index: Tensor | None,
+    ) -> Terms:
         z = posterior.sample(noise, samples)
         analytic = isinstance(self.prior, StandardNormal)
         return Terms(

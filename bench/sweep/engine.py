@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.config import Job
 from bench.errors import InputError
+from bench.memory import keep_freed_memory
 from bench.sweep.resources import GIB, Request, refuse_what_never_fits
 
 # A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
@@ -223,6 +224,7 @@ class Board:
 
 def tethered(work: Callable, job, board) -> Any:
     """Do ``work`` in a worker that ends with its node: one without could never hand in a result."""
+    keep_freed_memory()
     if not any(thread.name == TETHER for thread in threading.enumerate()):
         threading.Thread(target=end_with, args=(os.getppid(),), name=TETHER, daemon=True).start()
     return work(job, board)

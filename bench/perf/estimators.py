@@ -1,0 +1,153 @@
+"""Speed of the exact aggregated posterior and of the importance-weighted bound."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from bench.densities.mixture_table import COLUMN_BLOCK, ROW_BLOCK, MixtureTable
+from bench.densities.normal import DiagonalNormal
+from bench.estimators.evidence import importance_weighted_bound
+from bench.models.vae import VAE
+from bench.parsing import build_model, parse_run
+from bench.perf.floors import layer_sizes, products
+from bench.perf.interleaved import Comparison, by_turns, compare
+from bench.perf.training import NETWORKS, SIDE, vae_options
+
+LATENT = 40
+# Means and log-scales of encoders: wide, as trained, and collapsed to points (log-variance −12).
+REGIMES = {
+    "overlapping": lambda g, n: (0.3 * g(n, LATENT), 0.05 * g(n, LATENT)),
+    "typical": lambda g, n: (g(n, LATENT), -1.2 + 0.3 * g(n, LATENT)),
+    "tiny variances": lambda g, n: (g(n, LATENT), torch.full((n, LATENT), -6.0)),
+}
+# Points at which the density is taken; time is proportional to their number.
+POINTS = 4 * ROW_BLOCK
+
+
+def encoded(regime: str, n: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
+    """Return n posteriors, their log-weights, and a sample of each of the first ones."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
+    loc, log_scale = REGIMES[regime](draw, n)
+    z = loc[:POINTS] + log_scale[:POINTS].exp() * draw(min(n, POINTS), LATENT)
+    return DiagonalNormal(loc, log_scale), torch.full((n,), -math.log(n)), z
+
+
+def pair_floor(n: int, points: int) -> Callable[[], None]:
+    """Return the least work for n · points pairs: a product of depth 2 · LATENT + 1, and exp."""
+    rows, columns = torch.randn(ROW_BLOCK, 2 * LATENT + 1), torch.randn(2 * LATENT + 1, n)
+
+    def once() -> None:
+        for _ in range(points // ROW_BLOCK):
+            for start in range(0, n, COLUMN_BLOCK):
+                (rows @ columns[:, start : start + COLUMN_BLOCK]).clamp_(-80, 0).exp_()
+
+    return once
+
+
+def broadcast(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
+    """Form every difference at once, as the code of β-TCVAE does, in blocks of 50 points."""
+    parts = [(components.log_prob(part[:, None]) + weights).logsumexp(1) for part in z.split(50)]
+    return torch.cat(parts)
+
+
+def library(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
+    normals = Independent(Normal(components.loc, components.log_scale.exp()), 1)
+    mixture = MixtureSameFamily(Categorical(logits=weights), normals)
+    return torch.cat([mixture.log_prob(part) for part in z.split(50)])
+
+
+def aggregate_rows() -> list[Comparison]:
+    torch.set_num_threads(1)
+    return [
+        row for n in (10_000, 60_000) for regime in REGIMES for row in rows_of_regime(n, regime)
+    ]
+
+
+def rows_of_regime(n: int, regime: str) -> list[Comparison]:
+    components, weights, z = encoded(regime, n)
+    table = MixtureTable(components, weights)
+    what, few = f"exact q_agg, n = {n}, {regime}", z[:50]
+    exact = lambda: table.log_prob(z)
+
+    def row(against: str, other: Callable, repeats: int, points: int, target: float) -> Comparison:
+        times = by_turns(exact, other, repeats)
+        ours, theirs = ([1e9 * t / (n * k) for t in ts] for ts, k in zip(times, (len(z), points)))
+        return compare(what, against, "ns a pair", ours, theirs, target)
+
+    rows = [row("product of depth 81 and exp", pair_floor(n, len(z)), 7, len(z), 1 / 1.6)]
+    # Their time grows with the number of points alone, so that few of them tell it.
+    if n == 10_000:
+        slow = {"broadcast difference": broadcast, "MixtureSameFamily": library}
+        for name, way in slow.items():
+            rows.append(row(name, partial(way, components, weights, few), 3, len(few), 100))
+    return rows
+
+
+def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
+    """L_K as VampPrior's code has it: an image, 500 copies of it at once, encoded each time."""
+    bounds = []
+    for image in y:
+        weights = []
+        for _ in range(samples // 500):
+            copies = image.expand(500, -1)
+            posterior = model.posterior(copies)
+            z = posterior.loc + posterior.log_scale.exp() * torch.randn_like(posterior.loc)
+            p = model.decode(z)[:, 0].sigmoid().clamp(1e-5, 1 - 1e-5)
+            x = copies.float()
+            error = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+            prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+            weights.append(prior - error - posterior.log_prob(z))
+        bounds.append(torch.cat(weights).logsumexp(0) - math.log(samples))
+    return torch.stack(bounds)
+
+
+@torch.no_grad()
+def evidence_rows() -> list[Comparison]:
+    torch.set_num_threads(1)
+    name, widths, activation, latent = NETWORKS[0]
+    config = parse_run(vae_options(widths, activation, latent, 100))
+    model = build_model(config, (1, SIDE, SIDE), 2).eval()
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (100, SIDE**2), generator=generator, dtype=torch.uint8)
+    samples = 500  # of the 5,000: time is proportional to them
+    decoder = layer_sizes(model.decoder_network)
+    floor = products(decoder, 1000, backward=False)
+    ours, least = by_turns(
+        lambda: importance_weighted_bound(model, y, samples, 0),
+        lambda: [floor() for _ in range(samples * len(y) // 1000)],
+        7,
+    )
+    what = f"L_5000, Bernoulli VAE {name}"
+    per_image = lambda values, images: [5000 / samples * 1e3 * v / images for v in values]
+    rows = [
+        compare(
+            what,
+            "the decoder's matrix products alone",
+            "ms an image",
+            per_image(ours, len(y)),
+            per_image(least, len(y)),
+            0.7,
+        )
+    ]
+    few = y[:10]
+    ours, other = by_turns(
+        lambda: importance_weighted_bound(model, y, samples, 0),
+        lambda: one_image_at_a_time(model, few, samples),
+        5,
+    )
+    rows.append(
+        compare(
+            what,
+            "one image at a time, 500 copies encoded at once",
+            "ms an image",
+            per_image(ours, len(y)),
+            per_image(other, len(few)),
+            3,
+        )
+    )
+    return rows

@@ -1,0 +1,40 @@
+"""The least time that a network's work can take: its matrix products alone, on this machine."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def layer_sizes(model: nn.Module) -> list[tuple[int, int]]:
+    """Return (inputs, outputs) of every linear layer."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    return [(layer.in_features, layer.out_features) for layer in layers]
+
+
+def products(sizes: list[tuple[int, int]], rows: int, backward: bool) -> Callable[[], None]:
+    """Return a function that does the matrix products of one pass over layers, and nothing else.
+
+    Args:
+        sizes: (inputs, outputs) of each layer.
+        rows: Size of the batch.
+        backward: Also those of the gradients: of the weights, and of all inputs but the first.
+    """
+    work = []
+    for position, (inputs, outputs) in enumerate(sizes):
+        x, w, g = (
+            torch.randn(rows, inputs),
+            torch.randn(outputs, inputs),
+            torch.randn(rows, outputs),
+        )
+        work.append((x, w.T, torch.empty(rows, outputs)))
+        if backward:
+            work.append((g.T, x, torch.empty(outputs, inputs)))
+            if position:
+                work.append((g, w, torch.empty(rows, inputs)))
+
+    def once() -> None:
+        for a, b, out in work:
+            torch.mm(a, b, out=out)
+
+    return once

@@ -1,0 +1,147 @@
+"""Speed of the training path, with its logging, validation and checkpoints, against bare loops."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench.config import Job, key_of
+from bench.data.tasks import Task, TaskData
+from bench.fit import fit
+from bench.parsing import build_model, parse_run
+from bench.perf.floors import layer_sizes, products
+from bench.perf.interleaved import Comparison, compare, seconds
+
+IMAGES, SIDE = 50_000, 28
+# (name, widths, activation, latent dimensions) of the networks.
+NETWORKS = (
+    ("784-200-200-50", [200, 200], "tanh", 50),
+    ("784-400-20", [400], "relu", 20),
+)
+BATCHES = (100, 512)
+EPOCHS = 9
+# Throughput that is wanted against the hand-written loop, by batch, and against the floor.
+LOOP_TARGETS = {100: 0.95, 512: 0.97}
+FLOOR_TARGETS = {100: 0.5}
+
+
+def made_up_images(levels: int) -> TaskData:
+    """Return random images of MNIST's format: what they show does not change the time."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda n, top: torch.randint(top, (n, SIDE**2), generator=generator, dtype=torch.uint8)
+    images = draw(IMAGES, 256 if levels == 2 else levels)
+    binarization = "dynamic" if levels == 2 else "none"
+    return TaskData(
+        task=Task("mnist", binarization),
+        shape=(1, SIDE, SIDE),
+        train=(images > 127).to(torch.uint8) if levels == 2 else images,
+        validation=draw(1000, levels),
+        test=draw(100, levels),
+        intensities=images if levels == 2 else None,
+        payload_sha256={},
+        split_sha256="",
+    )
+
+
+class HandWrittenVAE(nn.Module):
+    """The loop that a researcher would write: one file, no framework, fused Adam."""
+
+    def __init__(self, widths: list[int], activation: str, latent: int):
+        super().__init__()
+        function = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
+
+        def stack(*sizes: int) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for a, b in zip(sizes, sizes[1:-1]):
+                layers += [nn.Linear(a, b), function()]
+            return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+        self.encoder = stack(SIDE**2, *widths, 2 * latent)
+        self.decoder = stack(latent, *widths, SIDE**2)
+
+    def loss(self, y: torch.Tensor) -> torch.Tensor:
+        mean, log_variance = self.encoder(y).chunk(2, 1)
+        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        error = F.binary_cross_entropy_with_logits(self.decoder(z), y, reduction="sum")
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+        return (error + kl) / len(y)
+
+
+def hand_written_epoch(model: HandWrittenVAE, images: torch.Tensor, batch: int) -> Callable:
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+    def epoch() -> None:
+        order = torch.randperm(len(images))
+        for start in range(0, len(images) - batch + 1, batch):
+            grey = images[order[start : start + batch]]
+            y = (torch.rand(grey.shape) * 255 < grey).float()
+            optimizer.zero_grad()
+            model.loss(y).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def epochs_beside(config: dict, data: TaskData, between: list[Callable]) -> list[list[float]]:
+    """Train by the real path and do other work after every epoch, outside its time.
+
+    Returns:
+        Seconds of each epoch, first of ours, then of every entry of ``between``; the first epoch,
+        in which everything starts, is left out.
+    """
+    times: list[list[float]] = [[] for _ in range(1 + len(between))]
+    last = time.perf_counter()
+
+    def after_an_epoch(*_) -> None:
+        nonlocal last
+        times[0].append(time.perf_counter() - last)
+        for place, work in zip(times[1:], between):
+            place.append(seconds(work))
+        last = time.perf_counter()
+
+    model = build_model(config, data.shape, data.task.levels)
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(config, "model", key_of(config), str(Path(folder)), "disabled")
+        fit(model, data, job, [torch.device("cpu")], None, after_an_epoch, print)
+    return [values[1:] for values in times]
+
+
+def vae_options(widths: list[int], activation: str, latent: int, batch: int) -> list[str]:
+    network = f"{{class_path: MLP, init_args: {{widths: {widths}, activation: {activation}}}}}"
+    return [
+        "--data=mnist-dynamic",
+        "--model=bernoulli_vae",
+        f"--model.latent_dimensions={latent}",
+        f"--model.encoder={network}",
+        f"--model.decoder_network={network}",
+        f"--trainer.batch_size={batch}",
+        f"--trainer.max_epochs={EPOCHS}",
+    ]
+
+
+def training_rows() -> list[Comparison]:
+    torch.set_num_threads(1)
+    data = made_up_images(2)
+    return [
+        row for network in NETWORKS for batch in BATCHES for row in rows_of(data, network, batch)
+    ]
+
+
+def rows_of(data: TaskData, network: tuple, batch: int) -> list[Comparison]:
+    name, *parts = network
+    steps = IMAGES // batch
+    hand = HandWrittenVAE(*parts)
+    floor = products(layer_sizes(hand), batch, backward=True)
+    loop = hand_written_epoch(hand, data.intensities, batch)
+    config = parse_run(vae_options(*parts, batch))
+    times = epochs_beside(config, data, [loop, lambda: [floor() for _ in range(steps)]])
+    ours, other, least = ([1e3 * value / steps for value in values] for values in times)
+    what = f"training step, Bernoulli VAE {name}, batch {batch}"
+    return [
+        compare(what, "hand-written loop, fused Adam", "ms", ours, other, LOOP_TARGETS[batch]),
+        compare(what, "its matrix products alone", "ms", ours, least, FLOOR_TARGETS.get(batch)),
+    ]
