@@ -1,11 +1,12 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test chaos report claims calibrate data clean-environment
+.PHONY: help setup sweep test chaos report claims calibrate perf perf-peers data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
+PEERS := .venv-peers
 BENCH := $(VENV)/bin/bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Given on to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
@@ -50,8 +51,20 @@ claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEE
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)
 
+perf: $(VENV)/.ready perf-peers  ## measure speed against floors, bare loops and peers: results/perf/
+	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python
+
+perf-peers: $(PEERS)/.ready  ## install the peers of `make perf`, into an environment of their own
+
+$(PEERS)/.ready:
+	@echo "setting up $(PEERS) (once; a minute or two)"
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet \
+		torch==2.13.0 pythae==0.1.2 zuko==1.6.0 nflows==0.14 normflows==1.7.3 pykeops==2.3
+	@touch $@
+
 data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST, and say which way it took
 	@$(BENCH) data
 
-clean-environment:  ## remove .venv
-	rm -rf $(VENV)
+clean-environment:  ## remove .venv and .venv-peers
+	rm -rf $(VENV) $(PEERS)

@@ -1,4 +1,4 @@
-"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | report | data``.
+"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | perf | report | data``.
 
 Each command imports what it needs when it is called, so that help is there at once.
 """
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
     "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
     "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
+    "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
     "data": (
         "instruments",

@@ -58,9 +58,9 @@ MAY_IMPORT = {
         "fit",
         "memory",
         "models",
-        "noise",
         "parsing",
         "record",
+        "report",
         "run",
     },
     "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},
@@ -84,6 +84,7 @@ MAY_IMPORT = {
         "trained",
     },
     "commands": {
+        "perf",
         "calibrate",
         "claims",
         "config",

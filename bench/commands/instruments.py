@@ -1,4 +1,4 @@
-"""Commands for the instruments and the data: ``bench calibrate`` and ``bench data``."""
+"""Commands for the instruments and the data: ``bench calibrate``, ``perf`` and ``data``."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,27 @@ def run_calibrate(results: str = "results") -> int:
     good = int(table["calibrated"].sum())
     print(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
     return 0 if good == len(table) else 1
+
+
+def perf(arguments: list[str]) -> int:
+    return call(run_perf, "perf", arguments)
+
+
+def run_perf(results: str = "results", peers: str = ".venv-peers/bin/python") -> int:
+    """Measure speed against floors, bare loops and peers; write perf/perf.csv and its figure.
+
+    Args:
+        results: Folder of all results.
+        peers: Python of the peers' environment, which `make perf-peers` makes.
+    """
+    from bench.perf.driver import perf as measure_all
+    from bench.perf.driver import print_table
+
+    if not Path(peers).is_file():
+        raise InputError(f"perf: no peers at {peers}; `make perf-peers` installs them")
+    table = measure_all(Path(results) / "perf", Path(peers))
+    print_table(table)
+    return 0
 
 
 def data(arguments: list[str]) -> int:

@@ -1,0 +1,33 @@
+"""The figure of `bench perf`: how many times as fast as each thing it is held against."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw the ratios with their intervals on a logarithmic axis, and what was wanted."""
+    figure, axis = plt.subplots(figsize=(9.5, 0.27 * len(table) + 1.2), layout="constrained")
+    places = range(len(table))[::-1]
+    for place, row in zip(places, table.itertuples()):
+        color = "#b3162c" if row.met is False else "#4477aa"
+        axis.plot([row.low, row.high], [place, place], color=color, linewidth=2)
+        axis.plot(row.ratio, place, "o", color=color, markersize=4)
+        if not pd.isna(row.target):
+            axis.plot(row.target, place, "|", color="black", markersize=9)
+    axis.axvline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axis.set_yticks(
+        list(places), [f"{row.what}  vs  {row.against}" for row in table.itertuples()], fontsize=7
+    )
+    axis.set_xscale("log")
+    axis.set_xlabel(
+        "how many times as fast (time of the other / ours), median and 95 % interval;\n"
+        "black: the ratio that is wanted, red: not reached"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,80 @@
+"""How time and memory grow: measured over two decades, with the exponent that fits best."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bench.densities.mixture_table import MixtureTable
+from bench.estimators.evidence import importance_weighted_bound
+from bench.parsing import build_model, parse_run
+from bench.perf.estimators import encoded
+from bench.perf.interleaved import seconds
+from bench.perf.training import SIDE, vae_options
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A row of growth.csv: quantity ≈ c · size^exponent.
+
+    Attributes:
+        what: What was done.
+        quantity: seconds, or a memory in MiB.
+        size: What was varied.
+        smallest, largest: Its range.
+        exponent: Slope of the least-squares line through the logarithms.
+        expected: What the arithmetic says.
+        at_largest: The quantity at the largest size.
+    """
+
+    what: str
+    quantity: str
+    size: str
+    smallest: int
+    largest: int
+    exponent: float
+    expected: float
+    at_largest: float
+
+
+def fitted(
+    what: str, size: str, sizes: list[int], work: Callable[[int], Callable], expected: float
+) -> Growth:
+    """Return how the seconds of ``work(size)()`` grow; the best of three tells each."""
+    best = []
+    for number in sizes:
+        once = work(number)
+        once()
+        best.append(min(seconds(once) for _ in range(3)))
+    exponent = float(np.polyfit(np.log(sizes), np.log(best), 1)[0])
+    return Growth(what, "seconds", size, sizes[0], sizes[-1], exponent, expected, best[-1])
+
+
+@torch.no_grad()
+def growth_rows() -> list[Growth]:
+    torch.set_num_threads(1)
+
+    def q_agg(n: int) -> Callable:
+        components, weights, z = encoded("typical", n)
+        # All n points for each of the n components; many points are a multiple of some.
+        table, points = MixtureTable(components, weights), z[: min(n, len(z))]
+        return lambda: [table.log_prob(points) for _ in range(max(1, n // len(points)))]
+
+    def bound(k: int) -> Callable:
+        config = parse_run(vae_options([200, 200], "tanh", 50, 100))
+        model = build_model(config, (1, SIDE, SIDE), 2).eval()
+        y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
+        return lambda: importance_weighted_bound(model, y, k, 0)
+
+    def width(units: int) -> Callable:
+        config = parse_run(vae_options([units, units], "tanh", 50, 100))
+        model = build_model(config, (1, SIDE, SIDE), 2).eval()
+        y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
+        return lambda: importance_weighted_bound(model, y, 20, 0)
+
+    return [
+        fitted("exact q_agg at all points", "n", [300, 1000, 3000, 10_000, 30_000], q_agg, 2),
+        fitted("L_K of 100 images", "K", [10, 30, 100, 300, 1000], bound, 1),
+        fitted("L_20 of 100 images", "units of a layer", [64, 256, 1024, 4096], width, 2),
+    ]

@@ -1,0 +1,155 @@
+"""Ours against what a user would use instead; peers live in an environment of their own."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bench.densities.flows import CouplingFlow
+from bench.densities.mixture_table import MixtureTable
+from bench.densities.normal import standard_normal_log_prob
+from bench.errors import InputError
+from bench.parsing import parse_run
+from bench.perf.estimators import LATENT, POINTS, encoded
+from bench.perf.interleaved import Comparison, compare, seconds
+from bench.perf.training import (
+    IMAGES,
+    NETWORKS,
+    SIDE,
+    HandWrittenVAE,
+    epochs_beside,
+    made_up_images,
+    vae_options,
+)
+
+COUPLINGS, FLOW_STEPS, FLOW_REPEATS = 8, 20, 9
+PEER_IMAGES = 5_000
+FLOW_TARGETS = {"zuko": 1.3, "nflows": 1.2, "normflows": 1.05}
+
+
+@contextmanager
+def peer_process(python: Path) -> Iterator[Callable[..., float]]:
+    """Start the peers' process; what comes back does a piece of work there and returns its seconds.
+
+    Raises:
+        InputError: There is no such environment.
+    """
+    if not python.is_file():
+        raise InputError(f"perf: no peers at {python}; `make perf-peers` installs them")
+    script = Path(__file__).with_name("peer_work.py")
+    with subprocess.Popen(
+        [str(python), str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+
+        def ask(name: str, options: dict) -> float:
+            process.stdin.write(json.dumps([name, options]) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            if not isinstance(answer, float):
+                raise RuntimeError(f"{name}: {answer}")
+            return answer
+
+        yield ask
+        process.stdin.close()
+
+
+def flow_rows(ask: Callable[..., float]) -> list[Comparison]:
+    """A training step of 8 affine couplings of 784 dimensions, networks of 256-256, batch 100."""
+    flow = CouplingFlow((1, SIDE, SIDE), COUPLINGS, [256, 256], "checkerboard")
+    optimizer = torch.optim.Adam(flow.parameters(), 1e-3, fused=True)
+    x = torch.randn(100, SIDE**2)
+
+    def ours() -> None:
+        for _ in range(FLOW_STEPS):
+            optimizer.zero_grad()
+            z, log_determinant = flow(x)
+            (-(standard_normal_log_prob(z) + log_determinant).mean()).backward()
+            optimizer.step()
+
+    options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": 100, "count": FLOW_STEPS}
+    rows = []
+    for name, target in FLOW_TARGETS.items():
+        pairs = paired(ours, ask, name, options, FLOW_REPEATS)
+        times = [[1e3 * t / FLOW_STEPS for t in side] for side in zip(*pairs)]
+        rows.append(compare("training step, RealNVP, batch 100", name, "ms", *times, target))
+    return rows
+
+
+def paired(
+    ours: Callable[[], object], ask: Callable[..., float], name: str, options: dict, repeats: int
+) -> list[tuple[float, float]]:
+    ours(), ask(name, options)
+    return [(seconds(ours), ask(name, options)) for _ in range(repeats)]
+
+
+def keops_rows(ask: Callable[..., float]) -> list[Comparison]:
+    n = 10_000
+    components, weights, z = encoded("typical", n)
+    table = MixtureTable(components, weights)
+    options = {"n": n, "points": POINTS, "dimensions": LATENT}
+    pairs = paired(lambda: table.log_prob(z), ask, "keops", options, 5)
+    times = [[1e9 * t / (n * POINTS) for t in side] for side in zip(*pairs)]
+    return [compare(f"exact q_agg, n = {n}, typical", "KeOps", "ns a pair", *times, 5)]
+
+
+class Items(Dataset):
+    """A data set that makes one image at a time, as torchvision's are read."""
+
+    def __init__(self, images: Tensor):
+        self.images = images.view(-1, SIDE, SIDE).numpy()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        from PIL import Image
+
+        # To an image and back, as its transforms do.
+        picture = Image.fromarray(self.images[index])
+        grey = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).float().div(255)
+        return (torch.rand(SIDE**2) < grey).float()
+
+
+def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
+    """The training path against pythae's trainer, and against a DataLoader of single images."""
+    name, *parts = NETWORKS[1]
+    data, batch = made_up_images(2), 100
+    model = HandWrittenVAE(*parts)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    loader = DataLoader(Items(data.intensities[:PEER_IMAGES]), batch, shuffle=True, drop_last=True)
+
+    def items() -> None:
+        for y in loader:
+            optimizer.zero_grad()
+            model.loss(y).backward()
+            optimizer.step()
+
+    options = {"images": PEER_IMAGES, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
+    asked: list[float] = []
+    pythae = lambda: asked.append(ask("pythae", options))
+    config = parse_run(vae_options(*parts, batch))
+    ours, single, _ = epochs_beside(config, data, [items, pythae])
+    per_step = lambda values, images: [1e3 * value * batch / images for value in values]
+    what = f"training step, Bernoulli VAE {name}, batch {batch}"
+    mine = per_step(ours, IMAGES)
+    return [
+        compare(what, "pythae's trainer", "ms", mine, per_step(asked[1:], PEER_IMAGES), 1.5),
+        compare(
+            what, "a DataLoader of single images", "ms", mine, per_step(single, PEER_IMAGES), 2
+        ),
+    ]
+
+
+def peer_rows(python: Path) -> list[Comparison]:
+    torch.set_num_threads(1)
+    with peer_process(python) as ask:
+        return [*pipeline_rows(ask), *flow_rows(ask), *keops_rows(ask)]
