@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from math import isfinite, sqrt
 from multiprocessing import get_context
 from pathlib import Path
+from sys import intern
 
 import pandas as pd
 
@@ -36,6 +37,7 @@ SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
+LEFT_OUT = ("history", "images")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
 
@@ -83,8 +85,13 @@ def data_hash(data: dict) -> str:
 
 def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
     """Return runs.csv: one row for each run and split, in the records' order."""
-    rows = [row_of(record, sweep, split) for record in records for split in SPLITS]
-    return pd.DataFrame(rows)
+    columns: dict[str, list] = {}
+    # Column by column: a dictionary for each of very many rows would take several times as much.
+    for record in records:
+        for split in SPLITS:
+            for name, value in row_of(record, sweep, split).items():
+                columns.setdefault(name, []).append(value)
+    return pd.DataFrame(columns)
 
 
 def timings_table(records: list[dict]) -> pd.DataFrame:
@@ -199,12 +206,27 @@ def load_sweep(directory: Path) -> list[dict]:
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:
-    return [
-        {name: part for name, part in record.items() if name not in ("history", "images")}
-        | {"environment": {"commit": record["environment"]["commit"]}}
-        | {"config": {"trainer": {"beta": record["config"]["trainer"]["beta"]}}}
-        for record in read_records(runs, keys)
-    ]
+    return [slim(record) for record in read_records(runs, keys)]
+
+
+def slim(record: dict) -> dict:
+    """Return what tables need of a record; names are shared, of which every record has a hundred."""
+    kept = {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
+    kept["environment"] = {"commit": record["environment"]["commit"]}
+    kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
+    kept["data"] = {intern(name): part for name, part in record["data"].items()}
+    kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
+    return kept
+
+
+def slim_metrics(record: dict, split: str) -> dict:
+    """Return values alone, but for the two estimates of which tables say more."""
+    return {
+        intern(name): estimate
+        if name in ("bits_per_dim", "log_likelihood")
+        else {"value": estimate["value"]}
+        for name, estimate in record.get("metrics", {}).get(split, {}).items()
+    }
 
 
 def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
