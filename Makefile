@@ -52,7 +52,7 @@ calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: result
 	@$(BENCH) calibrate --results $(RESULTS)
 
 perf: $(VENV)/.ready perf-peers  ## measure speed against floors, bare loops and peers: results/perf/
-	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python
+	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python --page docs/perf.md
 
 perf-peers: $(PEERS)/.ready  ## install the peers of `make perf`, into an environment of their own
 

@@ -32,6 +32,8 @@ class TrainerConfig:
         threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
         devices: GPUs, or processes on the CPU, of one machine that train together, each on its
             share of every batch. As with threads, only rounding depends on it.
+        precision: Of training: 32-true, or bf16-mixed, in which matrix products are rounded to 8
+            bits. Evaluation is never rounded so.
     """
 
     max_epochs: int = 100
@@ -48,6 +50,7 @@ class TrainerConfig:
     patience: int = 20
     threads: int = 1
     devices: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
@@ -118,7 +121,7 @@ def task_of(config: dict):
 # so is its key.
 ADDED = {
     "data": {"leave_out_every": 0},
-    "trainer": {"encoder_steps": 0, "decoder_steps": 0, "devices": 1},
+    "trainer": {"encoder_steps": 0, "decoder_steps": 0, "devices": 1, "precision": "32-true"},
 }
 
 

@@ -90,6 +90,7 @@ def fit(
         if several
         else "auto",
         plugins=plugins,
+        precision=settings.precision,
         max_epochs=settings.max_epochs,
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,

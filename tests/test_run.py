@@ -206,6 +206,7 @@ FIELDS = [
     ("realnvp", "--model.alpha=0.01"),
     ("realnvp", "--model.dequantization=none"),
     ("gaussian_vae", "--trainer.devices=2"),
+    ("gaussian_vae", "--trainer.precision=bf16-mixed"),
     ("linear_gaussian", ""),
     ("linear_gaussian", "--model.latent_dimensions=4"),
     ("linear_gaussian", "--model.iterations=3"),
@@ -376,3 +377,30 @@ def test_other_code_starts_anew(tmp_path, monkeypatch):
     torch.save(held | {"sha256": content_hash(held)}, tmp_path / LAST)
     run_of(config, tmp_path)
     assert read_checkpoint(tmp_path / LAST)["bench"]["code_sha256"] != "other" and calls
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_training_step_never_waits_for_the_gpu(tmp_path, monkeypatch):
+    original = GenerativeModel.training_step
+
+    def watched(self, *arguments):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return original(self, *arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(GenerativeModel, "training_step", watched)
+    run_of(small_config("gaussian_vae"), tmp_path)
+
+
+def test_bf16_changes_training_and_nothing_else(tmp_path):
+    exact = run_of(small_config("gaussian_vae"), tmp_path / "a")
+    rounded = run_of(
+        small_config("gaussian_vae", "digits-17", "--trainer.precision=bf16-mixed"), tmp_path / "b"
+    )
+    ours, theirs = (r["metrics"]["test"]["bits_per_dim"]["value"] for r in (exact, rounded))
+    assert ours != theirs and ours == pytest.approx(theirs, rel=0.05)
+    surgery = {name: e["value"] for name, e in rounded["metrics"]["test"].items()}
+    parts = surgery["mutual_information"] + surgery["marginal_kl"]
+    assert surgery["kl"] == pytest.approx(parts, abs=1e-9)

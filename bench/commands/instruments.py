@@ -30,20 +30,27 @@ def perf(arguments: list[str]) -> int:
     return call(run_perf, "perf", arguments)
 
 
-def run_perf(results: str = "results", peers: str = ".venv-peers/bin/python") -> int:
+def run_perf(
+    results: str = "results", peers: str = ".venv-peers/bin/python", page: str | None = None
+) -> int:
     """Measure speed against floors, bare loops and peers; write perf/perf.csv and its figure.
 
     Args:
         results: Folder of all results.
         peers: Python of the peers' environment, which `make perf-peers` makes.
+        page: Markdown file whose tables, between their marks, are rewritten too.
     """
+    from bench.perf.driver import growth_markdown, markdown, print_table
     from bench.perf.driver import perf as measure_all
-    from bench.perf.driver import print_table
+    from bench.report.tables import rewrite_readme
 
     if not Path(peers).is_file():
         raise InputError(f"perf: no peers at {peers}; `make perf-peers` installs them")
-    table = measure_all(Path(results) / "perf", Path(peers))
+    table, growth = measure_all(Path(results) / "perf", Path(peers))
     print_table(table)
+    if page is not None:
+        rewrite_readme(Path(page), "speed", "perf", markdown(table))
+        rewrite_readme(Path(page), "growth", "perf", growth_markdown(growth))
     return 0
 
 

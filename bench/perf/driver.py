@@ -21,7 +21,7 @@ from bench.report.reduce import csv_text
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
 
 
-def perf(directory: Path, peers: Path) -> pd.DataFrame:
+def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure speed and write perf.csv, growth.csv and perf.png into ``directory``.
 
     Args:
@@ -29,7 +29,7 @@ def perf(directory: Path, peers: Path) -> pd.DataFrame:
         peers: Python of the environment that `make perf-peers` made.
 
     Returns:
-        perf.csv.
+        perf.csv and growth.csv.
     """
     keep_freed_memory()
     parts: dict[str, Callable[[], list[Comparison]]] = {
@@ -48,13 +48,42 @@ def perf(directory: Path, peers: Path) -> pd.DataFrame:
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in rows])
     table = table.assign(machine=machine, commit=code_version()["commit"])
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
+    started = time.monotonic()
     growth = pd.DataFrame([asdict(row) for row in growth_rows()]).assign(machine=machine)
+    print(f"growth: {time.monotonic() - started:.0f} s", flush=True)
     write_atomically(directory / "perf.csv", csv_text(table))
     write_atomically(directory / "growth.csv", csv_text(growth))
     from bench.perf.figure import draw
 
     draw(table, directory / "perf.png")
-    return table
+    return table, growth
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return perf.csv as a table in Markdown; what was wanted and is not reached is bold."""
+    lines = [
+        "| what | against | ours | other | ratio | 95 % | wanted |",
+        "|---|---|---:|---:|---:|---|---:|",
+    ]
+    for row in table.itertuples():
+        ratio = f"**{row.ratio:.2f}**" if row.met is False else f"{row.ratio:.2f}"
+        wanted = "" if pd.isna(row.target) else f"{row.target:.3g}"
+        lines.append(
+            f"| {row.what} | {row.against} | {row.ours:.3g} {row.unit} | {row.other:.3g} | {ratio} "
+            f"| {row.low:.2f} to {row.high:.2f} | {wanted} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def growth_markdown(growth: pd.DataFrame) -> str:
+    lines = ["| what | grows with | from | to | exponent | expected | at the largest |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    for row in growth.itertuples():
+        lines.append(
+            f"| {row.what} | {row.size} | {row.smallest} | {row.largest} | {row.exponent:.2f} "
+            f"| {row.expected:g} | {row.at_largest:.3g} {row.quantity} |"
+        )
+    return "\n".join([*lines, ""])
 
 
 def print_table(table: pd.DataFrame) -> None:
