@@ -214,7 +214,7 @@ def request(item, has_gpus: bool) -> Request:
 
 def do(pending: list, cached: int, address: str | None, workers: int | None):
     """Yield (item, result) as they end; result is None where a worker failed."""
-    from bench.sweep.engine import Engine
+    from bench.sweep.engine import Engine, EngineLost
 
     by_key = {item.key: item for item in pending}
     print("starting the engine", flush=True)
@@ -230,5 +230,9 @@ def do(pending: list, cached: int, address: str | None, workers: int | None):
                     progress.finish(finished.key, wrong, words)
                     yield by_key[finished.key], result
                 progress.update(engine.progress())
+    except EngineLost as error:
+        raise InputError(
+            f"engine: {error}; what is measured is kept, and the same command goes on"
+        ) from None
     finally:
         engine.close()

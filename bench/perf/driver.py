@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.fit import quiet
 from bench.memory import keep_freed_memory
 from bench.perf.estimators import aggregate_rows, evidence_rows
 from bench.perf.growth import growth_rows
@@ -32,6 +33,7 @@ def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         perf.csv and growth.csv.
     """
     keep_freed_memory()
+    quiet()
     parts: dict[str, Callable[[], list[Comparison]]] = {
         "training": training_rows,
         "aggregated posterior": aggregate_rows,

@@ -1,0 +1,85 @@
+"""What is timed against each other must be the same work."""
+
+import pandas as pd
+import pytest
+import torch
+
+from bench.densities.mixture_table import MixtureTable
+from bench.estimators.evidence import importance_weighted_bound
+from bench.parsing import build_model, parse_run
+from bench.perf.driver import growth_markdown, markdown
+from bench.perf.estimators import REGIMES, broadcast, encoded, library, one_image_at_a_time
+from bench.perf.figure import draw
+from bench.perf.floors import layer_sizes, products
+from bench.perf.interleaved import by_turns, compare
+from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
+
+
+def test_a_comparison_is_the_median_ratio_of_pairs_with_its_interval():
+    row = compare("a", "b", "s", [1.0, 2.0, 1.0, 1.0], [2.0, 4.0, 2.0, 6.0], target=2.5)
+    assert row.ratio == 2.0 and row.low == 2.0 and 2.0 <= row.high <= 6.0
+    assert row.met is False and compare("a", "b", "s", [1.0], [1.0]).met is None
+
+
+def test_work_is_done_by_turns():
+    done = []
+    ours, other = by_turns(lambda: done.append("o"), lambda: done.append("p"), 3)
+    assert done == ["o", "p"] * 4 and len(ours) == len(other) == 3
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_other_ways_to_the_aggregated_posterior_give_the_same(regime):
+    components, weights, z = encoded(regime, 1500)
+    exact = MixtureTable(components, weights).log_prob(z[:60])
+    for way in (broadcast, library):
+        torch.testing.assert_close(
+            way(components, weights, z[:60]).double(), exact, atol=2e-3, rtol=1e-5
+        )
+
+
+def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
+    config = parse_run(vae_options([20], "relu", 2, 100))
+    model = build_model(config, (1, 28, 28), 2).eval()
+    y = torch.randint(2, (3, 784), dtype=torch.uint8)
+    with torch.no_grad():
+        ours, variance = importance_weighted_bound(model, y, 2000, 0)
+        other = one_image_at_a_time(model, y, 2000).double()
+    assert ((ours - other).abs() < 6 * (2 * variance).sqrt() + 1e-3).all()
+
+
+def test_the_hand_written_loop_trains_the_same_network():
+    for _, widths, activation, latent in NETWORKS:
+        hand = HandWrittenVAE(widths, activation, latent)
+        config = parse_run(vae_options(widths, activation, latent, 100))
+        ours = build_model(config, (1, 28, 28), 2)
+        shapes = lambda model: sorted(tuple(p.shape) for p in model.parameters())
+        assert shapes(hand) == shapes(ours)
+
+
+def test_the_floor_is_the_products_of_a_pass(monkeypatch):
+    done = []
+    original = torch.mm
+    monkeypatch.setattr(
+        torch,
+        "mm",
+        lambda a, b, out: done.append((*a.shape, b.shape[1])) or original(a, b, out=out),
+    )
+    model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Linear(5, 3))
+    products(layer_sizes(model), 10, backward=False)()
+    assert done == [(10, 7, 5), (10, 5, 3)]
+    done.clear()
+    products(layer_sizes(model), 10, backward=True)()
+    # Forward, gradients of the weights, and of the inputs but the first: 2 + 2 + 1.
+    assert sorted(done) == [(3, 10, 5), (5, 10, 7), (10, 3, 5), (10, 5, 3), (10, 7, 5)]
+
+
+def test_tables_and_figure_show_what_is_not_reached(tmp_path):
+    rows = [compare("x", "y", "ms", [2.0], [1.0], 1.0), compare("x", "z", "ms", [1.0], [3.0])]
+    table = pd.DataFrame([vars(row) | {"met": row.met} for row in rows])
+    text = markdown(table)
+    assert "**0.50**" in text and "| 3.00 |" in text
+    draw(table, tmp_path / "perf.png")
+    assert (tmp_path / "perf.png").stat().st_size > 5000
+    growth = {"what": "w", "quantity": "seconds", "size": "n", "smallest": 1, "largest": 100}
+    growth |= {"exponent": 1.98, "expected": 2, "at_largest": 0.5}
+    assert "| 1.98 | 2 |" in growth_markdown(pd.DataFrame([growth]))
