@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from bench.densities.normal import DiagonalNormal
 from bench.estimators.evidence import importance_weighted_bound
 from bench.models.vae import VAE
 from bench.parsing import build_model, parse_run
+from bench.perf.elsewhere import elsewhere
 from bench.perf.floors import layer_sizes, products
-from bench.perf.interleaved import Comparison, by_turns, compare
+from bench.perf.interleaved import Comparison, by_turns, compare, seconds
 from bench.perf.training import NETWORKS, SIDE, vae_options
 
 LATENT = 40
@@ -26,6 +26,7 @@ REGIMES = {
 }
 # Points at which the density is taken; time is proportional to their number.
 POINTS = 4 * ROW_BLOCK
+FEW_IMAGES = 10
 
 
 def encoded(regime: str, n: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
@@ -49,6 +50,12 @@ def pair_floor(n: int, points: int) -> Callable[[], None]:
     return once
 
 
+def other_way(name: str, regime: str, n: int, points: int) -> Callable[[], Tensor]:
+    """Return what another way does for the first points of a regime."""
+    components, weights, z = encoded(regime, n)
+    return lambda: WAYS[name](components, weights, z[:points])
+
+
 def broadcast(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
     """Form every difference at once, as the code of β-TCVAE does, in blocks of 50 points."""
     parts = [(components.log_prob(part[:, None]) + weights).logsumexp(1) for part in z.split(50)]
@@ -61,30 +68,44 @@ def library(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
     return torch.cat([mixture.log_prob(part) for part in z.split(50)])
 
 
+WAYS = {"broadcast difference": broadcast, "MixtureSameFamily": library}
+
+
 def aggregate_rows() -> list[Comparison]:
     torch.set_num_threads(1)
-    return [
-        row for n in (10_000, 60_000) for regime in REGIMES for row in rows_of_regime(n, regime)
-    ]
+    with elsewhere() as there:
+        return [
+            row
+            for n in (10_000, 60_000)
+            for regime in REGIMES
+            for row in rows_of_regime(n, regime, there)
+        ]
 
 
-def rows_of_regime(n: int, regime: str) -> list[Comparison]:
+def rows_of_regime(n: int, regime: str, there: Callable[..., float]) -> list[Comparison]:
     components, weights, z = encoded(regime, n)
     table = MixtureTable(components, weights)
-    what, few = f"exact q_agg, n = {n}, {regime}", z[:50]
+    what, few = f"exact q_agg, n = {n}, {regime}", 50
     exact = lambda: table.log_prob(z)
-
-    def row(against: str, other: Callable, repeats: int, points: int, target: float) -> Comparison:
-        times = by_turns(exact, other, repeats)
-        ours, theirs = ([1e9 * t / (n * k) for t in ts] for ts, k in zip(times, (len(z), points)))
-        return compare(what, against, "ns a pair", ours, theirs, target)
-
-    rows = [row("product of depth 81 and exp", pair_floor(n, len(z)), 7, len(z), 1 / 1.6)]
+    per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
+    ours, floor = by_turns(exact, pair_floor(n, len(z)), 7)
+    rows = [
+        compare(
+            what,
+            "product of depth 81 and exp",
+            "ns a pair",
+            per_pair(ours, len(z)),
+            per_pair(floor, len(z)),
+            1 / 1.6,
+        )
+    ]
     # Their time grows with the number of points alone, so that few of them tell it.
-    if n == 10_000:
-        slow = {"broadcast difference": broadcast, "MixtureSameFamily": library}
-        for name, way in slow.items():
-            rows.append(row(name, partial(way, components, weights, few), 3, len(few), 100))
+    for name in WAYS if n == 10_000 else ():
+        pairs = [(seconds(exact), there(other_way, name, regime, n, few)) for _ in range(5)]
+        ours, other = zip(*pairs)
+        rows.append(
+            compare(what, name, "ns a pair", per_pair(ours, len(z)), per_pair(other, few), 100)
+        )
     return rows
 
 
@@ -134,20 +155,31 @@ def evidence_rows() -> list[Comparison]:
             0.7,
         )
     ]
-    few = y[:10]
-    ours, other = by_turns(
-        lambda: importance_weighted_bound(model, y, samples, 0),
-        lambda: one_image_at_a_time(model, few, samples),
-        5,
-    )
+    with elsewhere() as there:
+        bound = lambda: importance_weighted_bound(model, y, samples, 0)
+        pairs = [(seconds(bound), there(one_by_one, FEW_IMAGES, samples)) for _ in range(5)]
+    ours, other = zip(*pairs)
     rows.append(
         compare(
             what,
             "one image at a time, 500 copies encoded at once",
             "ms an image",
             per_image(ours, len(y)),
-            per_image(other, len(few)),
+            per_image(other, FEW_IMAGES),
             3,
         )
     )
     return rows
+
+
+def one_by_one(images: int, samples: int) -> Callable[[], Tensor]:
+    _, widths, activation, latent = NETWORKS[0]
+    config = parse_run(vae_options(widths, activation, latent, 100))
+    model = build_model(config, (1, SIDE, SIDE), 2).eval()
+    y = torch.randint(2, (images, SIDE**2), dtype=torch.uint8)
+
+    @torch.no_grad()
+    def work() -> Tensor:
+        return one_image_at_a_time(model, y, samples)
+
+    return work

@@ -15,6 +15,7 @@ from bench.densities.mixture_table import MixtureTable
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.parsing import parse_run
+from bench.perf.elsewhere import elsewhere
 from bench.perf.estimators import LATENT, POINTS, encoded
 from bench.perf.interleaved import Comparison, compare, seconds
 from bench.perf.training import (
@@ -119,32 +120,43 @@ class Items(Dataset):
         return (torch.rand(SIDE**2) < grey).float()
 
 
-def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
-    """The training path against pythae's trainer, and against a DataLoader of single images."""
-    name, *parts = NETWORKS[1]
-    data, batch = made_up_images(2), 100
-    model = HandWrittenVAE(*parts)
+def single_images(images: int, batch: int) -> Callable[[], None]:
+    """Return an epoch of the hand-written loop on a DataLoader of single images."""
+    model = HandWrittenVAE(*NETWORKS[1][1:])
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    loader = DataLoader(Items(data.intensities[:PEER_IMAGES]), batch, shuffle=True, drop_last=True)
+    grey = made_up_images(2).intensities[:images]
+    loader = DataLoader(Items(grey), batch, shuffle=True, drop_last=True)
 
-    def items() -> None:
+    def epoch() -> None:
         for y in loader:
             optimizer.zero_grad()
             model.loss(y).backward()
             optimizer.step()
 
+    return epoch
+
+
+def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
+    """The training path against pythae's trainer, and against a DataLoader of single images."""
+    name, *parts = NETWORKS[1]
+    data, batch = made_up_images(2), 100
     options = {"images": PEER_IMAGES, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
-    asked: list[float] = []
-    pythae = lambda: asked.append(ask("pythae", options))
     config = parse_run(vae_options(*parts, batch))
-    ours, single, _ = epochs_beside(config, data, [items, pythae])
+    asked: list[float] = []
+    told: list[float] = []
+    with elsewhere() as there:
+        between = [
+            lambda: asked.append(ask("pythae", options)),
+            lambda: told.append(there(single_images, PEER_IMAGES, batch)),
+        ]
+        ours = epochs_beside(config, data, between)[0]
     per_step = lambda values, images: [1e3 * value * batch / images for value in values]
     what = f"training step, Bernoulli VAE {name}, batch {batch}"
     mine = per_step(ours, IMAGES)
     return [
         compare(what, "pythae's trainer", "ms", mine, per_step(asked[1:], PEER_IMAGES), 1.5),
         compare(
-            what, "a DataLoader of single images", "ms", mine, per_step(single, PEER_IMAGES), 2
+            what, "a DataLoader of single images", "ms", mine, per_step(told[1:], PEER_IMAGES), 2
         ),
     ]
 
