@@ -85,7 +85,7 @@ def disturb(
     took: float,
 ) -> None:
     """Drive a sweep to its end, killing; ``took`` is how long an undisturbed one lasts."""
-    driver = start(name, place, folder)
+    driver, node_was_killed = start(name, place, folder), False
     while True:
         # From the start of a driver on: also while its engine starts, and while it writes tables.
         try:
@@ -94,6 +94,11 @@ def disturb(
             code = None
         if code == 0:
             return
+        if code == 1 and node_was_killed:
+            # Ray ends a process whose node dies while it starts. The same command goes on, and
+            # must end well if it is let alone.
+            driver, node_was_killed = start(name, place, folder), False
+            continue
         if code is not None and code != -signal.SIGKILL:
             raise RuntimeError(f"chaos: a driver ended with exit code {code}")
         if code is None and done.total() < kills:
@@ -103,10 +108,11 @@ def disturb(
                 chosen = choice.choice(processes)
                 done[victim] += kill(chosen)
                 print(f"kill {done.total():3}: {victim}", flush=True)
+                node_was_killed |= victim == "node"
                 if victim == "driver":
                     driver.wait()
         if driver.poll() == -signal.SIGKILL:
-            driver = start(name, place, folder)
+            driver, node_was_killed = start(name, place, folder), False
 
 
 def candidates(driver: int, victim: str) -> list[psutil.Process]:
