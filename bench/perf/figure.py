@@ -25,8 +25,8 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     )
     axis.set_xscale("log")
     axis.set_xlabel(
-        "how many times as fast (time of the other / ours), median and 95 % interval;\n"
-        "black: the ratio that is wanted, red: not reached"
+        "time of the other / ours, median and 95 % interval\n"
+        "black: the ratio that is wanted; red: not reached"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
