@@ -107,6 +107,16 @@ def read_checkpoint(path: Path | str) -> dict:
     return checkpoint
 
 
+def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
+    """Return the model's weights of a checkpoint, under the model's own names."""
+    prefix = "model."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+
+
 def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
     """Tell whether both checkpoints are whole, and of this configuration and this very code.
 

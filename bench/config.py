@@ -163,3 +163,8 @@ class Job:
     @property
     def key(self) -> str:
         return key_of(self.config)
+
+    @property
+    def checkpoints(self) -> str:
+        """Where this run's checkpoints are."""
+        return self.storage or self.directory

@@ -15,7 +15,6 @@ from bench.checkpoints import (
     MovableCheckpoint,
     can_go_on,
     join,
-    read_checkpoint,
 )
 from bench.config import Job, trainer_config
 from bench.data.module import TaskDataModule
@@ -46,10 +45,10 @@ def fit(
     the last one stand in the job's storage afterwards.
 
     Returns:
-        epochs, best_epoch and history.
+        epochs and history.
     """
     settings = trainer_config(job.config)
-    folder = job.storage or job.directory
+    folder = job.checkpoints
     code = code_version()["code_sha256"]
     description = {"config": job.config, "model": job.model, "code_sha256": code}
     module = GenerativeModel(model, settings, job.config["seed"], description)
@@ -117,7 +116,6 @@ def fit(
         raise KeyboardInterrupt from None
     return {
         "epochs": trainer.current_epoch,
-        "best_epoch": read_checkpoint(join(folder, BEST))["epoch"] + 1,
         "history": module.history,
     }
 

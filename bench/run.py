@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.checkpoints import BEST, LAST, join, read_checkpoint, remove
+from bench.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
 from bench.config import Job, evaluation_config, task_of
 from bench.data.tasks import TaskData, load_task
 from bench.devices import devices_for
@@ -110,7 +110,7 @@ def measured_twice_if_diverged(
         first = str(error)
     note(f"diverged: {first}; repeated from the start")
     for name in (LAST, BEST):
-        remove(join(job.storage or job.directory, name))
+        remove(join(job.checkpoints, name))
     try:
         measured(job, identity, devices, report, note)
     except TrainingDiverged as error:
@@ -145,7 +145,7 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             else:
                 fitted = fit_on_ranks(job, devices, report, note)
                 tracker.curves(fitted["history"])
-            load_best(model, job)
+            fitted["best_epoch"] = load_best(model, job)
         evaluation_started = time.perf_counter()
         results, images = evaluate_model(model, data, config, device.type, report)
         check_finite(results)
@@ -171,11 +171,11 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
     return record
 
 
-def load_best(model: Model, job: Job) -> None:
-    """Give a model the weights of the epoch with the highest validation bound."""
-    held = read_checkpoint(join(job.storage or job.directory, BEST))
-    weights = held["state_dict"].items()
-    model.load_state_dict({name.removeprefix("model."): value for name, value in weights})
+def load_best(model: Model, job: Job) -> int:
+    """Give a model the weights of the epoch with the highest validation bound; return which it was."""
+    held = read_checkpoint(join(job.checkpoints, BEST))
+    model.load_state_dict(weights_of(held))
+    return held["epoch"] + 1
 
 
 def check_finite(results: dict[str, dict[str, dict]]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.checkpoints import read_checkpoint
+from bench.checkpoints import read_checkpoint, weights_of
 from bench.config import task_of
 from bench.data.tasks import TaskData, load_task
 from bench.errors import InputError
@@ -36,14 +36,8 @@ def load_trained(checkpoint: Path) -> Trained:
     config = validate(held["bench"]["config"])
     data = load_task(task_of(config))
     model = build_model(config, data.shape, data.task.levels)
-    prefix = "model."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in held["state_dict"].items()
-        if name.startswith(prefix)
-    }
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights_of(held))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"checkpoint: {checkpoint} is of another model: {reason}") from None

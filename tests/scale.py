@@ -1,6 +1,7 @@
 """How the engine and the reduction behave with very many runs, of which none does anything.
 
-python -m tests.scale --runs 10000 --gpus 64
+python -m tests.scale --part engine --runs 10000 --gpus 64 --record RECORD.json
+python -m tests.scale --part reduction --runs 100000 --record RECORD.json
 """
 
 import argparse

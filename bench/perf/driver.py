@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from bench.fit import quiet
-from bench.memory import keep_freed_memory
 from bench.perf.estimators import aggregate_rows, evidence_rows
 from bench.perf.growth import growth_rows
 from bench.perf.interleaved import Comparison
@@ -32,7 +31,6 @@ def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Returns:
         perf.csv and growth.csv.
     """
-    keep_freed_memory()
     quiet()
     parts: dict[str, Callable[[], list[Comparison]]] = {
         "training": training_rows,

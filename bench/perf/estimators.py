@@ -11,11 +11,10 @@ from bench.densities.mixture_table import COLUMN_BLOCK, ROW_BLOCK, MixtureTable
 from bench.densities.normal import DiagonalNormal
 from bench.estimators.evidence import importance_weighted_bound
 from bench.models.vae import VAE
-from bench.parsing import build_model, parse_run
 from bench.perf.elsewhere import elsewhere
 from bench.perf.floors import layer_sizes, products
 from bench.perf.interleaved import Comparison, by_turns, compare, seconds
-from bench.perf.training import NETWORKS, SIDE, vae_options
+from bench.perf.training import NETWORKS, SIDE, untrained
 
 LATENT = 40
 # Means and log-scales of encoders: wide, as trained, and collapsed to points (log-variance −12).
@@ -130,20 +129,19 @@ def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
 @torch.no_grad()
 def evidence_rows() -> list[Comparison]:
     torch.set_num_threads(1)
-    name, widths, activation, latent = NETWORKS[0]
-    config = parse_run(vae_options(widths, activation, latent, 100))
-    model = build_model(config, (1, SIDE, SIDE), 2).eval()
+    model = untrained(NETWORKS[0])
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(2, (100, SIDE**2), generator=generator, dtype=torch.uint8)
     samples = 500  # of the 5,000: time is proportional to them
     decoder = layer_sizes(model.decoder_network)
     floor = products(decoder, 1000, backward=False)
+    bound = lambda: importance_weighted_bound(model, y, samples, 0)
     ours, least = by_turns(
-        lambda: importance_weighted_bound(model, y, samples, 0),
+        bound,
         lambda: [floor() for _ in range(samples * len(y) // 1000)],
         7,
     )
-    what = f"L_5000, Bernoulli VAE {name}"
+    what = f"L_5000, Bernoulli VAE {NETWORKS[0][0]}"
     per_image = lambda values, images: [5000 / samples * 1e3 * v / images for v in values]
     rows = [
         compare(
@@ -156,7 +154,6 @@ def evidence_rows() -> list[Comparison]:
         )
     ]
     with elsewhere() as there:
-        bound = lambda: importance_weighted_bound(model, y, samples, 0)
         pairs = [(seconds(bound), there(one_by_one, FEW_IMAGES, samples)) for _ in range(5)]
     ours, other = zip(*pairs)
     rows.append(
@@ -173,9 +170,7 @@ def evidence_rows() -> list[Comparison]:
 
 
 def one_by_one(images: int, samples: int) -> Callable[[], Tensor]:
-    _, widths, activation, latent = NETWORKS[0]
-    config = parse_run(vae_options(widths, activation, latent, 100))
-    model = build_model(config, (1, SIDE, SIDE), 2).eval()
+    model = untrained(NETWORKS[0])
     y = torch.randint(2, (images, SIDE**2), dtype=torch.uint8)
 
     @torch.no_grad()

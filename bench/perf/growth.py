@@ -8,10 +8,9 @@ import torch
 
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
-from bench.parsing import build_model, parse_run
 from bench.perf.estimators import encoded
 from bench.perf.interleaved import seconds
-from bench.perf.training import SIDE, vae_options
+from bench.perf.training import NETWORKS, SIDE, untrained
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Growth:
 
     Attributes:
         what: What was done.
-        quantity: seconds, or a memory in MiB.
+        quantity: seconds.
         size: What was varied.
         smallest, largest: Its range.
         exponent: Slope of the least-squares line through the logarithms.
@@ -62,14 +61,12 @@ def growth_rows() -> list[Growth]:
         return lambda: [table.log_prob(points) for _ in range(max(1, n // len(points)))]
 
     def bound(k: int) -> Callable:
-        config = parse_run(vae_options([200, 200], "tanh", 50, 100))
-        model = build_model(config, (1, SIDE, SIDE), 2).eval()
+        model = untrained(NETWORKS[0])
         y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
         return lambda: importance_weighted_bound(model, y, k, 0)
 
     def width(units: int) -> Callable:
-        config = parse_run(vae_options([units, units], "tanh", 50, 100))
-        model = build_model(config, (1, SIDE, SIDE), 2).eval()
+        model = untrained(("", [units, units], "tanh", 50))
         y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
         return lambda: importance_weighted_bound(model, y, 20, 0)
 

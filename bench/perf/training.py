@@ -12,6 +12,7 @@ from torch import nn
 from bench.config import Job, key_of
 from bench.data.tasks import Task, TaskData
 from bench.fit import fit
+from bench.models.terms import Model
 from bench.parsing import build_model, parse_run
 from bench.perf.floors import layer_sizes, products
 from bench.perf.interleaved import Comparison, compare, seconds
@@ -121,6 +122,12 @@ def vae_options(widths: list[int], activation: str, latent: int, batch: int) -> 
         f"--trainer.batch_size={batch}",
         f"--trainer.max_epochs={EPOCHS}",
     ]
+
+
+def untrained(network: tuple) -> Model:
+    """Return the benchmark's own VAE of one of the networks, in evaluation mode."""
+    config = parse_run(vae_options(*network[1:], 100))
+    return build_model(config, (1, SIDE, SIDE), 2).eval()
 
 
 def training_rows() -> list[Comparison]:

@@ -106,7 +106,9 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         )
         resources[key] = cell.resources
         keys.append(key)
-    wanted = {key for key, cell in zip(keys, cells) if cell in chosen}
+    # By identity: comparing each of very many cells with each other takes minutes.
+    own = {id(cell) for cell in chosen}
+    wanted = {key for key, cell in zip(keys, cells) if id(cell) in own}
     return Plan(directory, jobs, resources, wanted)
 
 
@@ -171,8 +173,9 @@ def locked(directory: Path):
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = open(directory / LOCK, "w")
-        write_atomically(directory / LOCK.replace("lock", "probe"), "")
-        (directory / LOCK.replace("lock", "probe")).unlink()
+        probe = directory / ".driver.probe"
+        write_atomically(probe, "")
+        probe.unlink()
     except OSError as error:
         raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
     with lock:
