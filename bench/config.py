@@ -17,10 +17,17 @@ class TrainerConfig:
         batch_size: Number of data in one optimizer step.
         optimizer: The optimizer, with PyTorch's defaults but for the learning rate.
         learning_rate: Its step size, at the start.
-        schedule: constant, or cosine: the step size falls to 0 over max_epochs.
+        schedule: constant; cosine, where the step size falls to 0 over max_epochs; or tripling,
+            where stage i = 0 … 7 has the step size times 10^(−i/7) and is three times as long as
+            the one before (Burda et al. 2016, section 5, for 3,280 epochs; shortened in
+            proportion for fewer).
+        objective: elbo, or importance_weighted: L_k of ``samples`` draws (Burda et al. 2016, eq. 8).
+        samples: Draws of z, or of the dequantization noise, per datum in one optimizer step.
         beta: Weight of the KL in the training objective; what is reported always has weight 1.
             A flow has no KL, and neither this nor the next changes it.
         kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
+        normalize_gradients: Divide each parameter tensor's gradient by its Euclidean norm, as the
+            optimizer of Tomczak & Welling 2018 does (their code's AdamNormGrad).
         gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
         validate_every: Epochs between two looks at the validation bound.
         encoder_steps: Optimizer steps of a phase in which only the encoder moves: variational
@@ -40,9 +47,12 @@ class TrainerConfig:
     batch_size: int = 100
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "tripling"] = "constant"
+    objective: Literal["elbo", "importance_weighted"] = "elbo"
+    samples: int = 1
     beta: float = 1.0
     kl_warmup_epochs: int = 0
+    normalize_gradients: bool = False
     gradient_clip_norm: float = 0.0
     validate_every: int = 1
     encoder_steps: int = 0
@@ -54,13 +64,20 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
-        check_positive("trainer", self, "validate_every", "patience", "threads", "devices")
+        check_positive(
+            "trainer", self, "validate_every", "patience", "threads", "devices", "samples"
+        )
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
         check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
                 f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+            )
+        if self.objective == "importance_weighted" and self.samples < 2:
+            raise InputError(
+                f"trainer.samples: the importance-weighted bound of {self.samples} sample is the "
+                "ELBO; take 2 or more"
             )
         if self.validate_every > self.max_epochs:
             raise InputError(
@@ -84,9 +101,11 @@ class EvaluationConfig:
     elbo_samples: int = 2
     importance_samples: int = 100
     importance_data: int = 10_000
+    importance_data_train: int = 0
 
     def __post_init__(self) -> None:
         check_positive("evaluation", self, "elbo_samples", "importance_samples", "importance_data")
+        check_not_negative("evaluation", self, "importance_data_train")
 
 
 def check_positive(group: str, settings: Any, *names: str) -> None:
@@ -121,7 +140,16 @@ def task_of(config: dict):
 # so is its key.
 ADDED = {
     "data": {"leave_out_every": 0},
-    "trainer": {"encoder_steps": 0, "decoder_steps": 0, "devices": 1, "precision": "32-true"},
+    "trainer": {
+        "encoder_steps": 0,
+        "decoder_steps": 0,
+        "devices": 1,
+        "precision": "32-true",
+        "objective": "elbo",
+        "samples": 1,
+        "normalize_gradients": False,
+    },
+    "evaluation": {"importance_data_train": 0},
 }
 
 

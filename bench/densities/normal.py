@@ -59,16 +59,29 @@ class NormalMixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch).
 
-        Under autograd every pair is formed directly; without it the sum runs blockwise, in bounded
+        Under autograd all pairs are formed at once; without it the sum runs blockwise, in bounded
         memory, and the result is float64.
         """
         if not torch.is_grad_enabled() and self.excluded is None:
             return self.table.log_prob(z.flatten(0, -2)).view(z.shape[:-1])
-        pairs = self.components.log_prob(z.unsqueeze(-2)) + self.log_weights
+        pairs = self.pairs(z)
         if self.excluded is None:
-            return pairs.logsumexp(-1)
+            return pairs.logsumexp(-1).to(z.dtype)
         left = self.log_weights.masked_fill(self.excluded, -torch.inf).logsumexp(-1)
-        return pairs.masked_fill(self.excluded, -torch.inf).logsumexp(-1) - left
+        return (pairs.masked_fill(self.excluded, -torch.inf).logsumexp(-1) - left).to(z.dtype)
+
+    def pairs(self, z: Tensor) -> Tensor:
+        """Return log w_k + log N(z; μ_k, σ_k) of z (..., batch, dimensions), (..., batch, components).
+
+        As matrix products, (z − μ)²/σ² being z²/σ² − 2 z μ/σ² + μ²/σ², which do not touch every
+        dimension of every pair. In float64, because these cancel where σ is small.
+        """
+        z, loc, log_scale = z.double(), self.components.loc.double(), self.components.log_scale
+        log_scale = log_scale.double()
+        precision = (-2 * log_scale).exp()
+        constant = standard_normal_log_prob(loc * (-log_scale).exp()) - log_scale.sum(-1)
+        products = z @ (loc * precision).T - 0.5 * (z.square() @ precision.T)
+        return products + constant + self.log_weights
 
     @cached_property
     def table(self) -> MixtureTable:

@@ -41,7 +41,11 @@ def evaluate(
         columns, elbo, encodings = evaluate_terms(model, images, config, (seed, split), training)
         training = training or encodings
         step = lambda share, number=number: progress((number + share) / len(SPLITS))
-        columns |= evaluate_evidence(model, images, config, (seed, split), elbo, step)
+        few = split == "train" and config.importance_data_train
+        n = min(few or config.importance_data, len(images))
+        columns |= evaluate_evidence(
+            model, images, n, config.importance_samples, (seed, split), elbo, step
+        )
         bits = -1 / (data.dimensions * log(2))
         columns["bits_per_dim"] = columns["log_likelihood"].scaled(bits)
         columns["log_n"] = exact(log(len(images)), len(images))
@@ -139,26 +143,25 @@ def terms_without_posterior(
 def evaluate_evidence(
     model,
     images: Tensor,
-    config: EvaluationConfig,
+    n: int,
+    samples: int,
     key: tuple[int, str],
     elbo: Tensor,
     progress: Callable[[float], None],
 ) -> dict[str, Estimate]:
     """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO.
 
-    ``elbo`` holds each sample's ELBO, (samples, n).
+    L_K is of the first ``n`` images with K = ``samples``. ``elbo`` holds each sample's ELBO of all
+    images, (samples, len(images)).
     """
     if model.bound == "exact":
         return {"log_likelihood": exact(elbo.mean().item(), len(images))}
     bound, gap = MeanEstimate(), MeanEstimate()
-    bound.samples = gap.samples = config.importance_samples
-    n = min(config.importance_data, len(images))
+    bound.samples = gap.samples = samples
     starts = range(0, n, EVALUATION_BLOCK)
     for number, start in enumerate(starts):
         y = images[start : start + EVALUATION_BLOCK]
-        value, variance = importance_weighted_bound(
-            model, y, config.importance_samples, *key, "importance", number
-        )
+        value, variance = importance_weighted_bound(model, y, samples, *key, "importance", number)
         own = elbo[:, start : start + EVALUATION_BLOCK]
         spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(value, torch.nan)
         # Whole blocks are drawn, whatever is used of the last: noise belongs to the datum.

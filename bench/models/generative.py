@@ -1,6 +1,6 @@
 """The LightningModule that trains any model of the protocol by stochastic gradient ascent."""
 
-from math import cos, isfinite, pi
+from math import cos, isfinite, log, pi
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +17,9 @@ OPTIMIZERS = {
     "rmsprop": torch.optim.RMSprop,
     "sgd": lambda parameters, rate: torch.optim.SGD(parameters, rate, fused=True),
 }
+
+# Shares of the training at which the stages of the schedule "tripling" start.
+TRIPLING_STARTS = [(3**i - 1) / (3**8 - 1) for i in range(8)]
 
 
 class TrainingDiverged(RuntimeError):
@@ -59,8 +62,11 @@ class GenerativeModel(pl.LightningModule):
         return self.settings.beta * progress
 
     def objective(self, terms: Terms) -> Tensor:
-        """Return what is maximized, per sample and datum, at this epoch's weight of the KL."""
-        return self.model.objective(terms, self.beta())
+        """Return what is maximized, per datum, at this epoch's weight of the KL."""
+        if self.settings.objective == "elbo":
+            return self.model.objective(terms, self.beta())
+        weights = terms.log_weights(self.beta())
+        return weights.logsumexp(0) - log(len(weights))
 
     def on_fit_start(self) -> None:
         self.model.attach(self.trainer.datamodule.data.train.to(self.device))
@@ -74,11 +80,13 @@ class GenerativeModel(pl.LightningModule):
     def learning_rate(self) -> float:
         """Return this epoch's step size."""
         settings = self.settings
-        if settings.schedule == "constant":
-            return settings.learning_rate
-        return (
-            settings.learning_rate * 0.5 * (1 + cos(pi * self.current_epoch / settings.max_epochs))
-        )
+        share = self.current_epoch / settings.max_epochs
+        if settings.schedule == "cosine":
+            return settings.learning_rate * 0.5 * (1 + cos(pi * share))
+        if settings.schedule == "tripling":
+            stage = sum(share >= start for start in TRIPLING_STARTS[1:])
+            return settings.learning_rate * 10 ** (-stage / 7)
+        return settings.learning_rate
 
     def move_one_half(self, step: int) -> None:
         """Let only the encoder, or only the rest, move in the ``step``-th step of the training."""
@@ -121,11 +129,14 @@ class GenerativeModel(pl.LightningModule):
         before = self.current_epoch * self.trainer.train_dataloader.steps + self.steps
         for position, (y, index) in enumerate(batches):
             self.move_one_half(before + position)
-            terms = self.model.terms(y, self.noise, index=index)
+            terms = self.model.terms(y, self.noise, self.settings.samples, index)
             loss = -self.objective(terms).mean()
             self.elbos[self.steps + position] = terms.elbo.detach().mean()
             optimizer.zero_grad()
             self.manual_backward(loss)
+            if self.settings.normalize_gradients:
+                for gradient in (p.grad for p in self.parameters() if p.grad is not None):
+                    gradient.div_(gradient.norm() + 1e-7)
             if self.settings.gradient_clip_norm:
                 torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip_norm)
             # Lightning counts only the steps of its own wrapper, and saves no checkpoint while

@@ -17,7 +17,8 @@ Bound = Literal["upper", "exact", "none"]
 class Terms:
     """The terms of log p(y, z) − log q(z|y) on samples z, each of shape (samples, batch), nats.
 
-    A VAE fills all. A flow, whose encoder and decoder are deterministic, has no ``log_posterior``
+    A VAE fills all; in training on one sample it leaves out ``log_prior`` and ``log_posterior``
+    where there is a ``kl_analytic``. A flow, whose encoder and decoder are deterministic, has no ``log_posterior``
     (its densities are Dirac's) and no ``posterior``; ``reconstruction`` is its log-determinant.
     A model with an exact log-likelihood has it in ``reconstruction`` and nothing else.
     """
@@ -40,10 +41,21 @@ class Terms:
         }
         return cls(**joined, posterior=draws[0].posterior, kl_analytic=draws[0].kl_analytic)
 
+    def log_weights(self, beta: float) -> Tensor:
+        """Return log p(y|z) + β (log p(z) − log q(z|y)), shape (samples, batch)."""
+        if self.log_posterior is None:
+            return self.elbo
+        return self.reconstruction + beta * (self.log_prior - self.log_posterior)
+
     @property
     def elbo(self) -> Tensor:
-        """One-sample estimates of the ELBO; also the log importance weights of L_K."""
+        """One-sample estimates of the ELBO; also the log importance weights of L_K.
+
+        With the analytic KL where the sampled one was left out.
+        """
         total = self.reconstruction
+        if self.log_prior is None and self.kl_analytic is not None:
+            return total - self.kl_analytic
         if self.log_prior is not None:
             total = total + self.log_prior
         if self.log_posterior is not None:
@@ -85,10 +97,10 @@ class Model(nn.Module):
 
         The analytic KL where there is one. A model with a loss of its own overrides this.
         """
-        if terms.log_posterior is None:
-            return terms.elbo
         kl = terms.kl_analytic
         if kl is None:
+            if terms.log_posterior is None:
+                return terms.elbo
             kl = terms.log_posterior - terms.log_prior
         return terms.reconstruction - beta * kl
 

@@ -104,11 +104,14 @@ class VAE(Model):
         index: Tensor | None,
     ) -> Terms:
         z = posterior.sample(noise, samples)
+        reconstruction = self.decoder.log_prob(self.decode(z), y, noise)
         analytic = isinstance(self.prior, StandardNormal)
+        # A training step on one sample takes the analytic KL, and the sampled one would be for nothing.
+        sampled = not (analytic and self.training and samples == 1)
         return Terms(
-            reconstruction=self.decoder.log_prob(self.decode(z), y, noise),
-            log_prior=self.prior_density(noise, index).log_prob(z),
-            log_posterior=posterior.log_prob(z),
+            reconstruction=reconstruction,
+            log_prior=self.prior_density(noise, index).log_prob(z) if sampled else None,
+            log_posterior=posterior.log_prob(z) if sampled else None,
             latent=z,
             posterior=posterior,
             kl_analytic=posterior.kl_to_standard_normal() if analytic else None,
