@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test chaos report claims calibrate perf perf-peers data clean-environment
+.PHONY: help setup sweep test chaos report claims verify calibrate perf perf-peers data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -47,6 +47,9 @@ report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard 
 
 claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
 	@$(BENCH) claims $(SWEEP) --results $(RESULTS) --readme README.md $(if $(WORKERS),--workers $(WORKERS))
+
+verify: $(VENV)/.ready  ## run the rows of SWEEP again and judge the numbers; ROW=KEY or ROW='task=… model=…'
+	@$(BENCH) verify $(RESULTS)/$(SWEEP)/leaderboard.csv $(if $(ROW),--row '$(ROW)')
 
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)

@@ -1,4 +1,4 @@
-"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | perf | report | data``.
+"""The command line: ``bench COMMAND``, see ``COMMANDS``.
 
 Each command imports what it needs when it is called, so that help is there at once.
 """
@@ -20,6 +20,8 @@ COMMANDS = {
     "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
     "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
+    "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
+    "verify": ("citing", "Run cited rows again and judge the numbers: bench verify TABLE --row …"),
     "data": (
         "instruments",
         "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",

@@ -4,7 +4,8 @@ import hashlib
 import json
 import re
 from concurrent.futures import ProcessPoolExecutor
-from math import isfinite, sqrt
+from functools import lru_cache
+from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
 from sys import intern
@@ -13,26 +14,11 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.record import read_records, record_path, write_atomically
+from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
+from bench.report.intervals import interval, paired_difference
+from bench.report.published import published_value
 
-# Columns that hold an estimate, in the order of runs.csv.
-METRICS = (
-    "bits_per_dim",
-    "log_likelihood",
-    "elbo",
-    "reconstruction",
-    "kl",
-    "kl_analytic",
-    "mutual_information",
-    "marginal_kl",
-    "log_n",
-    "inference_gap",
-    "active_units",
-    "sharpness",
-    "elbo_aggregate",
-    "marginal_kl_aggregate",
-    "sharpness_aggregate",
-    "sharpness_reconstruction",
-)
+METRICS = tuple(column.name for column in ESTIMATES)
 SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
@@ -91,7 +77,8 @@ def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
         for split in SPLITS:
             for name, value in row_of(record, sweep, split).items():
                 columns.setdefault(name, []).append(value)
-    return pd.DataFrame(columns)
+    whole = {column.name: "Int64" for column in runs_columns() if column.type == "integer"}
+    return pd.DataFrame(columns).astype(whole)
 
 
 def timings_table(records: list[dict]) -> pd.DataFrame:
@@ -101,28 +88,6 @@ def timings_table(records: list[dict]) -> pd.DataFrame:
         for r in records
     ]
     return pd.DataFrame(rows)
-
-
-def interval(
-    values: list[float], is_exact: bool
-) -> tuple[float | None, float | None, float | None]:
-    """Return mean, low and high of a 95 % interval over seeds (Student t).
-
-    One seed has no interval, unless the model is exact and has no seed to vary.
-    """
-    values = [value for value in values if value is not None and isfinite(value)]
-    if not values:
-        return None, None, None
-    mean = sum(values) / len(values)
-    if is_exact:
-        return mean, mean, mean
-    if len(values) == 1:
-        return mean, None, None
-    from scipy.stats import t
-
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    half = float(t.ppf(0.975, len(values) - 1)) * sqrt(variance / len(values))
-    return mean, mean - half, mean + half
 
 
 def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
@@ -138,9 +103,16 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
     rows = [leaderboard_row(task, model, group, sweep) for (task, model), group in groups.items()]
     rows.sort(key=lambda row: (row["task"], row["bits_per_dim"] is None, row["bits_per_dim"] or 0))
     rank: dict[str, int] = {}
+    best: dict[str, list[dict]] = {}
     for row in rows:
-        rank[row["task"]] = rank.get(row["task"], 0) + 1
-        row["rank"] = rank[row["task"]] if row["bits_per_dim"] is not None else None
+        task, group = row["task"], groups[row["task"], row["model"]]
+        rank[task] = rank.get(task, 0) + 1
+        row["rank"] = rank[task] if row["bits_per_dim"] is not None else None
+        mean, low, high = paired_difference(group, best.setdefault(task, group))
+        bound = row.pop("bound")
+        row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
+        value, source = published_value(task, row["model"])
+        row |= {"bound": bound, "reference": value, "reference_source": source}
     return pd.DataFrame(rows).astype({"rank": "Int64", "importance_samples": "Int64"})
 
 
@@ -160,7 +132,7 @@ def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dic
             combined = sqrt(sum(e * e for e in errors)) / len(errors) if known else None
             row["bits_per_dim_stderr"] = combined
             row["importance_samples"] = tests[0]["importance_samples"] if tests else None
-    return row | {"bound": bound, "reference": None, "reference_source": None}
+    return row | {"bound": bound}
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -212,11 +184,23 @@ def slim_records(runs: Path, keys: list[str]) -> list[dict]:
 def slim(record: dict) -> dict:
     """Return what tables need of a record; names are shared, of which every record has a hundred."""
     kept = {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
-    kept["environment"] = {"commit": record["environment"]["commit"]}
+    kept["environment"] = shared_environment(json.dumps(record["environment"], sort_keys=True))
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
     return kept
+
+
+@lru_cache(maxsize=1000)
+def shared_environment(text: str) -> dict:
+    """Return an environment, the same object for all records that were made in it."""
+    return json.loads(text)
+
+
+def environments_of(records: list[dict]) -> list[dict]:
+    """Return the distinct environments that runs were made in, in the records' order."""
+    texts = {json.dumps(record["environment"], sort_keys=True): None for record in records}
+    return [json.loads(text) for text in texts]
 
 
 def slim_metrics(record: dict, split: str) -> dict:

@@ -6,19 +6,21 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.record import read_records, write_atomically
+from bench.report.package import write_package
 from bench.report.reduce import (
     csv_text,
+    environments_of,
     keys_to_draw,
     leaderboard_table,
     load_sweep,
     runs_table,
     timings_table,
 )
-from bench.report.tables import markdown, rewrite_readme
+from bench.report.tables import latex, markdown, rewrite_readme
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
-    """Write runs.csv, leaderboard.csv, timings.csv and figures/ of a sweep.
+    """Write the tables of a sweep, what describes and shows them, and its figures.
 
     Args:
         directory: The sweep's folder, results/<sweep>.
@@ -34,13 +36,16 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     if not records:
         raise InputError(f"report: {directory} has no records yet")
     board = leaderboard_table(records, directory.name)
+    timings = timings_table(records)
     tables = {
         "runs.csv": runs_table(records, directory.name),
         "leaderboard.csv": board,
-        "timings.csv": timings_table(records),
+        "timings.csv": timings,
     }
     for name, table in tables.items():
         write_atomically(directory / name, csv_text(table))
+    write_atomically(directory / "leaderboard.tex", latex(board))
+    write_package(directory, timings, environments_of(records))
     # matplotlib takes a second to import, and only this needs it.
     from bench.report.plots import draw_all
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from bench.record import write_atomically
+from bench.report.columns import DIFFERENCE
 
 # (column, heading, format, with an interval)
 SHOWN = (
     ("bits_per_dim", "bits/dim", ".3f", True),
+    (DIFFERENCE, "to the first", "+.3f", True),
     ("elbo", "ELBO", ".2f", False),
     ("reconstruction", "reconstr.", ".2f", False),
     ("mutual_information", "mutual inf.", ".2f", False),
@@ -25,8 +27,9 @@ def cell(row: pd.Series, name: str, form: str, with_interval: bool) -> str:
         return "–"
     text = format(value, form)
     low = row.get(f"{name}_low")
-    if with_interval and not pd.isna(low) and row["bound"] != "exact":
-        text += f" ± {format(value - low, form)}"
+    # An exact number has an interval of no width.
+    if with_interval and not pd.isna(low) and low < value:
+        text += f" ± {format(value - low, form.lstrip('+'))}"
     return text
 
 
@@ -64,7 +67,8 @@ def print_leaderboard(board: pd.DataFrame) -> None:
             table.add_row(*map(escape, cells))
         console.print(table)
     console.print(
-        "bits/dim ± half width of the 95 % interval over seeds; all else in nats per image."
+        "bits/dim, and paired differences to the task's first, ± half width of the 95 % interval "
+        "over seeds; all else in nats per image."
     )
 
 
@@ -74,6 +78,36 @@ def markdown(board: pd.DataFrame) -> str:
         lines += [f"**{task}**", "", "| " + " | ".join(headings()) + " |"]
         lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
         lines += ["| " + " | ".join(cells) + " |" for cells in rows] + [""]
+    return "\n".join(lines)
+
+
+LATEX_CHARACTERS = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def in_latex(text: str) -> str:
+    """Return a cell for LaTeX: its special characters written out, signs as mathematics."""
+    text = " ".join(text.split()).translate(LATEX_CHARACTERS)
+    return text.replace("±", r"$\pm$").replace("–", "--")
+
+
+def latex(board: pd.DataFrame) -> str:
+    """Return leaderboard.tex: a ``booktabs`` table for each task, to be included in a paper."""
+    columns = headings()
+    lines = [
+        r"% \usepackage{booktabs}; bits/dim with the half width of the 95 % interval over seeds"
+    ]
+    for task, rows in shown_rows(board):
+        lines += [r"\begin{tabular}{rl" + "r" * (len(columns) - 2) + "}", r"\toprule"]
+        lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{in_latex(task)}}} \\")
+        lines += [r"\midrule", " & ".join(map(in_latex, columns)) + r" \\", r"\midrule"]
+        for cells in rows:
+            # A hyphen before a digit is a minus sign.
+            words = [re.sub(r"^-(?=\d)", "$-$", in_latex(word)) for word in cells]
+            lines.append(" & ".join(words) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
 
 

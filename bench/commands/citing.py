@@ -1,0 +1,66 @@
+"""Commands for those who cite: ``bench cite`` and ``bench verify``."""
+
+from pathlib import Path
+
+from bench.commands.call import call
+from bench.errors import InputError
+
+
+def cite(arguments: list[str]) -> int:
+    return call(run_cite, "cite", arguments)
+
+
+def run_cite(key: str, results: str = "results") -> int:
+    """Print what to cite for a run, or for a row of a leaderboard.
+
+    Args:
+        key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
+        results: Folder of all results.
+    """
+    from bench.report.rows import all_runs, chosen_rows, citation, read_runs
+
+    paths = all_runs(Path(results))
+    if not paths:
+        raise InputError(
+            f"cite: no runs.csv under {results}; `make sweep` or `make report` makes one"
+        )
+    found = 0
+    for path in paths:
+        try:
+            rows = chosen_rows(read_runs(path), key, str(path))
+        except InputError:
+            continue
+        print(citation(rows, path.parent))
+        found += 1
+    if not found:
+        raise InputError(f"cite: no row of {len(paths)} tables under {results} has '{key}'")
+    return 0
+
+
+def verify(arguments: list[str]) -> int:
+    return call(run_verify, "verify", arguments)
+
+
+def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> int:
+    """Run cited rows again from their recorded configuration, and judge the numbers.
+
+    Args:
+        table: A leaderboard.csv or runs.csv; both must stand side by side.
+        row: A run's key, or conditions such as 'task=digits-17 model=realnvp'; every row if empty.
+        evaluate_only: A run's best.ckpt, which is evaluated again instead of training.
+    """
+    from bench.commands.runs import print_progress
+    from bench.verify import verify as again
+    from bench.verify import verify_checkpoint
+
+    if evaluate_only is None:
+        verdicts = again(Path(table), row, print_progress())
+    else:
+        verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), print_progress())
+    for verdict in verdicts:
+        print(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
+        for reason in verdict.reasons:
+            print(f"           {reason}")
+    good = sum(verdict.is_good for verdict in verdicts)
+    print(f"{good} of {len(verdicts)} runs verified")
+    return 0 if all(verdict.is_good for verdict in verdicts) else 1

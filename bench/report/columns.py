@@ -1,0 +1,200 @@
+"""The data dictionary: every column of runs.csv and leaderboard.csv, with unit and meaning."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Its name in the CSV.
+        type: string, integer or number, in the sense of a Table Schema.
+        unit: nats, bits/dim, or empty.
+        meaning: What it is, and by which estimator.
+        bound: What the number is to the truth: a lower or upper bound of it, an estimate, or exact.
+        source: Where the definition comes from.
+    """
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    bound: str = ""
+    source: str = ""
+
+
+HOFFMAN = "Hoffman & Johnson 2016, ELBO surgery"
+BURDA = "Burda et al. 2016, Importance weighted autoencoders"
+
+# What identifies a row of runs.csv.
+RUN = (
+    Column(
+        "key", "string", "", "The run: 16 hexadecimal digits of the SHA-256 of its configuration"
+    ),
+    Column("sweep", "string", "", "The matrix that the run belongs to, configs/sweep/<sweep>.yaml"),
+    Column(
+        "task", "string", "", "Data set, levels, binarization and splits; ranks compare inside one"
+    ),
+    Column("model", "string", "", "Name under configs/model, and options that the matrix varies"),
+    Column("decoder", "string", "", "The likelihood p(y|z)"),
+    Column("prior", "string", "", "The prior p(z)"),
+    Column(
+        "seed",
+        "integer",
+        "",
+        "Initialisation, data order, training and evaluation noise derive from it",
+    ),
+    Column("split", "string", "", "train or test"),
+    Column("status", "string", "", "ok, or failed: a failed run stays, with empty numbers"),
+    Column("dimensions", "integer", "", "D, the number of pixels and channels"),
+    Column("levels", "integer", "", "L, the number of values that a pixel takes"),
+    Column("n", "integer", "", "Number of data in the split"),
+    Column("parameters", "integer", "", "Number of trained parameters"),
+    Column("epochs", "integer", "", "Passes over the training split; iterations where EM trains"),
+)
+IMPORTANCE_SAMPLES = Column(
+    "importance_samples", "integer", "", "K of the bound L_K; 0 where the log-likelihood is exact"
+)
+BITS_STDERR = Column(
+    "bits_per_dim_stderr", "number", "bits/dim",
+    "Monte-Carlo standard error of bits_per_dim, the split being given", "estimate",
+)  # fmt: skip
+# Every estimate, in the order of the tables.
+ESTIMATES = (
+    Column(
+        "bits_per_dim", "number", "bits/dim",
+        "−log_likelihood / (D ln 2), of the discrete image", "upper, or exact",
+    ),
+    Column(
+        "log_likelihood", "number", "nats",
+        "Importance-weighted bound L_K = E log 1/K Σ p(y|z_k) p(z_k) / q(z_k|y), over the first "
+        "importance_data data", "lower, or exact", f"{BURDA}, eq. 8",
+    ),
+    Column(
+        "elbo", "number", "nats", "reconstruction − kl", "lower",
+        "Kingma & Welling 2014, Auto-encoding variational Bayes",
+    ),
+    Column(
+        "reconstruction", "number", "nats",
+        "Mean of log p(y|z), z ~ q(z|y), with the dequantization constant; of a flow log |det|",
+        "estimate",
+    ),
+    Column(
+        "kl", "number", "nats",
+        "Mean of log q(z|y) − log p(z) on the same samples = mutual_information + marginal_kl",
+        "estimate", HOFFMAN,
+    ),
+    Column(
+        "kl_analytic", "number", "nats",
+        "KL(q(z|y) ‖ p(z)) in closed form, where there is one", "exact",
+    ),
+    Column(
+        "mutual_information", "number", "nats",
+        "Mean of log q(z|y) − log q_agg(z), q_agg over all n data of the split; in [0, log n]",
+        "estimate", HOFFMAN,
+    ),
+    Column(
+        "marginal_kl", "number", "nats", "Mean of log q_agg(z) − log p(z)", "estimate", HOFFMAN,
+    ),
+    Column("log_n", "number", "nats", "log n: the ceiling of mutual_information", "exact"),
+    Column(
+        "inference_gap", "number", "nats",
+        "log_likelihood − ELBO on the same data: KL(q(z|y) ‖ p(z|y)) and the dequantization gap, "
+        "from below", "lower",
+    ),
+    Column(
+        "active_units", "number", "",
+        "Number of latent dimensions with Var_y(E_q[z]) > 0.01", "exact", f"{BURDA}, section 5",
+    ),
+    Column(
+        "sharpness", "number", "",
+        "Variance of the Laplacian of generated images over that of test images", "estimate",
+    ),
+    Column(
+        "elbo_aggregate", "number", "nats",
+        "The ELBO when, after training, the prior is swapped for q_agg of the training split",
+        "lower", HOFFMAN,
+    ),
+    Column(
+        "marginal_kl_aggregate", "number", "nats",
+        "KL(q_agg of this split ‖ q_agg of the training split), the marginal KL of that swap",
+        "estimate", HOFFMAN,
+    ),
+    Column(
+        "sharpness_aggregate", "number", "",
+        "sharpness of images decoded from q_agg of the training split", "estimate",
+    ),
+    Column(
+        "sharpness_reconstruction", "number", "", "sharpness of reconstructions", "estimate",
+    ),
+)  # fmt: skip
+PROVENANCE = (
+    Column(
+        "beta", "number", "", "Weight of the KL in training; every reported number has weight 1"
+    ),
+    Column("importance_data", "integer", "", "Number of data that L_K was taken over"),
+    Column("commit", "string", "", "The commit of this code that made the row"),
+    Column("data_sha256", "string", "", "Hash of the decompressed payloads and of the splits"),
+    Column("config_sha256", "string", "", "The key again, which is a hash of the configuration"),
+)
+# What a row of leaderboard.csv has beside means over seeds.
+ROW = (
+    Column("rank", "integer", "", "By test bits_per_dim inside the task"),
+    Column("task", "string", "", "As in runs.csv"),
+    Column("model", "string", "", "As in runs.csv"),
+    Column("seeds", "integer", "", "Number of runs that ended well"),
+    Column("failed", "integer", "", "Number of runs that failed"),
+)
+DIFFERENCE = "bits_per_dim_to_best"
+COMPARISON = (
+    Column(
+        DIFFERENCE, "number", "bits/dim",
+        "Mean over shared seeds of bits_per_dim less that of the task's first model", "estimate",
+    ),
+    Column(
+        f"{DIFFERENCE}_low", "number", "bits/dim",
+        "Lower end of its 95 % interval (paired Student t); the two differ where it excludes 0",
+    ),
+    Column(f"{DIFFERENCE}_high", "number", "bits/dim", "Upper end of that interval"),
+    Column("bound", "string", "", "upper: the true bits/dim is at most this; exact: it is this"),
+    Column("reference", "number", "bits/dim", "A published value for this task and recipe"),
+    Column("reference_source", "string", "", "Its source, and whether it was read there or recalled"),
+)  # fmt: skip
+
+
+def runs_columns() -> list[Column]:
+    """Return the columns of runs.csv, in order."""
+    bits, *others = ESTIMATES
+    return [*RUN, IMPORTANCE_SAMPLES, bits, BITS_STDERR, *others, *PROVENANCE]
+
+
+def leaderboard_columns() -> list[Column]:
+    """Return the columns of leaderboard.csv, in order: means over seeds, with their intervals."""
+    columns = list(ROW)
+    for column in ESTIMATES:
+        columns.append(
+            Column(
+                column.name,
+                "number",
+                column.unit,
+                f"Mean over seeds, test split. {column.meaning}",
+                column.bound,
+                column.source,
+            )  # fmt: skip
+        )
+        for end, side in (("low", "Lower"), ("high", "Upper")):
+            meaning = f"{side} end of the 95 % interval over seeds (Student t)"
+            columns.append(Column(f"{column.name}_{end}", "number", column.unit, meaning))
+        if column.name == "bits_per_dim":
+            columns += [BITS_STDERR, IMPORTANCE_SAMPLES]
+    return [*columns, *COMPARISON]
+
+
+def timings_columns(table: pd.DataFrame) -> list[Column]:
+    """Return the columns of timings.csv, of which there are as many as there are phases."""
+    known = {column.name: column for column in RUN}
+    seconds = lambda name: Column(name, "number", "s", "Wall time, which differs from run to run")
+    return [known.get(name) or seconds(name) for name in table.columns]

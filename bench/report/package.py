@@ -1,0 +1,94 @@
+"""datapackage.json and the data dictionary: what the tables hold, for programs and for people."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from bench import __version__
+from bench.record import write_atomically
+from bench.report.columns import Column, leaderboard_columns, runs_columns, timings_columns
+
+# Raised when a column is added; a new first number when one is renamed, or means something else.
+SCHEMA_VERSION = "1.1.0"
+TITLE = "# What the tables hold"
+KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
+
+
+def write_package(directory: Path, timings: pd.DataFrame, environments: list[dict]) -> None:
+    """Write a sweep's datapackage.json (Data Package v2), and the dictionary beside the sweeps.
+
+    Args:
+        directory: The sweep's folder.
+        timings: timings.csv.
+        environments: The distinct environments that its runs were made in.
+    """
+    tables = {
+        "runs": runs_columns(),
+        "leaderboard": leaderboard_columns(),
+        "timings": timings_columns(timings),
+    }
+    package = {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": directory.name.lower(),
+        "title": f"Likelihood Bench: sweep {directory.name}",
+        "version": SCHEMA_VERSION,
+        "licenses": [{"name": "MIT"}],
+        "resources": [resource(name, columns) for name, columns in tables.items()],
+        "software": {"name": "likelihood-bench", "version": __version__},
+        "environments": environments,
+    }
+    write_atomically(directory / "datapackage.json", json.dumps(package, indent=1) + "\n")
+    readme = directory.parent / "README.md"
+    # Somebody else's README may stand where the results are.
+    if not readme.exists() or readme.read_text(encoding="utf-8").startswith(TITLE):
+        write_atomically(readme, dictionary())
+
+
+def resource(name: str, columns: list[Column]) -> dict:
+    return {
+        "name": name,
+        "type": "table",
+        "path": f"{name}.csv",
+        "scheme": "file",
+        "format": "csv",
+        "mediatype": "text/csv",
+        "encoding": "utf-8",
+        "schema": {
+            "fields": [field(column) for column in columns],
+            "primaryKey": KEYS[name],
+            "missingValues": [""],
+        },
+    }
+
+
+def field(column: Column) -> dict:
+    more = {"unit": column.unit, "bound": column.bound, "source": column.source}
+    described = {"name": column.name, "type": column.type, "description": column.meaning}
+    return described | {name: text for name, text in more.items() if text}
+
+
+def dictionary() -> str:
+    """Return results/README.md: every column of every table."""
+    lines = [
+        TITLE,
+        "",
+        f"Version {SCHEMA_VERSION} of the columns; written by `make report`, as are the",
+        "`datapackage.json` (frictionless Data Package) of every sweep. `runs.csv` has a row for each",
+        "run and split, `leaderboard.csv` a row for each task and model, `timings.csv` what may differ",
+        "when the same is run again. Empty cells were not measured, or are infinite; they are no",
+        "zeros. *Bound* says what the number is to the truth.",
+    ]
+    for name, columns in (("runs.csv", runs_columns()), ("leaderboard.csv", leaderboard_columns())):
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| column | unit | bound | meaning | source |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{c.name}` | {c.unit} | {c.bound} | {c.meaning.replace('|', chr(92) + '|')} | {c.source} |"
+            for c in columns
+        ]
+    return "\n".join(lines) + "\n"
