@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
     "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
+    "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
     "verify": ("citing", "Run cited rows again and judge the numbers: bench verify TABLE --row …"),
     "data": (

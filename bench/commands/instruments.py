@@ -77,3 +77,37 @@ def run_data(
     if failures:
         raise InputError("; ".join(failures))
     return 0
+
+
+def codecs(arguments: list[str]) -> int:
+    return call(run_codecs, "codecs", arguments)
+
+
+def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "results") -> int:
+    """Measure lossless codecs on the test images of 8-bit tasks; write codecs/codecs.csv.
+
+    Args:
+        tasks: Names under configs/data.
+        results: Folder of all results.
+    """
+    import pandas as pd
+
+    from bench.codecs import codec_rows, codecs
+    from bench.data.tasks import Task, load_task
+    from bench.parsing import read_yaml, resolve
+    from bench.record import write_atomically
+    from bench.report.reduce import csv_text
+    from bench.run import describe_data
+
+    codecs()
+    tables = []
+    for name in tasks:
+        data = load_task(Task(**read_yaml(resolve("data", name))))
+        say = lambda line: print(line, flush=True)
+        tables.append(codec_rows(data, describe_data(data)["data"], say))
+    table = pd.concat(tables)
+    path = Path(results) / "codecs" / "codecs.csv"
+    write_atomically(path, csv_text(table))
+    print(table[["task", "codec", "layout", "headers", "bits_per_dim"]].to_string(index=False))
+    print(f"written: {path}")
+    return 0

@@ -7,6 +7,7 @@ import pandas as pd
 from bench.errors import InputError
 from bench.record import read_records, write_atomically
 from bench.report.package import write_package
+from bench.report.paper_match import write_paper_match
 from bench.report.reduce import (
     csv_text,
     environments_of,
@@ -46,6 +47,7 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         write_atomically(directory / name, csv_text(table))
     write_atomically(directory / "leaderboard.tex", latex(board))
     write_package(directory, timings, environments_of(records))
+    write_paper_match(directory.parent)
     # matplotlib takes a second to import, and only this needs it.
     from bench.report.plots import draw_all
 

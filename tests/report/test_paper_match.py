@@ -1,0 +1,56 @@
+import pandas as pd
+import pytest
+
+from bench.report.columns import runs_columns
+from bench.report.paper_match import paper_match, write_paper_match
+from bench.report.published import published, published_value
+
+COLUMNS = {column.name for column in runs_columns()}
+
+
+def run(model, seed, log_likelihood, active=20.0, status="ok", task="mnist-dynamic", split="test"):
+    row = dict.fromkeys(COLUMNS)
+    row |= {"key": f"{model}{seed}", "task": task, "model": model, "seed": seed, "split": split}
+    row |= {"status": status, "log_likelihood": log_likelihood, "active_units": active}
+    return row | {"importance_samples": 5000, "epochs": 200, "commit": "c"}
+
+
+def test_every_published_number_can_be_held_against_a_column():
+    for entry in published():
+        assert entry.column in COLUMNS and entry.how in ("read", "recalled")
+        assert entry.tolerance > 0 and entry.split in ("train", "test") and entry.differs
+    assert len({(e.task, e.model, e.column, e.split) for e in published()}) == len(published())
+
+
+def test_verdicts():
+    rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.2), (3, -85.4))]
+    rows += [run("gated_vamp_vae", 1, -80.0), run("gated_aggregate_vae", 1, -90.0)]
+    rows += [run("iwae_paper_vae", 1, -87.0, active=30.0), run("unknown", 1, 0.0)]
+    rows += [run("gated_vae", 4, None, None, "failed"), run("gated_vae", 1, -70.0, split="train")]
+    table = paper_match(pd.DataFrame(rows)).set_index(["model", "column"])
+    expected = {
+        ("gated_vae", "log_likelihood"): "match",
+        ("gated_vamp_vae", "log_likelihood"): "better",
+        ("gated_aggregate_vae", "log_likelihood"): "worse",
+        ("iwae_paper_vae", "log_likelihood"): "match",
+        ("iwae_paper_vae", "active_units"): "different",
+    }
+    assert table["verdict"].to_dict() == expected
+    own = table.loc[("gated_vae", "log_likelihood")]
+    assert own["difference"] == pytest.approx(-85.2 + 84.45) and own["seeds"] == 3
+
+
+def test_what_no_paper_has_writes_nothing(tmp_path):
+    (tmp_path / "s").mkdir()
+    pd.DataFrame([run("mine", 1, 0.0)]).to_csv(tmp_path / "s" / "runs.csv")
+    assert write_paper_match(tmp_path).empty and not (tmp_path / "paper_match.csv").exists()
+    pd.DataFrame([run("gated_vae", 1, -85.0)]).to_csv(tmp_path / "s" / "runs.csv")
+    write_paper_match(tmp_path)
+    assert pd.read_csv(tmp_path / "paper_match.csv")["verdict"].tolist() == ["match"]
+
+
+def test_the_leaderboards_reference_is_in_bits():
+    value, source = published_value("mnist-dynamic", "gated_vae")
+    assert value == pytest.approx(84.45 / (784 * 0.6931471805599453))
+    assert source == "Norouzi et al. 2020, table of the repository (read): -84.45 nats"
+    assert published_value("digits-17", "gated_vae") == (None, None)
