@@ -41,6 +41,8 @@ class TrainerConfig:
             share of every batch. As with threads, only rounding depends on it.
         precision: Of training: 32-true, or bf16-mixed, in which matrix products are rounded to 8
             bits. Evaluation is never rounded so.
+        compile: Compile the networks for training (torch.compile), which takes a while at the start:
+            default, or cuda_graphs, which also replays their kernels as graphs.
     """
 
     max_epochs: int = 100
@@ -61,6 +63,7 @@ class TrainerConfig:
     threads: int = 1
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: Literal["none", "default", "cuda_graphs"] = "none"
 
     def __post_init__(self) -> None:
         check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
@@ -148,6 +151,7 @@ ADDED = {
         "objective": "elbo",
         "samples": 1,
         "normalize_gradients": False,
+        "compile": "none",
     },
     "evaluation": {"importance_data_train": 0},
 }

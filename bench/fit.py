@@ -21,12 +21,14 @@ from bench.data.module import TaskDataModule
 from bench.data.tasks import TaskData
 from bench.models.generative import GenerativeModel
 from bench.models.terms import Model
+from bench.nets import Network
 from bench.record import code_version
 
 # (phase, share done in [0, 1], text): called often, must be cheap.
 Report = Callable[[str, float, str], None]
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}
 
 
 def fit(
@@ -41,7 +43,7 @@ def fit(
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
-    command that started this one). The best checkpoint, that of the highest validation bound, and
+    command that started this one). A compiled model's networks stay so. The best checkpoint, that of the highest validation bound, and
     the last one stand in the job's storage afterwards.
 
     Returns:
@@ -52,6 +54,10 @@ def fit(
     code = code_version()["code_sha256"]
     description = {"config": job.config, "model": job.model, "code_sha256": code}
     module = GenerativeModel(model, settings, job.config["seed"], description)
+    if settings.compile != "none":
+        # The networks alone: what lies between them draws noise from generators of its own.
+        for network in (part for part in model.modules() if isinstance(part, Network)):
+            network.compile(mode=COMPILE_MODES[settings.compile])
     # Lightning's own save_last writes only when there is a new best: two callbacks are needed to
     # go on from the last epoch. The last is saved after the best, whose state it holds.
     checkpoints = [

@@ -145,6 +145,9 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             else:
                 fitted = fit_on_ranks(job, devices, report, note)
                 tracker.curves(fitted["history"])
+            if config["trainer"]["compile"] != "none":
+                # Training's networks are compiled; numbers come from plain ones.
+                model = build_model(config, data.shape, data.task.levels)
             fitted["best_epoch"] = load_best(model, job)
         evaluation_started = time.perf_counter()
         results, images = evaluate_model(model, data, config, device.type, report)

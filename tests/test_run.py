@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -255,6 +256,19 @@ def test_patience_and_threads_reach_what_they_name(tmp_path):
     torch.set_num_threads(1)
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_networks_train_to_the_same_numbers(tmp_path):
+    compiled = small_config("realnvp", "digits-17", "--trainer.compile=default")
+    plain = run_of(small_config("realnvp", "digits-17"), tmp_path / "plain")
+    torch._dynamo.utils.counters.clear()
+    record = run_of(compiled, tmp_path / "compiled")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
+    for ours, theirs in zip(record["history"], plain["history"]):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    elbo = [r["metrics"]["test"]["elbo"]["value"] for r in (record, plain)]
+    assert elbo[0] == pytest.approx(elbo[1], rel=1e-4)
+
+
 def test_every_field_is_in_the_list_above():
     """A new option without a test that it does something fails here."""
     tested = {
@@ -263,7 +277,7 @@ def test_every_field_is_in_the_list_above():
         for word in o.split("--")
         if word
     }
-    tested |= {"trainer.patience", "trainer.threads"}
+    tested |= {"trainer.patience", "trainer.threads", "trainer.compile"}
 
     def leaves(config, prefix=""):
         for name, value in config.items():

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "devices": set(),
     "memory": set(),
     "run_log": set(),
-    "fit": {"checkpoints", "config", "data", "models", "record"},
+    "fit": {"checkpoints", "config", "data", "models", "nets", "record"},
     "ranks": {"config", "data", "devices", "fit", "memory", "models", "parsing"},
     "pictures": {"data", "models", "noise"},
     "run": {
@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "record_schema": set(),
     "report": {"record"},
     "perf": {
+        "noise",
         "config",
         "data",
         "densities",

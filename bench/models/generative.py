@@ -129,6 +129,9 @@ class GenerativeModel(pl.LightningModule):
         before = self.current_epoch * self.trainer.train_dataloader.steps + self.steps
         for position, (y, index) in enumerate(batches):
             self.move_one_half(before + position)
+            if self.settings.compile == "cuda_graphs":
+                # What the last step's graphs put out is not needed any more.
+                torch.compiler.cudagraph_mark_step_begin()
             terms = self.model.terms(y, self.noise, self.settings.samples, index)
             loss = -self.objective(terms).mean()
             self.elbos[self.steps + position] = terms.elbo.detach().mean()

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import get_context
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import torch
 
 from bench.densities.mixture_table import MixtureTable
+from bench.densities.normal import DiagonalNormal
 from bench.estimators.evidence import importance_weighted_bound
-from bench.perf.estimators import encoded
+from bench.estimators.surgery import ELBOSurgery
+from bench.models.terms import Terms
+from bench.noise import EVALUATION_BLOCK
+from bench.perf.estimators import LATENT, encoded
 from bench.perf.interleaved import seconds
 from bench.perf.training import NETWORKS, SIDE, untrained
 
@@ -19,7 +25,7 @@ class Growth:
 
     Attributes:
         what: What was done.
-        quantity: seconds.
+        quantity: seconds, or MiB.
         size: What was varied.
         smallest, largest: Its range.
         exponent: Slope of the least-squares line through the logarithms.
@@ -50,6 +56,48 @@ def fitted(
     return Growth(what, "seconds", size, sizes[0], sizes[-1], exponent, expected, best[-1])
 
 
+def fitted_memory(
+    what: str, size: str, sizes: list[int], work: Callable[[int], object], expected: float
+) -> Growth:
+    """Return how the peak memory of ``work(size)`` grows, each size in a process of its own."""
+    peaks = []
+    for number in sizes:
+        with get_context("spawn").Pool(1) as pool:
+            peaks.append(pool.apply(peak_of, (work, number)))
+    exponent = float(np.polyfit(np.log(sizes), np.log(peaks), 1)[0])
+    return Growth(what, "MiB", size, sizes[0], sizes[-1], exponent, expected, peaks[-1])
+
+
+def peak_of(work: Callable[[int], object], size: int) -> float:
+    """Return by how many MiB this process' peak memory grows over what it had for a small size."""
+    torch.set_num_threads(1)
+    peak = lambda: getrusage(RUSAGE_SELF).ru_maxrss / 1024
+    work(EVALUATION_BLOCK)
+    before = peak()
+    work(size)
+    return max(peak() - before, 1.0)
+
+
+@torch.no_grad()
+def surgery_of(n: int) -> None:
+    """Do the ELBO surgery of n data whose encodings are made up, one sample of each."""
+    surgery, generator = ELBOSurgery(), torch.Generator().manual_seed(0)
+    for start in range(0, n, EVALUATION_BLOCK):
+        block = min(EVALUATION_BLOCK, n - start)
+        loc = torch.randn(block, LATENT, generator=generator)
+        posterior = DiagonalNormal(loc, torch.full_like(loc, -1.2))
+        z = loc + 0.3 * torch.randn(loc.shape, generator=generator)
+        zeros = torch.zeros(1, block)
+        surgery.update(Terms(zeros, zeros, zeros, z[None], posterior))
+    surgery.compute()
+
+
+@torch.no_grad()
+def bound_of(k: int) -> None:
+    y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
+    importance_weighted_bound(untrained(NETWORKS[0]), y, k, 0)
+
+
 @torch.no_grad()
 def growth_rows() -> list[Growth]:
     torch.set_num_threads(1)
@@ -74,4 +122,6 @@ def growth_rows() -> list[Growth]:
         fitted("exact q_agg at all points", "n", [300, 1000, 3000, 10_000, 30_000], q_agg, 2),
         fitted("L_K of 100 images", "K", [10, 30, 100, 300, 1000], bound, 1),
         fitted("L_20 of 100 images", "units of a layer", [64, 256, 1024, 4096], width, 2),
+        fitted_memory("peak memory of surgery", "n", [600, 6000, 20_000, 60_000], surgery_of, 1),
+        fitted_memory("peak memory of L_K of 100 images", "K", [20, 200, 2000], bound_of, 0),
     ]
