@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test chaos report claims verify calibrate codecs perf perf-peers data clean-environment
+.PHONY: help setup sweep test chaos report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -53,6 +53,10 @@ verify: $(VENV)/.ready  ## run the rows of SWEEP again and judge the numbers; RO
 
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)
+
+dashboard: $(VENV)/.ready  ## send SWEEP to W&B: runs, artifacts, a saved report (needs `wandb login`)
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dashboard]'
+	@$(BENCH) dashboard $(SWEEP) --results $(RESULTS)
 
 codecs: $(VENV)/.ready  ## measure PNG, WebP, JPEG XL and others on the 8-bit test images: results/codecs/
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[codecs]'

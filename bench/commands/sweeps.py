@@ -23,6 +23,7 @@ def run_sweep(
     max_failures: int | None = None,
     storage: str | None = None,
     dry_run: bool = False,
+    wandb_sweep: bool = False,
 ) -> int:
     """Run a sweep, write its tables and figures, and print its leaderboard.
 
@@ -38,6 +39,7 @@ def run_sweep(
         storage: Folder or fsspec address (s3://…) for checkpoints, from which a run that was cut
             off goes on, also on another machine; beside the records if not given.
         dry_run: Print the runs, what is recorded of them and an estimate of the time; do nothing.
+        wandb_sweep: Write the matrix as wandb-sweep.yaml, for `wandb agent`, and do nothing else.
     """
     from bench.sweep.driver import SweepOptions, make_plan
     from bench.sweep.driver import sweep as drive
@@ -60,6 +62,12 @@ def run_sweep(
         from bench.sweep.dry_run import show_plan
 
         show_plan(make_plan(name, Path(results), options), Path(results), options)
+        return 0
+    if wandb_sweep:
+        from bench.sweep.wandb_file import write_wandb_sweep
+
+        path = write_wandb_sweep(make_plan(name, Path(results), options), name, Path(results))
+        print(f"written: {path}; `wandb sweep {path}` registers it")
         return 0
     directory = drive(name, Path(results), options)
     return write_report(directory)

@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.record import read_record, record_path, write_atomically, write_record
 from bench.report.reduce import write_manifest
-from bench.sweep.matrix import REFERENCES, expand, selected
+from bench.sweep.matrix import REFERENCES, expand, selected, split_keys
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.status import LOCK
@@ -84,7 +84,9 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
     """
     path = resolve("sweep", name)
     cells = expand(read_yaml(path), path.name)
-    chosen = selected(cells, options.only, path.name) if options.only else cells
+    named, conditions = split_keys(options.only)
+    needs_selection = conditions or (options.only and named is None)
+    chosen = selected(cells, conditions, path.name) if needs_selection else cells
     directory = results / path.stem
     jobs: dict[str, Job] = {}
     resources, keys = {}, []
@@ -108,7 +110,11 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         keys.append(key)
     # By identity: comparing each of very many cells with each other takes minutes.
     own = {id(cell) for cell in chosen}
-    wanted = {key for key, cell in zip(keys, cells) if id(cell) in own}
+    wanted = {
+        key for key, cell in zip(keys, cells) if id(cell) in own and (named is None or key in named)
+    }
+    if not wanted:
+        raise InputError(f"only: no run of {path.name} has '{options.only}'")
     return Plan(directory, jobs, resources, wanted)
 
 
