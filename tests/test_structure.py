@@ -100,7 +100,18 @@ MAY_IMPORT = {
     },
     "__main__": {"commands", "memory"},
     "errors": set(),
-    "__init__": set(),
+    "library": {"config", "data", "densities", "estimators", "models", "noise"},
+    # Each when it is first asked for.
+    "__init__": {
+        "config",
+        "data",
+        "densities",
+        "estimators",
+        "library",
+        "models",
+        "noise",
+        "trained",
+    },
 }
 # Finer than folders: what these may import of the parts above.
 ONLY = {
