@@ -2,7 +2,7 @@
 
 A decoder takes ``outputs``, shape (..., outputs_per_dimension, D), and gives ``log_prob`` of y in
 nats, summed over the D dimensions, as a model of the discrete y; ``sample`` of integers; and
-``mean``, the expected y. Contract of each: README, section "What the numbers mean".
+``mean``, the expected y. What each must hold: docs/contract.md.
 """
 
 from math import exp, log
