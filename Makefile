@@ -43,7 +43,7 @@ chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a swee
 	@$(VENV)/bin/python -m tests.chaos
 
 docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
 	@echo "written: site/index.html"
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records

@@ -105,8 +105,9 @@ class EvaluationConfig:
     Raises:
         InputError: A number that is not positive.
 
-    >>> EvaluationConfig(importance_samples=1000).elbo_samples
-    2
+    Examples:
+        >>> EvaluationConfig(importance_samples=1000).elbo_samples
+        2
     """
 
     elbo_samples: int = 2

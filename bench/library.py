@@ -57,15 +57,16 @@ def evaluate(
         InputError: Terms of wrong shapes, terms that contradict each other, noise that does not
             come from ``noise``, or a number that is not finite.
 
-    >>> import torch
-    >>> from math import log
-    >>> from bench import EvaluationConfig, Task, Terms, load_task
-    >>> class CoinFlips:
-    ...     def terms(self, y, noise, samples):
-    ...         return Terms(torch.full((samples, len(y)), -y.shape[1] * log(2)))
-    >>> numbers = evaluate(CoinFlips(), load_task(Task("digits", "threshold")))
-    >>> round(numbers["test"]["bits_per_dim"].value, 6)
-    1.0
+    Examples:
+        >>> import torch
+        >>> from math import log
+        >>> from bench import EvaluationConfig, Task, Terms, load_task
+        >>> class CoinFlips:
+        ...     def terms(self, y, noise, samples):
+        ...         return Terms(torch.full((samples, len(y)), -y.shape[1] * log(2)))
+        >>> numbers = evaluate(CoinFlips(), load_task(Task("digits", "threshold")))
+        >>> round(numbers["test"]["bits_per_dim"].value, 6)
+        1.0
     """
     if not callable(getattr(model, "terms", None)):
         raise InputError(

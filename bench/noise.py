@@ -35,9 +35,10 @@ class Noise:
         rank: This process among ``world``.
         world: Number of processes that share the batch.
 
-    >>> draw = Noise("seed", 1, "test").normal(2, 5, 3)  # (samples, batch, dimensions)
-    >>> bool((draw == Noise("seed", 1, "test").normal(2, 5, 3)).all())
-    True
+    Examples:
+        >>> draw = Noise("seed", 1, "test").normal(2, 5, 3)  # (samples, batch, dimensions)
+        >>> bool((draw == Noise("seed", 1, "test").normal(2, 5, 3)).all())
+        True
     """
 
     def __init__(

@@ -37,9 +37,10 @@ def load_trained(checkpoint: Path | str) -> Trained:
     ``bench.evaluate`` with the model, the data and the seed of its configuration gives the numbers
     of its run's record.
 
-    >>> load_trained("nowhere/best.ckpt")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    bench.errors.InputError: checkpoint: nowhere/best.ckpt cannot be read: ...
+    Examples:
+        >>> load_trained("nowhere/best.ckpt")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        bench.errors.InputError: checkpoint: nowhere/best.ckpt cannot be read: ...
     """
     held = read_checkpoint(checkpoint)
     config = validate(held["bench"]["config"])

@@ -172,8 +172,11 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 
 
 def test_formulas_are_mathml(site):
+    text = (DOCS / "lecture.md").read_text(encoding="utf-8")
     page = (site / "lecture.html").read_text(encoding="utf-8")
-    assert page.count("<math") > 20
+    blocks = text.count("$$") // 2
+    assert page.count('display="block"') == blocks > 10
+    assert page.count("<math") == blocks + text.replace("$$", "").count("$") // 2
     for path in site.glob("*.html"):
         assert "arithmatex" not in path.read_text(encoding="utf-8"), path.name
 

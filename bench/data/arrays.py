@@ -37,15 +37,15 @@ def task_from_arrays(
         InputError: Images that are no integers, outside the levels, of other shapes, or fewer
             than two in a split.
 
-    >>> import numpy as np
-    >>> images = np.arange(5 * 4 * 4).reshape(5, 4, 4) % 7
-    >>> data = task_from_arrays(images[:3], images[3:], levels=7)
-    >>> data.shape, tuple(data.train.shape), data.dimensions
-    ((1, 4, 4), (3, 16), 16)
-    >>> task_from_arrays(images[:3] / 6, images[3:] / 6, levels=7)
-    Traceback (most recent call last):
-    bench.errors.InputError: train: values of float64; a likelihood of integers 0 … 6 is measured: \
-give those, as an integer array
+    Examples:
+        >>> import numpy as np
+        >>> images = np.arange(5 * 4 * 4).reshape(5, 4, 4) % 7
+        >>> data = task_from_arrays(images[:3], images[3:], levels=7)
+        >>> data.shape, tuple(data.train.shape), data.dimensions
+        ((1, 4, 4), (3, 16), 16)
+        >>> task_from_arrays(images[:3] / 6, images[3:] / 6, levels=7)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        bench.errors.InputError: train: values of float64; ...
     """
     if not 2 <= levels <= MOST_LEVELS:
         raise InputError(f"levels: {levels} is not between 2 and {MOST_LEVELS}")

@@ -45,8 +45,9 @@ class Task:
     Raises:
         InputError: ``leave_out_every`` leaves out none of the task's levels, or all between.
 
-    >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
-    ('mnist-dynamic', 'mnist-256', 256)
+    Examples:
+        >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
+        ('mnist-dynamic', 'mnist-256', 256)
     """
 
     dataset: Dataset
@@ -186,9 +187,10 @@ def load_task(task: Task) -> TaskData:
 
     The cache lets the runs that one worker does after another share the images.
 
-    >>> data = load_task(Task("digits", "threshold"))
-    >>> data.task.name, data.task.levels, data.shape, len(data.train), len(data.test)
-    ('digits-binary', 2, (1, 8, 8), 1197, 300)
+    Examples:
+        >>> data = load_task(Task("digits", "threshold"))
+        >>> data.task.name, data.task.levels, data.shape, len(data.train), len(data.test)
+        ('digits-binary', 2, (1, 8, 8), 1197, 300)
     """
     raw = load_raw(task.dataset)
     indices = split_indices(task.dataset, len(raw.train))

@@ -20,9 +20,10 @@ class Estimate(NamedTuple):
         stderr_data: Standard error of the mean as an estimate for the population that the split
             was drawn from; contains the Monte-Carlo error.
 
-    >>> elbo = Estimate(value=-20.0, stderr=0.1, n=300, samples=2)
-    >>> elbo.scaled(-0.5)  # other units, with their error
-    Estimate(value=10.0, stderr=0.05, n=300, samples=2, stderr_data=None)
+    Examples:
+        >>> elbo = Estimate(value=-20.0, stderr=0.1, n=300, samples=2)
+        >>> elbo.scaled(-0.5)  # other units, with their error
+        Estimate(value=10.0, stderr=0.05, n=300, samples=2, stderr_data=None)
     """
 
     value: float

@@ -70,16 +70,17 @@ def importance_weighted_bound(
     Returns:
         One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
 
-    >>> from bench import Terms
-    >>> class Flow:
-    ...     def terms(self, y, noise, samples):
-    ...         return Terms(reconstruction=noise.normal(samples, len(y), 1)[..., 0])
-    >>> y = torch.zeros(5, 16)
-    >>> value, variance = importance_weighted_bound(Flow(), y, 1000, "a key", 1)
-    >>> value.shape, variance.shape
-    (torch.Size([5]), torch.Size([5]))
-    >>> bool(((value - 0.5).abs() < 0.3).all())  # log E exp(ε) of a normal ε
-    True
+    Examples:
+        >>> from bench import Terms
+        >>> class Flow:
+        ...     def terms(self, y, noise, samples):
+        ...         return Terms(reconstruction=noise.normal(samples, len(y), 1)[..., 0])
+        >>> y = torch.zeros(5, 16)
+        >>> value, variance = importance_weighted_bound(Flow(), y, 1000, "a key", 1)
+        >>> value.shape, variance.shape
+        (torch.Size([5]), torch.Size([5]))
+        >>> bool(((value - 0.5).abs() < 0.3).all())  # log E exp(ε) of a normal ε
+        True
     """
     terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
     log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo

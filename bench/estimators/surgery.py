@@ -26,17 +26,18 @@ class ELBOSurgery(Metric):
     Args:
         training: Encodings of the training split; None if it is the split that is measured.
 
-    >>> from bench import Noise, Terms
-    >>> from bench.densities.normal import standard_normal_log_prob
-    >>> q = DiagonalNormal(100.0 * torch.eye(4), torch.zeros(4, 4))  # four posteriors far apart
-    >>> z = q.sample(Noise("a key"), 2)
-    >>> surgery = ELBOSurgery()
-    >>> surgery.update(
-    ...     Terms(torch.zeros(2, 4), standard_normal_log_prob(z), q.log_prob(z), z, q)
-    ... )
-    >>> columns = surgery.compute()
-    >>> round(columns["mutual_information"].value, 6) == round(log(4), 6)
-    True
+    Examples:
+        >>> from bench import Noise, Terms
+        >>> from bench.densities.normal import standard_normal_log_prob
+        >>> q = DiagonalNormal(100.0 * torch.eye(4), torch.zeros(4, 4))  # four posteriors far apart
+        >>> z = q.sample(Noise("a key"), 2)
+        >>> surgery = ELBOSurgery()
+        >>> surgery.update(
+        ...     Terms(torch.zeros(2, 4), standard_normal_log_prob(z), q.log_prob(z), z, q)
+        ... )
+        >>> columns = surgery.compute()
+        >>> round(columns["mutual_information"].value, 6) == round(log(4), 6)
+        True
     """
 
     full_state_update = False

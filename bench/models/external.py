@@ -168,15 +168,16 @@ class ExternalVAE(VAE):
         InputError: Outputs of other shapes, an encoding or decoding that depends on the rest of
             its batch, a likelihood that cannot be this one.
 
-    >>> import torch
-    >>> from bench import EvaluationConfig, Task, densities, evaluate, load_task
-    >>> data = load_task(Task("digits", "threshold"))
-    >>> encode = lambda x: (x[:, :2], torch.zeros(len(x), 2))
-    >>> decode = lambda z: torch.zeros(len(z), 64)
-    >>> model = ExternalVAE(data.shape, 2, encode, decode, densities.Bernoulli)
-    >>> test = evaluate(model, data, EvaluationConfig(importance_samples=2))["test"]
-    >>> round(test["reconstruction"].value, 3)  # every pixel costs log 2 at these logits
-    -44.361
+    Examples:
+        >>> import torch
+        >>> from bench import EvaluationConfig, Task, densities, evaluate, load_task
+        >>> data = load_task(Task("digits", "threshold"))
+        >>> encode = lambda x: (x[:, :2], torch.zeros(len(x), 2))
+        >>> decode = lambda z: torch.zeros(len(z), 64)
+        >>> model = ExternalVAE(data.shape, 2, encode, decode, densities.Bernoulli)
+        >>> test = evaluate(model, data, EvaluationConfig(importance_samples=2))["test"]
+        >>> round(test["reconstruction"].value, 3)  # every pixel costs log 2 at these logits
+        -44.361
     """
 
     def __init__(

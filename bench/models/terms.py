@@ -31,8 +31,9 @@ class Terms:
         posterior: q(z|y), of which ``latent`` are samples; it makes ELBO surgery possible.
         kl_analytic: KL(q(z|y) ‖ p(z)) in closed form, (batch,).
 
-    >>> Terms(torch.tensor([[-3.0]]), torch.tensor([[-2.0]]), torch.tensor([[-1.5]])).elbo
-    tensor([[-3.5000]])
+    Examples:
+        >>> Terms(torch.tensor([[-3.0]]), torch.tensor([[-2.0]]), torch.tensor([[-1.5]])).elbo
+        tensor([[-3.5000]])
     """
 
     reconstruction: Tensor

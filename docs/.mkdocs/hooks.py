@@ -59,7 +59,9 @@ def shown(output: dict) -> str:
 
 
 def on_page_markdown(markdown, page, config, files):
-    return markdown.replace("](../results/", "](results/")
+    """Make links that are right in the repository right in the site."""
+    markdown = markdown.replace("](../results/", "](results/")
+    return re.sub(r"(\]\([\w-]+)\.ipynb", r"\1.md", markdown)
 
 
 def on_page_content(content, page, config, files):
