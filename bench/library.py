@@ -12,7 +12,7 @@ from bench.densities.normal import DiagonalNormal
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate
 from bench.estimators.evaluate import evaluate as measure
-from bench.models.external import evaluation_mode
+from bench.models.external import ExternalVAE, evaluation_mode
 from bench.models.terms import Terms
 from bench.noise import Noise, derive_seed
 
@@ -73,6 +73,13 @@ def evaluate(
             f"model: {type(model).__name__} has no terms(y, noise, samples); ExternalVAE makes one "
             "of an encoder, a decoder and a prior"
         )
+    if isinstance(model, ExternalVAE):
+        own, images = (model.shape, model.levels), (tuple(data.shape), data.task.levels)
+        if own != images:
+            raise InputError(
+                f"model: made for images of {own[0]} with {own[1]} levels, and {data.task.name} has "
+                f"{images[0]} with {images[1]}"
+            )
     if isinstance(model, nn.Module):
         model.to(device)
     with evaluation_mode(model), torch.no_grad():

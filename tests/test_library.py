@@ -4,6 +4,7 @@ import doctest
 import importlib
 import subprocess
 import sys
+import tomllib
 from functools import partial
 from math import log
 from pathlib import Path
@@ -190,6 +191,11 @@ def test_convolutional_shapes_and_several_outputs():
     assert evaluate(model, grey, FEW)["test"]["bits_per_dim"].value > 0
 
 
+def test_a_model_for_other_images_is_refused():
+    with pytest.raises(InputError, match=r"images of \(1, 4, 4\) with 2 levels, and digits-17 has"):
+        evaluate(plain_model(), load_task(Task("digits")), FEW)
+
+
 WRONG_MODELS = {
     "no_terms": (lambda: nn.Linear(1, 1), "has no terms"),
     "mean over the batch": (
@@ -274,6 +280,8 @@ WRONG_PARTS = {
         dict(likelihood=partial(densities.Gaussian, sigma="pixel")),
         "were not trained",
     ),
+    "infinite": (dict(encode=lambda x: (x / 0, x)), "encode: returned numbers that are not finite"),
+    "no prior": (dict(prior=nn.Identity()), "prior: Identity has no log_prob and no sample"),
     "a prior of single numbers": (dict(prior=Normal(0.0, 1.0)), r"events of shape \(\)"),
 }
 
@@ -338,10 +346,37 @@ def test_the_examples_of_docstrings_are_right(name):
     assert result.attempted > 0 and result.failed == 0
 
 
-def test_the_public_surface_is_typed(tmp_path):
+USER_CODE = """
+import torch
+from torch import Tensor, nn
+from bench import Estimate, EvaluationConfig, ExternalVAE, Noise, Task, Terms
+from bench import densities, evaluate, load_task
+
+class Own:
+    def terms(self, y: Tensor, noise: Noise, samples: int) -> Terms:
+        return Terms(torch.zeros(samples, len(y)))
+
+data = load_task(Task("digits", "threshold"))
+net = nn.Linear(64, 8)
+def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean, log_variance = net(x).chunk(2, -1)
+    return mean, log_variance
+model = ExternalVAE(data.shape, data.task.levels, encode, nn.Linear(4, 64), densities.Bernoulli)
+for measured in (evaluate(Own(), data), evaluate(model, data, EvaluationConfig())):
+    estimate: Estimate = measured["test"]["elbo"]
+wrong: str = evaluate(model, data)  # type: ignore[assignment]
+"""
+
+
+def test_the_public_surface_is_typed_and_so_is_code_that_uses_it(tmp_path):
     root = Path(bench.__file__).parents[1]
+    user = tmp_path / "user.py"
+    user.write_text(USER_CODE)
+    files = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
+    modules = {Path(sys.modules[m].__file__).relative_to(root) for m in bench._MODULES.values()}
+    assert {str(path) for path in modules} <= set(files)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}"],
+        [sys.executable, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}", *files, user],
         cwd=root,
         capture_output=True,
         text=True,

@@ -133,6 +133,9 @@ class GivenPrior(Prior):
                     f"({latent_dimensions},); torch.distributions.Independent makes dimensions one"
                 )
             density = DistributionDensity(density)
+        missing = [name for name in ("log_prob", "sample") if not hasattr(density, name)]
+        if missing:
+            raise InputError(f"prior: {type(density).__name__} has no {' and no '.join(missing)}")
         self.density = density
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
@@ -204,6 +207,7 @@ class ExternalVAE(VAE):
         )
         if prior is not None:
             self.prior_name = type(prior).__name__
+        self.shape, self.levels = tuple(shape), levels
         decoder.outputs_per_dimension = self.decoder.outputs_per_dimension
         check_likelihood(self.decoder)
         if isinstance(self.decoder, LocationScaleDecoder):
@@ -245,6 +249,8 @@ def try_encoder(encoder: ExternalEncoder, shape: Shape, levels: int) -> Tensor:
 
 
 def check_alone(name: str, among_others: Tensor, alone: Tensor) -> None:
+    if not (among_others.isfinite().all() and alone.isfinite().all()):
+        raise InputError(f"{name}: returned numbers that are not finite")
     if not torch.allclose(among_others, alone, rtol=1e-3, atol=1e-4):
         raise InputError(
             f"{name}: what it makes of one datum depends on the others in its batch, or is random; "

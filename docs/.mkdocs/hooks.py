@@ -17,6 +17,8 @@ RESULTS = (
     "results/default/claims.html",
     "results/default/figures/digits-binary-decomposition.png",
 )
+# A function's name stands apart from its argument; the conversion leaves no space there.
+FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -69,7 +71,8 @@ def on_page_content(content, page, config, files):
 
     def mathml(match: re.Match) -> str:
         display = "block" if match[2] == "[" else "inline"
-        formula = convert(html.unescape(match[3]), display=display)
+        latex = FUNCTION.sub(r"\\\1\\, ", html.unescape(match[3]))
+        formula = convert(latex, display=display)
         return (
             f'<div class="formula" tabindex="0">{formula}</div>' if display == "block" else formula
         )
