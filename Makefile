@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test chaos report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
+.PHONY: help setup sweep test chaos docs report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -28,7 +28,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-for-tests: $(VENV)/.ready
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,docs]'
 	@touch $@
 
 setup: $(VENV)/.ready  ## create .venv and install what runs need
@@ -41,6 +41,10 @@ test: $(VENV)/.ready-for-tests  ## run the tests
 
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare its tables
 	@$(VENV)/bin/python -m tests.chaos
+
+docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
+	@echo "written: site/index.html"
 
 report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md

@@ -1,3 +1,75 @@
-"""A reproducible benchmark of likelihood-based deep generative models."""
+"""A reproducible benchmark of likelihood-based deep generative models.
+
+What is meant to be used from other code is imported from here, each name when it is first asked
+for, so that the command line does not wait for PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench import densities
+    from bench.config import EvaluationConfig
+    from bench.data.arrays import task_from_arrays
+    from bench.data.tasks import Task, TaskData, load_task
+    from bench.densities.normal import DiagonalNormal
+    from bench.estimators.estimate import Estimate
+    from bench.estimators.evidence import importance_weighted_bound
+    from bench.estimators.surgery import ELBOSurgery
+    from bench.library import evaluate
+    from bench.models.external import ExternalVAE
+    from bench.models.terms import Terms
+    from bench.noise import Noise
+    from bench.trained import load_trained
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DiagonalNormal",
+    "ELBOSurgery",
+    "Estimate",
+    "EvaluationConfig",
+    "ExternalVAE",
+    "InputError",
+    "Noise",
+    "Task",
+    "TaskData",
+    "Terms",
+    "densities",
+    "evaluate",
+    "importance_weighted_bound",
+    "load_task",
+    "load_trained",
+    "task_from_arrays",
+]
+
+_MODULES = {
+    "DiagonalNormal": "bench.densities.normal",
+    "ELBOSurgery": "bench.estimators.surgery",
+    "Estimate": "bench.estimators.estimate",
+    "EvaluationConfig": "bench.config",
+    "ExternalVAE": "bench.models.external",
+    "Noise": "bench.noise",
+    "Task": "bench.data.tasks",
+    "TaskData": "bench.data.tasks",
+    "Terms": "bench.models.terms",
+    "evaluate": "bench.library",
+    "importance_weighted_bound": "bench.estimators.evidence",
+    "load_task": "bench.data.tasks",
+    "load_trained": "bench.trained",
+    "task_from_arrays": "bench.data.arrays",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "densities":
+        return import_module("bench.densities")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'bench' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -3,9 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.data.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,15 @@ class EvaluationConfig:
         importance_samples: K of the importance-weighted bound L_K.
         importance_data: L_K is taken over the first so many data of a split at most; the number
             is recorded with it.
+        importance_data_train: The same for the training split, where it is to be another number
+            than for the test split; 0 takes ``importance_data``.
+
+    Raises:
+        InputError: A number that is not positive.
+
+    Examples:
+        >>> EvaluationConfig(importance_samples=1000).elbo_samples
+        2
     """
 
     elbo_samples: int = 2
@@ -125,15 +137,15 @@ def check_not_negative(group: str, settings: Any, *names: str) -> None:
             raise InputError(f"{group}.{name}: {value} is negative or not a number")
 
 
-def trainer_config(config: dict) -> TrainerConfig:
+def trainer_config(config: dict[str, Any]) -> TrainerConfig:
     return TrainerConfig(**config["trainer"])
 
 
-def evaluation_config(config: dict) -> EvaluationConfig:
+def evaluation_config(config: dict[str, Any]) -> EvaluationConfig:
     return EvaluationConfig(**config["evaluation"])
 
 
-def task_of(config: dict):
+def task_of(config: dict[str, Any]) -> "Task":
     from bench.data.tasks import Task
 
     return Task(**config["data"])
@@ -141,7 +153,7 @@ def task_of(config: dict):
 
 # Options that came after the first records. At these values a run is what it was before them, and
 # so is its key.
-ADDED = {
+ADDED: dict[str, dict[str, Any]] = {
     "data": {"leave_out_every": 0},
     "trainer": {
         "encoder_steps": 0,
@@ -157,7 +169,7 @@ ADDED = {
 }
 
 
-def key_of(config: dict) -> str:
+def key_of(config: dict[str, Any]) -> str:
     """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
     counted = dict(config)
     for section, values in ADDED.items():
@@ -185,7 +197,7 @@ class Job:
             machine can go on with it; empty is ``directory``.
     """
 
-    config: dict
+    config: dict[str, Any]
     model: str
     sweep: str
     directory: str

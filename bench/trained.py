@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.checkpoints import read_checkpoint, weights_of
 from bench.config import task_of
@@ -25,13 +26,22 @@ class Trained:
 
     model: Model
     data: TaskData
-    config: dict
+    config: dict[str, Any]
     name: str
     epoch: int
 
 
-def load_trained(checkpoint: Path) -> Trained:
-    """Read a checkpoint. Raises InputError if it is damaged, or of another model than it says."""
+def load_trained(checkpoint: Path | str) -> Trained:
+    """Read a checkpoint. Raises InputError if it is damaged, or of another model than it says.
+
+    ``bench.evaluate`` with the model, the data and the seed of its configuration gives the numbers
+    of its run's record.
+
+    Examples:
+        >>> load_trained("nowhere/best.ckpt")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        bench.errors.InputError: checkpoint: nowhere/best.ckpt cannot be read: ...
+    """
     held = read_checkpoint(checkpoint)
     config = validate(held["bench"]["config"])
     data = load_task(task_of(config))

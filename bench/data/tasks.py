@@ -41,6 +41,13 @@ class Task:
         leave_out_every: Keep every k-th level out of the training and validation images, but for
             the darkest and the brightest: such a pixel goes one level up or down, by a fair coin.
             Test images keep all levels. 0 leaves out none.
+
+    Raises:
+        InputError: ``leave_out_every`` leaves out none of the task's levels, or all between.
+
+    Examples:
+        >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
+        ('mnist-dynamic', 'mnist-256', 256)
     """
 
     dataset: Dataset
@@ -79,6 +86,19 @@ class Task:
 
 
 @dataclass(frozen=True)
+class ArrayTask:
+    """What is modelled, where the images come from arrays of the caller.
+
+    Attributes:
+        name: The name under which results are compared.
+        levels: Number of values that a pixel takes.
+    """
+
+    name: str
+    levels: int
+
+
+@dataclass(frozen=True)
 class TaskData:
     """A task's images in memory.
 
@@ -87,7 +107,7 @@ class TaskData:
     from, with their largest value, else None.
     """
 
-    task: Task
+    task: Task | ArrayTask
     shape: tuple[int, int, int]
     train: Tensor
     validation: Tensor
@@ -114,11 +134,15 @@ def split_indices(dataset: str, n_train_file: int) -> dict[str, np.ndarray]:
     if dataset == "digits":
         keys = np.random.Philox(key=TASK_SEED).random_raw(n_train_file)
         order = np.argsort(keys, kind="stable")
-        train, validation, test = np.split(order, np.cumsum(DIGITS_SPLIT_SIZES)[:2])
-        return {"train": train, "validation": validation, "test": test}
+        parts = np.split(order, np.cumsum(DIGITS_SPLIT_SIZES)[:2])
+        return dict(zip(("train", "validation", "test"), parts))
     train, validation = SPLIT_SIZES[dataset]
-    order = np.arange(train + validation)
-    return {"train": order[:train], "validation": order[train:], "test": np.arange(10_000)}
+    in_file = np.arange(train + validation)
+    return {
+        "train": in_file[:train],
+        "validation": in_file[train:],
+        "test": np.arange(10_000),
+    }
 
 
 def hash_splits(indices: dict[str, np.ndarray]) -> str:
@@ -162,6 +186,11 @@ def load_task(task: Task) -> TaskData:
     """Load a task's data. Raises InputError where the data is missing or is not the published one.
 
     The cache lets the runs that one worker does after another share the images.
+
+    Examples:
+        >>> data = load_task(Task("digits", "threshold"))
+        >>> data.task.name, data.task.levels, data.shape, len(data.train), len(data.test)
+        ('digits-binary', 2, (1, 8, 8), 1197, 300)
     """
     raw = load_raw(task.dataset)
     indices = split_indices(task.dataset, len(raw.train))

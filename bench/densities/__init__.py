@@ -1,0 +1,31 @@
+"""Likelihoods p(y|z) and priors p(z), by name: ``densities.Bernoulli``, ``densities.Vamp``, …
+
+A likelihood takes what a network makes of z, (…, outputs_per_dimension, D), and answers in nats,
+summed over the D dimensions:
+
+>>> import torch
+>>> from bench import Noise, densities
+>>> likelihood = densities.Categorical(3, 5)  # three pixels of five levels
+>>> outputs, y = torch.zeros(2, 1, 5, 3), torch.tensor([[0, 2, 4]])
+>>> likelihood.log_prob(outputs, y, Noise(0))  # 3 log 1/5, for two samples of one image
+tensor([[-4.8283],
+        [-4.8283]])
+>>> densities.Bernoulli(784, 256)
+Traceback (most recent call last):
+bench.errors.InputError: model.decoder: Bernoulli is no distribution over 256 levels, it gives \
+mass to 0 and 1 only; take a binarized task, or a Gaussian, DiscretizedLogistic or Categorical decoder
+"""
+
+from bench.densities.decoders import Bernoulli as Bernoulli
+from bench.densities.decoders import Categorical as Categorical
+from bench.densities.decoders import Decoder as Decoder
+from bench.densities.decoders import DiscretizedLogistic as DiscretizedLogistic
+from bench.densities.decoders import Gaussian as Gaussian
+from bench.densities.discretized import DiscretizedGaussian as DiscretizedGaussian
+from bench.densities.priors import Aggregate as Aggregate
+from bench.densities.priors import Density as Density
+from bench.densities.priors import Flow as Flow
+from bench.densities.priors import Mixture as Mixture
+from bench.densities.priors import Prior as Prior
+from bench.densities.priors import StandardNormal as StandardNormal
+from bench.densities.priors import Vamp as Vamp

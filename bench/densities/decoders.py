@@ -2,7 +2,7 @@
 
 A decoder takes ``outputs``, shape (..., outputs_per_dimension, D), and gives ``log_prob`` of y in
 nats, summed over the D dimensions, as a model of the discrete y; ``sample`` of integers; and
-``mean``, the expected y. Contract of each: README, section "What the numbers mean".
+``mean``, the expected y. What each must hold: docs/contract.md.
 """
 
 from math import exp, log
@@ -81,6 +81,9 @@ class LocationScaleDecoder(Decoder):
     of an image are black to a 256th, and bits/dim are mostly about margins.
     """
 
+    data_mean: Tensor
+    data_scale: Tensor
+
     def __init__(self, dimensions: int, levels: int):
         super().__init__(dimensions, levels)
         self.register_buffer("data_mean", torch.full((dimensions,), 0.5))
@@ -92,6 +95,12 @@ class LocationScaleDecoder(Decoder):
         # At least a bin: of a pixel that never changes in this split the data does not say how
         # far it may be off in another.
         self.data_scale.copy_(scale.clamp(min=1 / self.levels))
+
+    def take_images(self) -> None:
+        """Take outputs as images y / (L − 1) instead, for networks trained to put those out."""
+        # Dequantized, y is at (y + ½) / L in the mean, and the output stands for y / (L − 1).
+        self.data_mean.fill_(0.5 / self.levels)
+        self.data_scale.fill_((self.levels - 1) / self.levels)
 
     def location(self, outputs: Tensor) -> Tensor:
         """Return the location in units of x, shape (..., D)."""
@@ -119,6 +128,7 @@ class Gaussian(LocationScaleDecoder):
     # what overflows.
     log_scale_bounds = (log(0.1 / 256), 15.0)
     running_rate = 0.01
+    mean_square_error: Tensor
 
     def __init__(
         self,
@@ -209,7 +219,7 @@ class DiscretizedDecoder(LocationScaleDecoder):
 
     def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale == "shared":
-            log_scale = self.log_scale
+            log_scale: Tensor = self.log_scale
         else:
             free = outputs[..., 1, :] if self.scale == "decoder" else self.log_scale
             log_scale = self.log_scale_of(free) - self.log_deviation

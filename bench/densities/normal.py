@@ -23,6 +23,13 @@ class DiagonalNormal:
     """A batch of normal distributions with diagonal covariance.
 
     ``loc`` and ``log_scale`` (log standard deviation) have shape (batch, dimensions).
+
+    Examples:
+        >>> q = DiagonalNormal(torch.zeros(1, 2), torch.zeros(1, 2))
+        >>> q.log_prob(torch.zeros(3, 1, 2)).shape  # three samples of one datum
+        torch.Size([3, 1])
+        >>> q.kl_to_standard_normal()
+        tensor([0.])
     """
 
     loc: Tensor

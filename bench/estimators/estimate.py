@@ -19,6 +19,11 @@ class Estimate(NamedTuple):
         samples: Number of Monte-Carlo samples per datum.
         stderr_data: Standard error of the mean as an estimate for the population that the split
             was drawn from; contains the Monte-Carlo error.
+
+    Examples:
+        >>> elbo = Estimate(value=-20.0, stderr=0.1, n=300, samples=2)
+        >>> elbo.scaled(-0.5)  # other units, with their error
+        Estimate(value=10.0, stderr=0.05, n=300, samples=2, stderr_data=None)
     """
 
     value: float
@@ -44,8 +49,12 @@ class MeanEstimate(Metric):
     """The mean over data of per-datum Monte-Carlo estimates, accumulated in float64."""
 
     full_state_update = False
+    n: Tensor
+    total: Tensor
+    square_total: Tensor
+    variance_total: Tensor
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         zero = torch.zeros((), dtype=torch.float64)
         for name in ("n", "total", "square_total", "variance_total"):

@@ -1,6 +1,7 @@
 """ELBO surgery over a whole split, exactly: Hoffman & Johnson 2016."""
 
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +25,27 @@ class ELBOSurgery(Metric):
 
     Args:
         training: Encodings of the training split; None if it is the split that is measured.
+
+    Examples:
+        >>> from bench import Noise, Terms
+        >>> from bench.densities.normal import standard_normal_log_prob
+        >>> q = DiagonalNormal(100.0 * torch.eye(4), torch.zeros(4, 4))  # four posteriors far apart
+        >>> z = q.sample(Noise("a key"), 2)
+        >>> surgery = ELBOSurgery()
+        >>> surgery.update(
+        ...     Terms(torch.zeros(2, 4), standard_normal_log_prob(z), q.log_prob(z), z, q)
+        ... )
+        >>> columns = surgery.compute()
+        >>> round(columns["mutual_information"].value, 6) == round(log(4), 6)
+        True
     """
 
     full_state_update = False
+    reconstruction: list[Tensor]
+    log_prior: list[Tensor]
+    latent: list[Tensor]
+    loc: list[Tensor]
+    log_scale: list[Tensor]
 
     def __init__(self, training: DiagonalNormal | None = None):
         super().__init__()
@@ -34,7 +53,7 @@ class ELBOSurgery(Metric):
         for name in ("reconstruction", "log_prior", "latent", "loc", "log_scale"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(self, terms) -> None:
+    def update(self, terms: Any) -> None:
         """Add a block's terms; the states have the data in their first dimension."""
         self.reconstruction.append(terms.reconstruction.detach().double().T)
         self.log_prior.append(terms.log_prior.detach().double().T)

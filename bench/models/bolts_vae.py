@@ -59,9 +59,7 @@ class BoltsVAE(VAE):
             decoder=partial(Gaussian, sigma="optimal"),
         )
         self.largest, self.kl_coefficient = levels - 1, kl_coefficient
-        # Dequantized, y is at (y + ½) / L in the mean, and x̂ stands for y / (L − 1).
-        self.decoder.data_mean.fill_(0.5 / levels)
-        self.decoder.data_scale.fill_((levels - 1) / levels)
+        self.decoder.take_images()
 
     def attach(self, training_images: Tensor) -> None:
         """Take nothing from the training split: this network's outputs are not standardized."""

@@ -21,6 +21,19 @@ class Terms:
     where there is a ``kl_analytic``. A flow, whose encoder and decoder are deterministic, has no ``log_posterior``
     (its densities are Dirac's) and no ``posterior``; ``reconstruction`` is its log-determinant.
     A model with an exact log-likelihood has it in ``reconstruction`` and nothing else.
+
+    Attributes:
+        reconstruction: log p(y|z), (samples, batch), with whatever constant makes it one of the
+            discrete image (−D log L after dequantization).
+        log_prior: log p(z), (samples, batch).
+        log_posterior: log q(z|y), (samples, batch).
+        latent: z, (samples, batch, latent).
+        posterior: q(z|y), of which ``latent`` are samples; it makes ELBO surgery possible.
+        kl_analytic: KL(q(z|y) ‖ p(z)) in closed form, (batch,).
+
+    Examples:
+        >>> Terms(torch.tensor([[-3.0]]), torch.tensor([[-2.0]]), torch.tensor([[-1.5]])).elbo
+        tensor([[-3.5000]])
     """
 
     reconstruction: Tensor
@@ -33,17 +46,23 @@ class Terms:
     @classmethod
     def join(cls, draws: list["Terms"]) -> "Terms":
         """Return the terms of all samples of ``draws``, which are of the same data."""
-        joined = {
-            name: None
-            if getattr(draws[0], name) is None
-            else torch.cat([getattr(d, name) for d in draws])
-            for name in ("reconstruction", "log_prior", "log_posterior", "latent")
-        }
-        return cls(**joined, posterior=draws[0].posterior, kl_analytic=draws[0].kl_analytic)
+
+        def joined(name: str) -> Tensor | None:
+            parts = [getattr(draw, name) for draw in draws]
+            return None if parts[0] is None else torch.cat(parts)
+
+        return cls(
+            reconstruction=torch.cat([draw.reconstruction for draw in draws]),
+            log_prior=joined("log_prior"),
+            log_posterior=joined("log_posterior"),
+            latent=joined("latent"),
+            posterior=draws[0].posterior,
+            kl_analytic=draws[0].kl_analytic,
+        )
 
     def log_weights(self, beta: float) -> Tensor:
         """Return log p(y|z) + β (log p(z) − log q(z|y)), shape (samples, batch)."""
-        if self.log_posterior is None:
+        if self.log_posterior is None or self.log_prior is None:
             return self.elbo
         return self.reconstruction + beta * (self.log_prior - self.log_posterior)
 
@@ -99,7 +118,7 @@ class Model(nn.Module):
         """
         kl = terms.kl_analytic
         if kl is None:
-            if terms.log_posterior is None:
+            if terms.log_posterior is None or terms.log_prior is None:
                 return terms.elbo
             kl = terms.log_posterior - terms.log_prior
         return terms.reconstruction - beta * kl

@@ -1,0 +1,80 @@
+"""What MkDocs does not do by itself: formulas without scripts, the notebook as a page, results."""
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+# Files from outside docs/ that pages show or link to, at the same place under the site.
+RESULTS = (
+    "results/perf/perf.png",
+    "results/default/claims.html",
+    "results/default/figures/digits-binary-decomposition.png",
+)
+# A function's name stands apart from its argument; the conversion leaves no space there.
+FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def on_files(files, config):
+    files.append(generated(config, "assets/extra.css", (HERE / "extra.css").read_text()))
+    for name in RESULTS:
+        files.append(generated(config, name, (ROOT / name).read_bytes()))
+    for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        files.remove(file)
+        page = file.src_uri.removesuffix(".ipynb") + ".md"
+        files.append(generated(config, page, notebook_page(Path(file.abs_src_path))))
+    return files
+
+
+def generated(config, name: str, content) -> File:
+    return File.generated(config, name, content=content)
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook as Markdown: its text, its code and the outputs that are stored in it."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        parts += [shown(output) for output in cell["outputs"]]
+    return "\n\n".join(parts)
+
+
+def shown(output: dict) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        image = "".join(data["image/png"].split())
+        base64.b64decode(image, validate=True)
+        return f'<img alt="Output of the cell above" src="data:image/png;base64,{image}">'
+    text = "".join(output.get("text", data.get("text/plain", "")))
+    return f"```text\n{text.rstrip()}\n```"
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Make links that are right in the repository right in the site."""
+    markdown = markdown.replace("](../results/", "](results/")
+    return re.sub(r"(\]\([\w-]+)\.ipynb", r"\1.md", markdown)
+
+
+def on_page_content(content, page, config, files):
+    """Turn formulas into MathML, which browsers show without a script; a wrong one is an error."""
+
+    def mathml(match: re.Match) -> str:
+        display = "block" if match[2] == "[" else "inline"
+        latex = FUNCTION.sub(r"\\\1\\, ", html.unescape(match[3]))
+        formula = convert(latex, display=display)
+        return (
+            f'<div class="formula" tabindex="0">{formula}</div>' if display == "block" else formula
+        )
+
+    return FORMULA.sub(mathml, content)

@@ -1,0 +1,186 @@
+"""The documentation says what is so: its code runs, its links lead somewhere, it builds."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import bench
+from bench.claims.catalogue import CLAIMS
+
+ROOT = Path(bench.__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+NOTEBOOK = DOCS / "evaluate-your-model.ipynb"
+# A block of one of these languages is run; with a title it is a file, and others are only shown.
+BLOCK = re.compile(
+    r'^```(python|bash|yaml)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE
+)
+
+
+def blocks_of(page: Path) -> list[tuple[str, str, str]]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def is_run(block: tuple[str, str, str]) -> bool:
+    language, title, _ = block
+    return language != "yaml" or bool(title)
+
+
+WITH_CODE = [page for page in PAGES if page.name not in ("engine.md", "perf.md")]
+WITH_CODE = [page for page in WITH_CODE if any(is_run(block) for block in blocks_of(page))]
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    for folder in ("bench", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(page, checkout):
+    """In a copy of the checkout: its files are written, its Python and its commands run in order."""
+    blocks = blocks_of(page)
+    for _, title, text in blocks:
+        if title:
+            assert not (checkout / title).exists(), f"{title} is there already"
+            (checkout / title).write_text(text, encoding="utf-8")
+    python = shlex.quote(sys.executable)
+    for language, title, text in blocks:
+        if title or language == "yaml":
+            continue
+        words = [sys.executable, "-c", text]
+        if language == "bash":
+            words = ["bash", "-euc", f'bench() {{ {python} -m bench "$@"; }}\n{text}']
+        done = subprocess.run(
+            words,
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_what_is_added_takes_less_than_thirty_lines_of_code():
+    for page in DOCS.glob("add-a-*.md"):
+        for _, title, text in blocks_of(page):
+            if title:
+                lines = [line for line in text.splitlines() if line.strip()]
+                code = [line for line in lines if not line.startswith(("from ", "import ", '"""'))]
+                assert len(code) < 30, f"{page.name}: {title} has {len(code)} lines"
+
+
+def test_the_lecture_page_leads_to_every_claim():
+    linked = re.findall(r"claims\.html#claim-(\d+)", (DOCS / "lecture.md").read_text())
+    assert {int(number) for number in linked} == set(CLAIMS)
+
+
+def test_the_notebook_runs_and_holds_its_outputs():
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert sum(bool(cell.outputs) for cell in cells) >= 3
+    stored = [texts(cell) for cell in cells]
+    client.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    # Plain text, numbers as they are shown, is the same here as where it was made.
+    assert [len(text) > 0 for text in map(texts, cells)] == [len(text) > 0 for text in stored]
+
+
+def texts(cell) -> str:
+    outputs = json.loads(json.dumps(cell.outputs))
+    return "".join(
+        str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs
+    )
+
+
+class Links(HTMLParser):
+    """The links, the sources and the anchors of a page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links, self.loaded, self.anchors = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if given.get("src"):
+            self.loaded.append(given["src"])
+        if tag == "link" and given.get("rel") in ("stylesheet", "preconnect", "preload"):
+            self.loaded.append(given["href"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    config = DOCS / ".mkdocs" / "mkdocs.yml"
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", config, "-d", folder],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_internal_link_leads_somewhere(site):
+    pages = {path: Links(path) for path in site.rglob("*.html")}
+    assert len(pages) > len(PAGES)
+    broken = []
+    for path, page in pages.items():
+        for link in page.links + page.loaded:
+            parts = urlsplit(link)
+            if parts.scheme or link.startswith("//") or path.name == "404.html":
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            known = pages[target].anchors if target in pages else set()
+            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in known):
+                if not (target in pages and parts.fragment in ("", "__skip")):
+                    broken.append(f"{path.name}: {link}")
+    assert not broken
+
+
+def test_the_site_loads_nothing_from_elsewhere(site):
+    for path in site.rglob("*.html"):
+        elsewhere = [
+            source
+            for source in Links(path).loaded
+            if urlsplit(source).scheme in ("http", "https") or source.startswith("//")
+        ]
+        assert not elsewhere, path.name
+    for path in [*site.rglob("*.css"), *site.rglob("*.html")]:
+        assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", path.read_text()), path.name
+
+
+def test_formulas_are_mathml(site):
+    text = (DOCS / "lecture.md").read_text(encoding="utf-8")
+    page = (site / "lecture.html").read_text(encoding="utf-8")
+    blocks = text.count("$$") // 2
+    assert page.count('display="block"') == blocks > 10
+    assert page.count("<math") == blocks + text.replace("$$", "").count("$") // 2
+    for path in site.glob("*.html"):
+        assert "arithmatex" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_notebook_is_a_page_with_its_outputs(site):
+    page = (site / "evaluate-your-model.html").read_text(encoding="utf-8")
+    assert "bits_per_dim" in page and "data:image/png;base64," in page
