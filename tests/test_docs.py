@@ -96,7 +96,7 @@ def test_the_notebook_runs_and_holds_its_outputs():
     assert sum(bool(cell.outputs) for cell in cells) >= 3
     stored = [texts(cell) for cell in cells]
     client.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    # Plain text, numbers as they are shown, is the same here as where it was made.
+    # Digits may differ between machines; what a cell shows may not be missing.
     assert [len(text) > 0 for text in map(texts, cells)] == [len(text) > 0 for text in stored]
 
 
