@@ -42,7 +42,7 @@ test: $(VENV)/.ready-for-tests  ## run the tests
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare its tables
 	@$(VENV)/bin/python -m tests.chaos
 
-report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
+report: $(VENV)/.ready  ## rebuild tables, figures, page.html and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
 
 claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html

@@ -210,8 +210,15 @@ def slim_records(runs: Path, keys: list[str]) -> list[dict]:
 
 
 def slim(record: dict) -> dict:
-    """Return what tables need of a record; names are shared, of which every record has a hundred."""
+    """Return what tables need of a record; names are shared, of which every record has a hundred.
+
+    What the page shows of its configuration and its environment is kept as text, of which the
+    seeds of a model have one between them.
+    """
     kept = {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
+    without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
+    kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
+    kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     kept["environment"] = {"commit": record["environment"]["commit"]}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}

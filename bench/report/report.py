@@ -1,4 +1,4 @@
-"""`bench report`: tables and figures of a sweep, rebuilt from its records alone."""
+"""`bench report`: tables, figures and the page of a sweep, rebuilt from its records alone."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bench.report.tables import markdown, rewrite_readme
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
-    """Write runs.csv, leaderboard.csv, timings.csv and figures/ of a sweep.
+    """Write runs.csv, leaderboard.csv, timings.csv, figures/ and page.html of a sweep.
 
     Args:
         directory: The sweep's folder, results/<sweep>.
@@ -41,10 +41,13 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     }
     for name, table in tables.items():
         write_atomically(directory / name, csv_text(table))
-    # matplotlib takes a second to import, and only this needs it.
+    # matplotlib and Altair take a second each to import, and only these need them.
+    from bench.report.page.write import write_page
     from bench.report.plots import draw_all
 
-    draw_all(read_records(directory / "runs", keys_to_draw(records, board)), directory / "figures")
+    drawn = read_records(directory / "runs", keys_to_draw(records, board))
+    draw_all(drawn, directory / "figures")
+    write_page(directory / "page.html", directory.name, records, board, drawn)
     if readme is not None:
         rewrite_readme(readme, "leaderboard", directory.name, markdown(board))
     return board
