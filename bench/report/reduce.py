@@ -37,7 +37,7 @@ SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
-LEFT_OUT = ("history", "images")
+LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.record import write_record
-from bench.report.page.data import MOST_POINTS, scale_of, thinned
+from bench.report.page.data import MOST_POINTS, thinned
 from bench.report.reduce import write_manifest
 from bench.report.report import report
 from tests.made_up import estimate, record
@@ -123,10 +123,6 @@ def test_long_curves_are_thinned_and_keep_their_end():
     kept = thinned(points)
     assert len(kept) <= MOST_POINTS and kept[-1] == 1000 and kept == sorted(kept)
     assert thinned(points[:30]) == points[:30] and thinned([]) == []
-
-
-def test_pictures_get_whole_pixels():
-    assert scale_of(55) == 3 and scale_of(175) == 1 and scale_of(1000) == 1
 
 
 def test_a_picture_that_is_none_is_refused(tmp_path):

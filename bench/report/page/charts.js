@@ -29,9 +29,8 @@ function runRows(task, keep) {
 }
 
 function costRows(task, models, name, matches) {
-  return runRows(task, row => matches(row.model) && row.parameters > 0 && row[name] > 0)
-    .map(row => ({ ...row, group: models.has(row.model) ? row.model : "others" }))
-    .sort((a, b) => (a.group === "others") - (b.group === "others"));
+  const all = runRows(task, row => matches(row.model) && row.parameters > 0 && row[name] > 0);
+  return { rows: all.filter(row => models.has(row.model)), others: all.filter(row => !models.has(row.model)) };
 }
 
 // A chart with a line for each model is as high as these need.
@@ -39,18 +38,42 @@ function withHeight(rows) {
   return { rows, height: 26 * new Set(rows.map(row => row.model)).size };
 }
 
-// Returns what to draw: {title, rows, more data sets, parameters} for each plot of a figure.
+// Prior, aggregated posterior and their difference, a plot each.
+function latentPlots({ model, seed, prior, aggregate, low, high, share }) {
+  const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  const [ours, theirs] = [bytes(prior), bytes(aggregate)], side = Math.sqrt(ours.length);
+  const steps = [0, 1].map(axis => (high[axis] - low[axis]) / side);
+  const plot = (title, kindOf, massOf) => {
+    const rows = [...ours.keys()].map(cell => {
+      const left = low[0] + (cell % side) * steps[0], lower = low[1] + Math.floor(cell / side) * steps[1];
+      return { left, right: left + steps[0], lower, upper: lower + steps[1], kind: kindOf(cell), mass: massOf(cell) };
+    }).filter(({ mass }) => mass > 0);
+    return { title, rows, canvas: true, height: innerWidth < 600 ? 90 : 190,
+      values: { low: low[0], high: high[0], bottom: low[1], top: high[1] } };
+  };
+  const percent = Math.round(100 * (share[0] + share[1]));
+  return [
+    { ...plot("prior", () => "prior", cell => ours[cell]),
+      heading: `${model}, seed ${seed}: these axes have ${percent} % of the variance of the encodings’ means` },
+    plot("q_agg", () => "q_agg", cell => theirs[cell]),
+    plot("q_agg − prior", cell => (theirs[cell] < ours[cell] ? "hole" : "excess"),
+      cell => Math.abs(theirs[cell] - ours[cell])),
+  ];
+}
+
+// Returns what to draw: {rows, others, best, title, heading, height, values of parameters} for each plot of a figure.
 function plotsOf(name, task, models, matches) {
   if (name === "decomposition") return [withHeight(decompositionRows(task, models))];
   if (name === "seeds") return [withHeight(runRows(task, row => models.has(row.model)))];
-  if (name === "parameters") return [{ rows: costRows(task, models, "parameters", matches) }];
-  if (name === "seconds") return [{ rows: costRows(task, models, "fit_seconds", matches) }];
+  if (name === "parameters") return [costRows(task, models, "parameters", matches)];
+  if (name === "seconds") return [costRows(task, models, "fit_seconds", matches)];
+  if (name === "latents") return task.rest.latents.filter(({ model }) => models.has(model)).flatMap(latentPlots);
   return task.rest.curves.filter(curve => models.has(curve.model)).map(curve => {
     const rows = curve.lines.flatMap(({ seed, points }) => points.flatMap(([epoch, train, validation]) => [
       { seed, epoch, series: "train", nats: train }, { seed, epoch, series: "validation", nats: validation }]));
     const nats = rows.map(row => row.nats);
-    const range = curve.range ?? [nats.reduce((a, b) => Math.min(a, b)), nats.reduce((a, b) => Math.max(a, b))];
-    return { title: curve.model, rows, best: curve.lines.map(({ best }) => ({ epoch: best ?? 0 })), range };
+    const [low, high] = curve.range ?? [nats.reduce((a, b) => Math.min(a, b)), nats.reduce((a, b) => Math.max(a, b))];
+    return { title: curve.model, rows, best: curve.lines.map(({ best }) => ({ epoch: best ?? 0 })), values: { low, high } };
   });
 }
 
@@ -72,13 +95,16 @@ function colors() {
 // Draw a plot into an element; returns its view, which must be finalized when it goes.
 async function drawPlot(host, specification, plot) {
   const spec = structuredClone(specification);
-  spec.datasets = { rows: plot.rows, ...(plot.best ? { best: plot.best } : {}) };
+  const { rows, best = [], others = [] } = plot;
+  spec.datasets = { rows, best, others };
+  // A layer without rows has no extent, and Vega warns of it.
+  spec.layer = spec.layer?.filter(layer => !layer.data || spec.datasets[layer.data.name].length);
   if (plot.height) spec.height = plot.height;
-  if (plot.range) for (const param of spec.params) param.value = plot.range[param.name === "low" ? 0 : 1];
+  for (const param of spec.params ?? []) if (plot.values) param.value = plot.values[param.name];
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   // ast: expressions are interpreted, so that the page can forbid the making of code from text.
   const { view } = await vegaEmbed(host, spec, { mode: "vega-lite", actions: false, ast: true, config: colors(),
-    renderer: plot.rows.length > MOST_SVG_MARKS ? "canvas" : "svg", tooltip: { theme: dark ? "dark" : "light" } });
+    renderer: plot.canvas || rows.length + others.length > MOST_SVG_MARKS ? "canvas" : "svg", tooltip: { theme: dark ? "dark" : "light" } });
   view.addEventListener("click", (_, item) => {
     if (item?.datum?.key) location.hash = `run-${item.datum.key}`;
   });

@@ -7,6 +7,7 @@ TERMS = {
     "marginal KL": "#ee6677",
     "−reconstruction": "#4477aa",
 }
+MASS = {"prior": "#4477aa", "q_agg": "#aa8811", "hole": "#dd3355", "excess": "#aa8811"}
 SERIES = {"train": "#4477aa", "validation": "#ee6677"}
 # Ten of them; shapes tell models apart whose colour is the same.
 SCHEME = "tableau10"
@@ -20,6 +21,7 @@ def specifications() -> dict[str, dict]:
         "parameters": against("parameters", "trained parameters"),
         "seconds": against("fit_seconds", "seconds of fitting"),
         "curves": curves(),
+        "latents": latents(),
     }
     return {
         name: chart.properties(width="container").to_dict(validate=True)
@@ -63,19 +65,25 @@ def seeds() -> alt.LayerChart:
     return dots + means
 
 
-def against(name: str, title: str) -> alt.Chart:
-    """bits/dim against what a run costs, a mark for each run."""
-    legend = alt.Legend(title=None, columns=2, orient="bottom")
+def against(name: str, title: str) -> alt.LayerChart:
+    """bits/dim against what a run costs, a mark for each run; all but the best models in grey."""
     logarithmic = alt.Scale(type="log", nice=False, padding=24)
     axis = alt.Axis(tickCount=5, format="~s", labelOverlap="greedy")
-    marks = alt.Chart(rows()).mark_point(filled=True, size=60, opacity=0.8, cursor="pointer")
-    return marks.encode(
+    encoding = dict(
         x=alt.X(f"{name}:Q", title=title, scale=logarithmic, axis=axis),
-        y=alt.Y("bits_per_dim:Q", title="bits/dim", scale=alt.Scale(zero=False)),
-        color=alt.Color("group:N", sort=None, scale=alt.Scale(scheme=SCHEME), legend=legend),
-        shape=alt.Shape("group:N", sort=None, legend=legend),
+        y=alt.Y("bits_per_dim:Q", title="bits/dim", scale=alt.Scale(zero=False, padding=14)),
         tooltip=["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"],
-    ).properties(height=260)
+    )
+    others = alt.Chart(alt.NamedData("others")).encode(**encoding)
+    others = others.mark_circle(size=16, opacity=0.4, color="#888888", cursor="pointer")
+    legend = alt.Legend(title=None, columns=2, orient="bottom")
+    best = alt.Chart(rows()).mark_point(filled=True, size=60, opacity=0.85, cursor="pointer")
+    best = best.encode(
+        **encoding,
+        color=alt.Color("model:N", sort=None, scale=alt.Scale(scheme=SCHEME), legend=legend),
+        shape=alt.Shape("model:N", sort=None, legend=legend),
+    )
+    return (others + best).properties(height=260)
 
 
 def curves() -> alt.LayerChart:
@@ -93,3 +101,23 @@ def curves() -> alt.LayerChart:
     )
     best = alt.Chart(alt.NamedData("best")).mark_rule(opacity=0.35).encode(x="epoch:Q")
     return (best + lines).add_params(low, high).properties(height=200)
+
+
+def latents() -> alt.Chart:
+    """Mass on two axes of a latent space, a rectangle for each cell that has any."""
+    colors = alt.Scale(domain=list(MASS), range=list(MASS.values()))
+    # The square root, so that what is thin is seen as well.
+    opacity = alt.Scale(type="sqrt", domain=[0, 255], range=[0, 1])
+    axis = alt.Axis(tickCount=4, grid=False)
+    extent = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("low"), alt.ExprRef("high")])
+    upright = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("bottom"), alt.ExprRef("top")])
+    cells = alt.Chart(rows()).mark_rect(tooltip=None).encode(
+        x=alt.X("left:Q", title="first axis", scale=extent, axis=axis),
+        x2="right:Q",
+        y=alt.Y("lower:Q", title="second axis", scale=upright, axis=axis),
+        y2="upper:Q",
+        color=alt.Color("kind:N", scale=colors, legend=None),
+        opacity=alt.Opacity("mass:Q", scale=opacity, legend=None),
+    )  # fmt: skip
+    ends = [alt.param(name, value=0) for name in ("low", "high", "bottom", "top")]
+    return cells.add_params(*ends)

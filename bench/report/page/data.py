@@ -90,7 +90,7 @@ def shortened(value: float) -> float:
 
 
 def pictures_of(drawn: list[dict]) -> dict:
-    """Return one seed's pictures of each model, as PNGs in base64, and the scale of all."""
+    """Return one seed's pictures of each model, as PNGs in base64, and the largest width in pixels."""
     firsts = [group[0] for group in by_model(drawn).values()]
     rows, widths = [], [1]
     for record in firsts:
@@ -107,12 +107,17 @@ def pictures_of(drawn: list[dict]) -> dict:
     for row in rows:
         # All models of a task are shown the same test images.
         row["images"].pop("data", None)
-    return {"data": data, "rows": [r for r in rows if r["images"]], "scale": scale_of(max(widths))}
+    return {"data": data, "rows": [r for r in rows if r["images"]], "width": max(widths)}
 
 
-def scale_of(width: int) -> int:
-    """Return how many pixels of the screen a pixel of a picture gets, a whole number."""
-    return max(1, 190 // width)
+def latents_of(drawn: list[dict]) -> list[dict]:
+    """Return one seed's map of its latent space of each model that has one."""
+    firsts = [group[0] for group in by_model(drawn).values()]
+    return [
+        {"model": record["model"], "seed": record["seed"]} | record["latent"]
+        for record in firsts
+        if record.get("latent") is not None
+    ]
 
 
 def task_of(task: str, sweep: str, runs: list[dict], board: pd.DataFrame, drawn: list[dict]):
@@ -131,4 +136,5 @@ def task_of(task: str, sweep: str, runs: list[dict], board: pd.DataFrame, drawn:
         "runs": runs_of(runs, sweep),
         "curves": curves_of(drawn),
         "pictures": pictures_of(drawn),
+        "latents": latents_of(drawn),
     }

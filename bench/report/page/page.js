@@ -65,7 +65,7 @@
       columns: [
         count("rank", "rank"),
         { title: "model", kind: "name", value: row => row.model, show: row => element("button",
-          { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, row.model) },
+          { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, breakable(row.model)) },
         { title: "bits/dim", value: row => row.bits_per_dim, show: row => element("span", {},
           element("span", { class: "value" }, row.text.bits_per_dim), interval(row, axis)) },
         count("seeds", "seeds"), count("failed", "failed"), count("bound", "bound"), count("importance_samples", "K"),
@@ -92,7 +92,7 @@
       opened: row => history.replaceState(null, "", `#run-${row.key}`),
       columns: [
         { title: "run", kind: "left", value: row => row.key, show: row => row.key },
-        { title: "model", kind: "name", value: row => row.model, show: row => row.model },
+        { title: "model", kind: "name", value: row => row.model, show: row => breakable(row.model) },
         number("seed", row => row.seed, null),
         { title: "status", kind: "left", value: row => row.status, show: row => row.status },
         number("bits/dim", row => row.test.bits_per_dim, 4), number("ELBO", row => row.test.elbo, 2),
@@ -125,15 +125,17 @@
     for (const view of task.drawn.get(figure) ?? []) view.finalize();
     task.drawn.set(figure, []);
     const { shown, total } = modelsOf(task);
-    const plots = plotsOf(name, task, shown, matcher(task)).filter(plot => plot.rows.length);
+    const plots = plotsOf(name, task, shown, matcher(task)).filter(plot => plot.rows.length || plot.others?.length);
     figure.hidden = plots.length === 0;
     figure.querySelector(".note").textContent = noteOf(name, shown.size, total);
+    host.replaceChildren();
     const places = plots.map(plot => {
       const place = element("div", { role: "img", "aria-label": plot.title ?? figure.getAttribute("aria-label") });
-      return [element("div", {}, plot.title ? element("h4", {}, plot.title) : null, place), place, plot];
+      if (plot.heading) host.append(element("h4", { class: "wide" }, plot.heading));
+      host.append(element("div", {}, plot.title ? element("h4", {}, plot.title) : null, place));
+      return [place, plot];
     });
-    host.replaceChildren(...places.map(([whole]) => whole));
-    for (const [, place, plot] of places) {
+    for (const [place, plot] of places) {
       const view = await drawPlot(place, setting.charts[name], plot);
       // While this was being drawn another drawing may have begun.
       if (figure.turn !== turn) { view.finalize(); return; }
@@ -143,12 +145,14 @@
   }
   function noteOf(name, shown, total) {
     if (shown === total) return "";
-    if (name === "parameters" || name === "seconds") return `The best ${shown} of ${total} models have colours, the others one.`;
+    if (name === "parameters" || name === "seconds") return `The best ${shown} of ${total} models have colours, the others are grey.`;
     return `The best ${shown} of ${total} models are shown; the filter chooses others.`;
   }
 
   function drawPictures(task, figure) {
-    const { data, rows, scale } = task.rest.pictures, { shown } = modelsOf(task);
+    const { data, rows, width } = task.rest.pictures, { shown } = modelsOf(task);
+    // Whole pixels of the screen for each of a picture's, as many as let three stand in a line.
+    const scale = Math.max(1, Math.floor(Math.min(190, (figure.clientWidth - 16) / 3) / width));
     const picture = (encoded, text) => {
       const image = element("img", { alt: text, src: `data:image/png;base64,${encoded}` });
       image.addEventListener("load", () => { image.style.width = `${image.naturalWidth * scale}px`; });

@@ -28,14 +28,18 @@ function commands(task, sweep, runs, run, environment) {
   return parts;
 }
 
+// Options by the names that `bench train` gives them: a class' own have that of the class before them.
 function flattened(value, name = "") {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return [[name, value]];
-  return Object.entries(value).flatMap(([key, part]) => flattened(part, name ? `${name}.${key}` : key));
+  return Object.entries(value).flatMap(([key, part]) => {
+    const own = key === "class_path" || key === "init_args" ? name : name ? `${name}.${key}` : key;
+    return flattened(part, own);
+  });
 }
 
 function list(title, value) {
   const pairs = flattened(value).flatMap(([name, part]) =>
-    [element("dt", {}, name), element("dd", {}, typeof part === "string" ? part : JSON.stringify(part))]);
+    [element("dt", {}, breakable(name)), element("dd", {}, typeof part === "string" ? part : JSON.stringify(part))]);
   return element("div", {}, element("h4", {}, title), element("dl", {}, ...pairs));
 }
 
@@ -43,7 +47,7 @@ function estimates(run) {
   const names = [...new Set([...Object.keys(run.test), ...Object.keys(run.train)])]
     .filter(name => run.test[name] != null || run.train[name] != null);
   const cell = value => element("td", {}, value == null ? "–" : String(value));
-  const rows = names.map(name => element("tr", {}, element("th", { scope: "row", class: "name" }, name),
+  const rows = names.map(name => element("tr", {}, element("th", { scope: "row", class: "name" }, breakable(name)),
     cell(run.test[name]), cell(run.train[name])));
   const head = ["", "test", "train"].map(text => element("th", { scope: "col" }, text));
   return element("div", { class: "scroll", tabindex: 0 }, element("h4", {}, "Estimates, every digit"),

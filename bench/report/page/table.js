@@ -14,6 +14,12 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// A name that may be broken after what separates its words.
+function breakable(text) {
+  const parts = text.split(/(?<=[_=.\/])/);
+  return element("span", {}, ...parts.flatMap((part, i) => (i ? [element("wbr"), part] : [part])));
+}
+
 function compare(a, b) {
   return typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
 }
