@@ -46,7 +46,7 @@ docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
 	@echo "written: site/index.html"
 
-report: $(VENV)/.ready  ## rebuild tables, figures and the README's leaderboard of SWEEP from its records
+report: $(VENV)/.ready  ## rebuild tables, figures, page.html and the README's leaderboard of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
 
 claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html

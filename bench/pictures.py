@@ -1,4 +1,4 @@
-"""A model's images to look at: samples and reconstructions beside data, as grids."""
+"""A model's pictures: samples and reconstructions beside data, as grids, and its latent space."""
 
 import io
 from base64 import b64encode
@@ -13,11 +13,16 @@ from bench.models.terms import Model
 from bench.noise import Noise
 
 SHOWN_IMAGES = 36
+# Draws from prior and q_agg for the map of a latent space, encoded data among these, cells a side.
+DRAWS, ENCODED, CELLS = 40_000, 4_000, 32
 
 
 @torch.no_grad()
 def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[str, Tensor]:
-    """Return images to look at, (n, D) in units of levels: samples, data, reconstructions."""
+    """Return images to look at, (n, D) in units of levels: samples, data, reconstructions.
+
+    Of a VAE also images decoded from q_agg, the aggregated posterior of the training split.
+    """
     y = data.test[:SHOWN_IMAGES].to(device)
     images = {
         "data": y.float(),
@@ -25,7 +30,56 @@ def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[s
     }
     if hasattr(model, "reconstruct"):
         images["reconstructions"] = model.reconstruct(y)
+    if hasattr(model, "prior_density"):
+        noise = Noise(seed, "shown aggregate", device=device)
+        chosen = (noise.uniform(SHOWN_IMAGES, 1)[:, 0] * len(data.train)).long().cpu()
+        z = model.posterior(data.train[chosen].to(device)).sample(noise, 1)[0]
+        images["samples_aggregate"] = model.decode_mean(z)
     return {name: values.cpu() for name, values in images.items()}
+
+
+@torch.no_grad()
+def latent_map(model: Model, data: TaskData, seed: int, device: str) -> dict | None:
+    """Return where prior and q_agg of the training split put their mass, as plain data.
+
+    On the two principal axes of the encodings' means; None of a model that is no VAE, whose
+    latent space has one dimension, or whose prior overflows. ``prior`` and ``aggregate`` are CELLS × CELLS bytes in base64,
+    rows from low to high on the second axis: shares of DRAWS draws, 255 being the largest cell
+    of both. ``low`` and ``high`` are the ends of the axes, ``share`` is what part of the means'
+    variance each axis has.
+    """
+    if not hasattr(model, "prior_density") or model.latent_dimensions < 2:
+        return None
+    noise = Noise(seed, "latent", device=device)
+    chosen = noise.shared_permutation(len(data.train))[:ENCODED].cpu()
+    posterior = model.posterior(data.train[chosen].to(device))
+    aggregate = posterior.sample(noise, -(-DRAWS // len(chosen))).flatten(0, 1)[:DRAWS]
+    prior = model.prior_density(noise, None).sample(DRAWS, noise)
+    means = posterior.loc.double().cpu()
+    variances, axes = torch.linalg.eigh((means - means.mean(0)).T.cov(correction=0))
+    axes = axes[:, [-1, -2]]
+    # An eigenvector's sign is arbitrary; its largest component is made positive.
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    drawn = [(z.double().cpu() - means.mean(0)) @ axes for z in (prior, aggregate)]
+    ends = torch.cat([d.quantile(torch.tensor([0.001, 0.999], dtype=d.dtype), 0) for d in drawn])
+    low, high = ends.amin(0), ends.amax(0)
+    if not (high - low).isfinite().all():
+        return None
+    counts = torch.stack([counted(d, low, high) for d in drawn])
+    grids = (counts * (255 / counts.max())).round().to(torch.uint8).numpy()
+    share = variances[[-1, -2]] / variances.sum().clamp(min=1e-30)
+    encoded = [b64encode(grid.tobytes()).decode() for grid in grids]
+    ranges = {"low": low, "high": high, "share": share}
+    return {name: [round(v, 4) for v in values.tolist()] for name, values in ranges.items()} | dict(
+        zip(("prior", "aggregate"), encoded)
+    )
+
+
+def counted(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return how many of the points (n, 2) fall in each cell, (CELLS²,); outside ones in none."""
+    cells = ((points - low) / (high - low) * CELLS).floor().long()
+    inside = ((cells >= 0) & (cells < CELLS)).all(1)
+    return torch.bincount(cells[inside] @ torch.tensor([1, CELLS]), minlength=CELLS**2).double()
 
 
 def grid_of(images: Tensor, data: TaskData) -> np.ndarray:

@@ -10,6 +10,8 @@ TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
 METRIC = re.compile(r"[a-z_]{1,60}")
 BOUNDS = ("upper", "exact", "none")
+# A map of 32 × 32 bytes in base64.
+MAP = re.compile(r"[A-Za-z0-9+/]{1366}==")
 CURVES = ("epoch", "train_elbo", "validation_elbo")
 
 
@@ -67,6 +69,18 @@ def _check(record: Any) -> None:
         )
     images = _mapping(record, "images")
     _need(all(isinstance(value, str) for value in images.values()), "has no images")
+    # Records from before there were maps have none, and so have those of other models than VAEs.
+    if record.get("latent") is not None:
+        _check_latent(_mapping(record, "latent"))
+
+
+def _check_latent(latent: dict) -> None:
+    for name in ("low", "high", "share"):
+        pair = latent.get(name)
+        _need(isinstance(pair, list) and len(pair) == 2, f"has no latent.{name}")
+        _need(all(map(_is_number, pair)), f"has no latent.{name}")
+    for name in ("prior", "aggregate"):
+        _need(_matches(latent.get(name), MAP), f"has no latent.{name}")
 
 
 def _check_metrics(metrics: dict) -> None:

@@ -20,7 +20,7 @@ from bench.models.generative import TrainingDiverged
 from bench.models.terms import Model
 from bench.noise import derive_seed
 from bench.parsing import build_model
-from bench.pictures import grid_of, png, shown_images
+from bench.pictures import grid_of, latent_map, png, shown_images
 from bench.ranks import fit_on_ranks
 from bench.record import environment
 from bench.run_log import RunLog
@@ -163,6 +163,7 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             "history": fitted["history"],
             "metrics": results,
             "images": {name: png(grid, data) for name, grid in images.items()},
+            "latent": latent_map(model, data, config["seed"], device.type),
             "environment": environment(device.type),
             "timing": {
                 "fit_seconds": evaluation_started - fit_started,

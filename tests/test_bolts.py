@@ -231,7 +231,7 @@ def test_an_epoch_of_training_gives_finite_numbers(name, cifar10, tmp_path):
     assert columns["kl"] == pytest.approx(
         columns["mutual_information"] + columns["marginal_kl"], abs=1e-3
     )
-    assert set(record["images"]) == {"data", "samples", "reconstructions"}
+    assert set(record["images"]) == {"data", "samples", "samples_aggregate", "reconstructions"}
 
 
 class Bounds(pl.LightningModule):

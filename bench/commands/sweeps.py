@@ -25,7 +25,7 @@ def run_sweep(
     dry_run: bool = False,
     wandb_sweep: bool = False,
 ) -> int:
-    """Run a sweep, write its tables and figures, and print its leaderboard.
+    """Run a sweep, write its tables, figures and page, and print its leaderboard.
 
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
@@ -107,7 +107,7 @@ def report(arguments: list[str]) -> int:
 
 
 def run_report(sweep: str = "default", results: str = "results", readme: str | None = None) -> int:
-    """Rebuild a sweep's tables and figures from its records, and print its leaderboard.
+    """Rebuild a sweep's tables, figures and page from its records, and print its leaderboard.
 
     Args:
         sweep: The sweep's name.
@@ -124,7 +124,7 @@ def write_report(directory: Path, readme: Path | None = None) -> int:
 
     board = reduce(directory, readme)
     print_leaderboard(board)
-    print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/")
+    print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
     missing = missing_keys(directory)
     if missing:
         print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")

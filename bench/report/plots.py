@@ -1,7 +1,5 @@
 """Figures of a sweep, drawn from its records."""
 
-import io
-from base64 import b64decode
 from pathlib import Path
 
 import matplotlib
@@ -9,9 +7,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
 
-from bench.errors import InputError  # noqa: E402
+from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
 
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
@@ -34,13 +31,6 @@ def draw_all(records: list[dict], figures: Path) -> list[Path]:
     return drawn
 
 
-def by_model(records: list[dict]) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
-    for record in records:
-        groups.setdefault(record["model"], []).append(record)
-    return groups
-
-
 def training_curves(records: list[dict], task: str):
     """Training and validation bound against epochs, a panel for each model, a line for each seed."""
     models = {m: rs for m, rs in by_model(records).items() if any(r["history"] for r in rs)}
@@ -52,22 +42,14 @@ def training_curves(records: list[dict], task: str):
     for axis, (model, group) in zip(axes[0], models.items()):
         for number, record in enumerate(group):
             epochs = [point["epoch"] for point in record["history"]]
-            for name, color in (("train_elbo", "#4477aa"), ("validation_elbo", "#ee6677")):
+            for name, color in zip(CURVES, ("#4477aa", "#ee6677")):
                 bounds = [point[name] for point in record["history"]]
                 label = name.replace("_elbo", "") if number == 0 else None
                 axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
             axis.axvline(record.get("best_epoch") or 0, color="#bbbbbb", linewidth=0.8, zorder=0)
-        # The first epochs of a long training are far below; what is to be seen is where the
-        # curves end.
-        ends = [
-            point[name]
-            for record in group
-            for point in record["history"][2:]
-            for name in ("train_elbo", "validation_elbo")
-        ]
-        if len(ends) >= 20 * len(group):
-            low, high = np.percentile(ends, 3), max(ends)
-            axis.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
+        shown = visible_range(group)
+        if shown is not None:
+            axis.set_ylim(*shown)
         axis.set(title=model, xlabel="epoch")
         axis.legend(frameon=False, loc="lower right", fontsize=8)
     axes[0][0].set_ylabel("ELBO (nats per image)")
@@ -104,14 +86,6 @@ def samples_beside_data(records: list[dict], task: str):
         f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)", fontsize=10
     )
     return figure
-
-
-def decoded(encoded: str, title: str) -> np.ndarray:
-    """Return the pixels of a PNG in base64. Raises InputError if it is none."""
-    try:
-        return np.asarray(Image.open(io.BytesIO(b64decode(encoded)), formats=["PNG"]))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"record: an image of {title!r} is no PNG: {error}") from None
 
 
 def elbo_decomposition(records: list[dict], task: str):

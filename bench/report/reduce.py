@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
 from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +22,7 @@ SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
-LEFT_OUT = ("history", "images")
+LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
 
@@ -182,24 +181,25 @@ def slim_records(runs: Path, keys: list[str]) -> list[dict]:
 
 
 def slim(record: dict) -> dict:
-    """Return what tables need of a record; names are shared, of which every record has a hundred."""
+    """Return what tables need of a record; names are shared, of which every record has a hundred.
+
+    What the page shows of its configuration and its environment is kept as text, of which the
+    seeds of a model have one between them.
+    """
     kept = {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
-    kept["environment"] = shared_environment(json.dumps(record["environment"], sort_keys=True))
+    without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
+    kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
+    kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
+    kept["environment"] = {"commit": record["environment"]["commit"]}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
     return kept
 
 
-@lru_cache(maxsize=1000)
-def shared_environment(text: str) -> dict:
-    """Return an environment, the same object for all records that were made in it."""
-    return json.loads(text)
-
-
 def environments_of(records: list[dict]) -> list[dict]:
     """Return the distinct environments that runs were made in, in the records' order."""
-    texts = {json.dumps(record["environment"], sort_keys=True): None for record in records}
+    texts = dict.fromkeys(record["environment_text"] for record in records)
     return [json.loads(text) for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""`bench report`: tables and figures of a sweep, rebuilt from its records alone."""
+"""`bench report`: tables, figures and the page of a sweep, rebuilt from its records alone."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bench.report.tables import latex, markdown, rewrite_readme
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
-    """Write the tables of a sweep, what describes and shows them, and its figures.
+    """Write the tables of a sweep, what describes and shows them, figures and page.html.
 
     Args:
         directory: The sweep's folder, results/<sweep>.
@@ -48,10 +48,13 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     write_atomically(directory / "leaderboard.tex", latex(board))
     write_package(directory, timings, environments_of(records))
     write_paper_match(directory.parent)
-    # matplotlib takes a second to import, and only this needs it.
+    # matplotlib and Altair take a second each to import, and only these need them.
+    from bench.report.page.write import write_page
     from bench.report.plots import draw_all
 
-    draw_all(read_records(directory / "runs", keys_to_draw(records, board)), directory / "figures")
+    drawn = read_records(directory / "runs", keys_to_draw(records, board))
+    draw_all(drawn, directory / "figures")
+    write_page(directory / "page.html", directory.name, records, board, drawn)
     if readme is not None:
         rewrite_readme(readme, "leaderboard", directory.name, markdown(board))
     return board

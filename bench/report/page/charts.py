@@ -1,0 +1,123 @@
+"""The page's charts as Vega-Lite specifications; their rows are put in where they are shown."""
+
+import altair as alt
+
+TERMS = {
+    "mutual information": "#ccbb44",
+    "marginal KL": "#ee6677",
+    "−reconstruction": "#4477aa",
+}
+MASS = {"prior": "#4477aa", "q_agg": "#aa8811", "hole": "#dd3355", "excess": "#aa8811"}
+SERIES = {"train": "#4477aa", "validation": "#ee6677"}
+# Ten of them; shapes tell models apart whose colour is the same.
+SCHEME = "tableau10"
+
+
+def specifications() -> dict[str, dict]:
+    """Return {name: specification}. Each reads its rows from a data set called ``rows``."""
+    charts = {
+        "decomposition": decomposition(),
+        "seeds": seeds(),
+        "parameters": against("parameters", "trained parameters"),
+        "seconds": against("fit_seconds", "seconds of fitting"),
+        "curves": curves(),
+        "latents": latents(),
+    }
+    return {
+        name: chart.properties(width="container").to_dict(validate=True)
+        for name, chart in charts.items()
+    }
+
+
+def rows() -> alt.NamedData:
+    return alt.NamedData("rows")
+
+
+def by_rank(title: str | None = None) -> alt.Y:
+    """Return models from top to bottom by their rank."""
+    return alt.Y("model:N", sort=alt.EncodingSortField("rank", op="min"), title=title)
+
+
+def decomposition() -> alt.LayerChart:
+    """Stack the terms of −ELBO, mutual information first, so that log n is one line for all."""
+    colors = alt.Scale(domain=list(TERMS), range=list(TERMS.values()))
+    bars = alt.Chart(rows()).mark_bar().encode(
+        y=by_rank(),
+        x=alt.X("nats:Q", title="−ELBO (nats per image), test split", stack="zero"),
+        color=alt.Color("term:N", scale=colors, sort=None, legend=alt.Legend(title=None)),
+        order=alt.Order("order:O"),
+        tooltip=["model:N", "term:N", alt.Tooltip("nats:Q", format=".2f")],
+    )  # fmt: skip
+    bound = alt.Chart(rows()).mark_rule(strokeDash=[4, 3], strokeWidth=2)
+    line = bound.encode(x="min(log_n):Q")
+    label = alt.Chart(rows()).mark_text(align="left", dx=4, baseline="bottom", y=-2)
+    text = label.encode(x="min(log_n):Q", text="min(log_n_label):N")
+    return bars + line + text
+
+
+def seeds() -> alt.LayerChart:
+    """A dot for each run's bits/dim, a stroke at each model's mean."""
+    x = alt.X("bits_per_dim:Q", title="bits/dim, test split", scale=alt.Scale(zero=False))
+    dots = alt.Chart(rows()).mark_circle(size=55, opacity=0.65, cursor="pointer")
+    dots = dots.encode(y=by_rank(), x=x, tooltip=["model:N", "seed:Q", "bits_per_dim:Q", "key:N"])
+    means = alt.Chart(rows()).mark_tick(thickness=2, size=18)
+    means = means.encode(y=by_rank(), x="mean(bits_per_dim):Q")
+    return dots + means
+
+
+def against(name: str, title: str) -> alt.LayerChart:
+    """bits/dim against what a run costs, a mark for each run; all but the best models in grey."""
+    logarithmic = alt.Scale(type="log", nice=False, padding=24)
+    axis = alt.Axis(tickCount=5, format="~s", labelOverlap="greedy")
+    encoding = dict(
+        x=alt.X(f"{name}:Q", title=title, scale=logarithmic, axis=axis),
+        y=alt.Y("bits_per_dim:Q", title="bits/dim", scale=alt.Scale(zero=False, padding=14)),
+        tooltip=["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"],
+    )
+    others = alt.Chart(alt.NamedData("others")).encode(**encoding)
+    others = others.mark_circle(size=16, opacity=0.4, color="#888888", cursor="pointer")
+    legend = alt.Legend(title=None, columns=2, orient="bottom")
+    best = alt.Chart(rows()).mark_point(filled=True, size=60, opacity=0.85, cursor="pointer")
+    best = best.encode(
+        **encoding,
+        color=alt.Color("model:N", sort=None, scale=alt.Scale(scheme=SCHEME), legend=legend),
+        shape=alt.Shape("model:N", sort=None, legend=legend),
+    )
+    return (others + best).properties(height=260)
+
+
+def curves() -> alt.LayerChart:
+    """One model's training and validation bound, a line for each seed."""
+    low, high = alt.param("low", value=0), alt.param("high", value=1)
+    colors = alt.Scale(domain=list(SERIES), range=list(SERIES.values()))
+    visible = alt.Scale(domain=[alt.ExprRef("low"), alt.ExprRef("high")], nice=False)
+    lines = alt.Chart(rows()).mark_line(clip=True, strokeWidth=1.3)
+    lines = lines.encode(
+        x=alt.X("epoch:Q", title="epoch"),
+        y=alt.Y("nats:Q", title="ELBO (nats)", scale=visible),
+        color=alt.Color("series:N", sort=None, scale=colors, legend=alt.Legend(title=None)),
+        detail="seed:N",
+        tooltip=["seed:N", "series:N", "epoch:Q", "nats:Q"],
+    )
+    best = alt.Chart(alt.NamedData("best")).mark_rule(opacity=0.35).encode(x="epoch:Q")
+    return (best + lines).add_params(low, high).properties(height=200)
+
+
+def latents() -> alt.Chart:
+    """Mass on two axes of a latent space, a rectangle for each cell that has any."""
+    colors = alt.Scale(domain=list(MASS), range=list(MASS.values()))
+    # The square root, so that what is thin is seen as well.
+    opacity = alt.Scale(type="sqrt", domain=[0, 255], range=[0, 1])
+    axis = alt.Axis(tickCount=4, grid=False)
+    extent = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("low"), alt.ExprRef("high")])
+    upright = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("bottom"), alt.ExprRef("top")])
+    cells = alt.Chart(rows()).mark_rect(tooltip=None).encode(
+        x=alt.X("left:Q", title="first axis", scale=extent, axis=axis),
+        x2="right:Q",
+        y=alt.Y("lower:Q", title="second axis", scale=upright, axis=axis),
+        y2="upper:Q",
+        color=alt.Color("kind:N", scale=colors, legend=None),
+        opacity=alt.Opacity("mass:Q", scale=opacity, legend=None),
+    )  # fmt: skip
+    ends = [alt.param(name, value=0) for name in ("low", "high", "bottom", "top")]
+    return cells.add_params(*ends)

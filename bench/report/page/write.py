@@ -1,0 +1,104 @@
+"""page.html: a sweep's leaderboards, charts, pictures and runs in one file that needs no network."""
+
+import re
+from base64 import b64encode
+from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from bench import __version__
+from bench.record import write_atomically
+from bench.report.page.charts import specifications
+from bench.report.page.data import MOST_RUNS, PICTURES, board_of, task_of
+from bench.report.reduce import MOST_MODELS, MOST_SEEDS
+
+TEMPLATE = "page.html"
+SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
+
+
+def write_page(
+    path: Path, sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[dict]
+) -> None:
+    """Write the page: every text escaped, no request to any network possible.
+
+    Args:
+        path: The HTML file.
+        sweep: The sweep's name.
+        records: Its records, as ``load_sweep`` returns them.
+        board: Its leaderboard.
+        drawn: Whole records of the runs whose curves and pictures are shown.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("bench", "report/page")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "allow_nan": False,
+        "ensure_ascii": False,
+    }
+    listed = records[:MOST_RUNS]
+    tasks = []
+    for task in dict.fromkeys(record["task"] for record in records):
+        own = board[board["task"] == task]
+        runs = [record for record in listed if record["task"] == task]
+        whole = [record for record in drawn if record["task"] == task]
+        total = sum(record["task"] == task for record in records)
+        first = next(record for record in records if record["task"] == task)["data"]
+        tasks.append(
+            {
+                "name": task,
+                "data": first,
+                "models": len(own),
+                "total": total,
+                "listed": len(runs),
+                "failed": int(own["failed"].sum()),
+                "board": board_of(own.head(MOST_RUNS)),
+                "rest": task_of(task, sweep, runs, own, whole),
+            }
+        )
+    scripts = [script_safe(vega()), script_safe("\n".join(source(name) for name in SCRIPTS))]
+    text = environment.get_template(TEMPLATE).render(
+        sweep=sweep,
+        version=__version__,
+        tasks=tasks,
+        total=len(records),
+        listed=len(listed),
+        setting={
+            "sweep": sweep,
+            "charts": specifications(),
+            "pictures": PICTURES,
+            "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
+        },
+        style=markup(source("page.css")),
+        scripts=[markup(script) for script in scripts],
+        hashes=[b64encode(sha256(script.encode()).digest()).decode() for script in scripts],
+    )
+    write_atomically(path, text)
+
+
+@lru_cache(maxsize=1)
+def vega() -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script that sets their names; takes seconds."""
+    from vl_convert import javascript_bundle
+
+    return javascript_bundle()
+
+
+def source(name: str) -> str:
+    return files("bench").joinpath("report/page", name).read_text(encoding="utf-8")
+
+
+def script_safe(script: str) -> str:
+    """Return a script that may stand in HTML: nothing in it ends its element."""
+    return re.sub(r"<(/script|!--|script)", r"<\\\1", script, flags=re.IGNORECASE).replace("\r", "")
+
+
+def markup(own: str):
+    """Mark text as safe. It is the project's own; nothing from a record is in it."""
+    from markupsafe import Markup
+
+    return Markup(own)

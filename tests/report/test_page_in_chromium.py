@@ -1,0 +1,157 @@
+"""page.html in headless Chromium: it sorts, filters, opens runs, and asks no network."""
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+from tests.report.chromium import EXECUTABLE, MISSING, Seen, browser
+from tests.report.test_page import HOSTILE, made_up_sweep, write_sweep
+
+pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=MISSING)
+BOARD = "#task-digits-17 .board tbody tr"
+RUNS = "#task-digits-17 .runs tbody tr"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_sweep(tmp_path_factory.mktemp("page") / "sweep", made_up_sweep())
+
+
+@pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
+def seen(chromium, request):
+    page = chromium.new_page(viewport={"width": request.param, "height": 900})
+    yield Seen(page)
+    page.close()
+
+
+def column(page, rows, number):
+    return [row.locator("td").nth(number).inner_text() for row in page.locator(rows).all()]
+
+
+def test_everything_is_drawn_in_silence_and_without_a_network(seen, path):
+    page = seen.open(path)
+    seen.scroll_through()
+    assert seen.said == []
+    assert [url for url in seen.asked if not url.startswith("data:")] == [path.as_uri()]
+    # Two tasks of four charts, and training curves of three models and of one.
+    assert page.locator(".chart svg, .chart canvas").count() == 2 * 4 + 3 + 1
+    assert page.locator(".pictures img").count() > 0
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert page.evaluate(fits)
+
+
+def test_pictures_of_a_task_have_one_scale(seen, path):
+    page = seen.open(path)
+    seen.scroll_through()
+    ratios = "[...document.querySelectorAll('#task-digits-17 .pictures img')].map(i => i.clientWidth / i.naturalWidth)"
+    assert len(set(page.evaluate(ratios))) == 1
+
+
+def test_a_click_and_the_keyboard_sort(seen, path):
+    page = seen.open(path)
+    head = page.locator("#task-digits-17 .board th").nth(2)
+    assert column(page, BOARD, 0) == ["1", "2", "3"] and head.get_attribute("aria-sort") == "none"
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert column(page, BOARD, 0) == ["3", "2", "1"]
+    # Tab leads on to the next column, and its heading sorts as well.
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert page.locator("#task-digits-17 .board th").nth(3).get_attribute("aria-sort") != "none"
+    assert head.get_attribute("aria-sort") == "none"
+
+
+def test_what_has_no_value_stands_last_either_way(seen, path):
+    page = seen.open(path)
+    page.locator("#task-digits-17 .runs").scroll_into_view_if_needed()
+    head = page.locator("#task-digits-17 .runs th").nth(4).locator("button")
+    for _ in range(2):
+        head.click()
+        assert column(page, RUNS, 4)[-1] == "–" and column(page, RUNS, 3)[-1] == "failed"
+
+
+def test_the_filter_leaves_tasks_and_models_that_match(seen, path):
+    page = seen.open(path)
+    page.locator("#filter").fill("digits-17 flow")
+    page.locator("#task-digits-binary").wait_for(state="hidden")
+    assert column(page, BOARD, 1) == ["flow"]
+    seen.scroll_through()
+    assert set(column(page, RUNS, 1)) == {"flow"} and len(column(page, RUNS, 1)) == 4
+    page.locator("#filter").fill("")
+    page.locator("#task-digits-binary").wait_for(state="visible")
+    assert len(column(page, BOARD, 1)) == 3
+    page.locator("#task-digits-17 .runs input").fill("flow seed=2")
+    assert column(page, RUNS, 2) == ["2"]
+
+
+def test_a_link_opens_its_run_and_its_task(seen, path):
+    runs = pd.read_csv(path.parent / "runs.csv")
+    key = runs.loc[runs["task"] == "digits-binary", "key"].iloc[-1]
+    page = seen.open(path, f"#run-{key}")
+    opened = page.locator("#task-digits-binary td.detail")
+    assert opened.is_visible() and "bench train --config run.json" in opened.inner_text()
+    assert '{"seed": 2, "trainer": {"beta": 1.0' in opened.inner_text()
+    assert page.evaluate("document.activeElement.textContent").endswith(key)
+    # And by a click on another link of the same page.
+    page.evaluate(f"location.hash = 'run-{'f' * 16}'")
+    failed = page.locator("#task-digits-17 td.detail")
+    failed.wait_for()
+    assert f"failed: {HOSTILE}" in failed.inner_text() and seen.said == []
+    page.evaluate("location.hash = 'task-digits-17'")
+    expect(page.locator("#task-digits-17 h2")).to_be_in_viewport()
+
+
+def test_a_row_opens_and_closes_by_keyboard(seen, path):
+    page = seen.open(path)
+    page.locator("#task-digits-17 .runs").scroll_into_view_if_needed()
+    first = page.locator(f"{RUNS} button").first
+    first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#task-digits-17 td.detail").count() == 1
+    assert page.evaluate("location.hash").startswith("#run-")
+    page.keyboard.press("Enter")
+    assert page.locator("#task-digits-17 td.detail").count() == 0
+
+
+def test_hostile_text_is_shown_as_text(seen, path):
+    page = seen.open(path)
+    seen.scroll_through()
+    assert HOSTILE in column(page, BOARD, 1)
+    assert page.title() == "sweep: leaderboards, charts and runs"
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_numbers_are_the_csvs(seen, path):
+    page = seen.open(path, "#run-" + "f" * 16)
+    board = pd.read_csv(path.parent / "leaderboard.csv", float_precision="round_trip")
+    runs = pd.read_csv(path.parent / "runs.csv", float_precision="round_trip")
+    own = board[board["task"] == "digits-17"]
+    half = own["bits_per_dim"] - own["bits_per_dim_low"]
+    shown = [f"{value:.3f} ± {error:.3f}" for value, error in zip(own["bits_per_dim"], half)]
+    assert column(page, BOARD, 2) == shown
+    for name, number in (("elbo", 7), ("reconstruction", 8), ("marginal_kl", 10)):
+        assert column(page, BOARD, number) == [f"{value:.2f}" for value in own[name]]
+    test = runs[(runs["split"] == "test") & (runs["status"] == "ok")].set_index("key")
+    for row in page.locator(RUNS).all():
+        cells = row.locator("td").all_inner_texts()
+        if len(cells) > 1 and cells[3] == "ok":
+            expected = test.loc[cells[0].split()[-1]]
+            assert cells[4] == f"{expected['bits_per_dim']:.4f}"
+            assert cells[5] == f"{expected['elbo']:.2f}" and cells[2] == str(expected["seed"])
+    key = test.index[0]
+    page.evaluate(f"location.hash = 'run-{key}'")
+    page.locator("table.estimates").wait_for()
+    rows = page.locator("table.estimates tbody tr").all()
+    assert len(rows) == 9
+    for row in rows:
+        name, value = row.locator("th").inner_text(), row.locator("td").first.inner_text()
+        assert float(value) == test.loc[key, name]
