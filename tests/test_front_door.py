@@ -92,6 +92,7 @@ def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(results):
     assert "digits-17: test split" in output and "aggregate_vae" in output
     for name in ("curves", "samples", "decomposition"):
         assert (folder / "figures" / f"digits-17-{name}.png").stat().st_size > 5000
+    assert 500_000 < (folder / "page.html").stat().st_size < 5_000_000
     assert len(pd.read_csv(folder / "runs.csv")) == 2 * RUNS
     assert len(pd.read_csv(folder / "timings.csv")) == RUNS
 

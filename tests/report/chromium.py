@@ -32,6 +32,11 @@ class Seen:
                 place.scroll_into_view_if_needed()
         waiting = self.page.locator(UNDRAWN)
         expect(waiting).to_have_count(0, timeout=60_000)
+        # What was drawn above may have pushed these out of view again.
+        for runs in self.page.locator(".runs").all():
+            if runs.is_visible():
+                runs.scroll_into_view_if_needed()
+                runs.locator("table").first.wait_for()
 
 
 @contextmanager

@@ -4,8 +4,11 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
+from bench.config import key_of
+from bench.parsing import parse_run
+from tests.conftest import small_config
 from tests.report.chromium import EXECUTABLE, MISSING, Seen, browser
-from tests.report.test_page import HOSTILE, made_up_sweep, write_sweep
+from tests.report.test_page import HOSTILE, full, made_up_sweep, write_sweep
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=MISSING)
 BOARD = "#task-digits-17 .board tbody tr"
@@ -155,3 +158,40 @@ def test_numbers_are_the_csvs(seen, path):
     for row in rows:
         name, value = row.locator("th").inner_text(), row.locator("td").first.inner_text()
         assert float(value) == test.loc[key, name]
+
+
+def test_the_command_of_a_run_makes_its_configuration_again(chromium, tmp_path):
+    config = small_config("aggregate_vae", "digits-binary", "--seed=7")
+    made = full("aggregate_vae", 7, 0.5) | {"config": config, "key": key_of(config)}
+    page = chromium.new_page()
+    seen = Seen(page)
+    seen.open(write_sweep(tmp_path / "sweep", [made]), f"#run-{made['key']}")
+    lines = page.locator("td.detail pre").first.inner_text().splitlines()
+    assert lines[0] == "git checkout c0ffee" and lines[1] == "cat > run.json <<'END'"
+    assert lines[3:] == ["END", "bench train --config run.json"] and seen.said == []
+    (tmp_path / "run.json").write_text(lines[2])
+    assert parse_run(["--config", str(tmp_path / "run.json")]) == config
+    assert "--only 'task=digits-17 model=aggregate_vae seed=7'" in page.content()
+    page.close()
+
+
+def test_of_many_models_only_a_page_is_in_the_document(chromium, tmp_path):
+    records = [full(f"m-{n:02}", seed, 2 + n / 50) for n in range(60) for seed in (1, 2)]
+    page = chromium.new_page()
+    seen = Seen(page)
+    seen.open(write_sweep(tmp_path / "sweep", records))
+    seen.scroll_through()
+    assert page.locator(BOARD).count() == 50 and page.locator(RUNS).count() == 50
+    below = page.locator(".board .below")
+    assert "60 rows, page 1 of 2" in below.inner_text()
+    below.get_by_role("button", name="next").click()
+    assert column(page, BOARD, 1) == [f"m-{n:02}" for n in range(50, 60)]
+    # Curves of as many models as there is room for, which the figure says.
+    assert page.locator(".chart[data-chart=curves] svg").count() == 12
+    note = page.locator(".chart[data-chart=curves] .note").inner_text()
+    assert note.startswith("The best 12 of 60 models are shown")
+    # A run of the last page is reached by its link as well.
+    page.evaluate(f"location.hash = 'run-{records[-1]['key']}'")
+    page.locator("td.detail").wait_for()
+    assert page.locator(".runs tr[data-position]").count() == 20 and seen.said == []
+    page.close()

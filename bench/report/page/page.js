@@ -206,10 +206,13 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
   function follow() {
-    const [, kind, name] = /^#(run|task)-(.*)$/.exec(decodeURIComponent(location.hash)) ?? [];
+    const [, kind, name] = /^#(run|task)-(.*)$/.exec(location.hash) ?? [];
     if (!kind) return;
     if (input.value) { input.value = ""; refilter(); }
-    if (kind === "task") { document.getElementById(`task-${name}`)?.scrollIntoView(); return; }
+    if (kind === "task") {
+      tasks.find(task => [task.name, encodeURIComponent(task.name)].includes(name))?.section.scrollIntoView();
+      return;
+    }
     const task = tasks.find(task => task.holds(name) && task.rest.runs.key.includes(name));
     if (!task) return;
     needRuns(task);
