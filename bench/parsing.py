@@ -216,10 +216,24 @@ def build_model(config: dict, shape: tuple[int, ...], levels: int):
 def plain_dict(value: Any) -> Any:
     """Return nested namespaces as plain data, without the paths that they were read from."""
     if isinstance(value, dict):
-        return {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
+        kept = {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
+        if isinstance(kept.get("class_path"), str):
+            kept["class_path"] = defining_path(kept["class_path"])
+        return kept
     if isinstance(value, (list, tuple)):
         return [plain_dict(part) for part in value]
     return value
+
+
+@lru_cache(maxsize=1000)
+def defining_path(path: str) -> str:
+    """Return the import path of the module that defines a class, from whichever it was taken.
+
+    A key must not depend on which packages export a class by a shorter path.
+    """
+    module, _, name = path.rpartition(".")
+    found = getattr(import_module(module), name)
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def one_line(error: Exception) -> str:

@@ -1,0 +1,55 @@
+"""What is committed under results/ and said in the README is what the tables hold."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from frictionless import Package
+
+from bench.config import key_of
+from bench.parsing import validate
+from bench.record import read_record
+from bench.report.package import dictionary
+from bench.sweep.driver import SweepOptions, make_plan
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SWEEPS = [path.parent for path in sorted((ROOT / "results").glob("*/datapackage.json"))]
+
+
+def test_the_dictionary_is_todays():
+    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == dictionary()
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
+def test_committed_tables_are_what_their_data_packages_say(sweep):
+    outcome = Package(str(sweep / "datapackage.json")).validate()
+    assert outcome.valid, outcome.flatten(["rowNumber", "fieldName", "note"])
+
+
+@pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist"])
+def test_keys_of_published_runs_are_todays(name):
+    """An option, a default or a name that changes must leave the keys of what was run as they are."""
+    plan = make_plan(name, ROOT / "results", SweepOptions())
+    records = list((ROOT / "results" / name / "runs").glob("*/record.json"))
+    assert records
+    for path in records:
+        record = read_record(path)
+        assert path.parent.name in plan.jobs, f"{record['model']} of {record['task']}"
+        assert key_of(validate(record["config"])) == record["key"]
+
+
+def test_the_codecs_of_the_readme_are_those_of_the_csv():
+    table = pd.read_csv(ROOT / "results" / "codecs" / "codecs.csv")
+    table = table[table["headers"] == "without"].set_index(["task", "layout", "codec"])
+    names = ["PNG", "JPEG XL lossless", "WebP lossless", "deflate", "LZMA"]
+    tasks = {"MNIST": "mnist-256", "Fashion-MNIST": "fashion-256"}
+    layouts = {"each image": "images", "one strip": "strip"}
+    rows = re.findall(
+        r"^\| (MNIST|Fashion-MNIST), (each image|one strip) \| (.*) \|$", README, re.M
+    )
+    assert len(rows) == 4
+    for task, layout, cells in rows:
+        bits = [table.loc[(tasks[task], layouts[layout], name), "bits_per_dim"] for name in names]
+        assert cells.split(" | ") == [f"{value:.3f}" for value in bits]
