@@ -1,4 +1,4 @@
-"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | perf | report | data``.
+"""The command line: ``bench train | sweep | status | evaluate | claims | calibrate | perf | report | dashboard | data``.
 
 Each command imports what it needs when it is called, so that help is there at once.
 """
@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
     "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
+    "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
     "data": (
         "instruments",
         "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",

@@ -3,7 +3,7 @@
 import fcntl
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
@@ -83,12 +83,10 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         InputError: Anything wrong with the matrix or a configuration.
     """
     path = resolve("sweep", name)
-    cells = expand(read_yaml(path), path.name)
-    chosen = selected(cells, options.only, path.name) if options.only else cells
     directory = results / path.stem
     jobs: dict[str, Job] = {}
-    resources, keys = {}, []
-    for cell in cells:
+    resources, cells = {}, []
+    for cell in expand(read_yaml(path), path.name):
         config = parse_run(list(cell.arguments))
         key = key_of(config)
         if key in jobs:
@@ -105,15 +103,13 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
             storage,
         )
         resources[key] = cell.resources
-        keys.append(key)
-    # By identity: comparing each of very many cells with each other takes minutes.
-    own = {id(cell) for cell in chosen}
-    wanted = {key for key, cell in zip(keys, cells) if id(cell) in own}
-    return Plan(directory, jobs, resources, wanted)
+        cells.append(replace(cell, point=cell.point | {"key": key}))
+    chosen = selected(cells, options.only, path.name) if options.only else cells
+    return Plan(directory, jobs, resources, {cell.point["key"] for cell in chosen})
 
 
-def sweep(name: str, results: Path, options: SweepOptions) -> Path:
-    """Run a sweep and return its folder; everything is checked before anything is written.
+def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
+    """Run a sweep and return its plan; everything is checked before anything is written.
 
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
@@ -142,7 +138,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Path:
         print(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record", flush=True)
         if pending:
             run_pending(plan, pending, cached, options)
-    return plan.directory
+    return plan
 
 
 def check_buildable(jobs: list[Job]) -> None:

@@ -1,0 +1,42 @@
+"""The command ``bench dashboard``."""
+
+import json
+from pathlib import Path
+
+from bench.commands.call import call
+from bench.tracking import PROJECT
+
+
+def dashboard(arguments: list[str]) -> int:
+    return call(run_dashboard, "dashboard", arguments)
+
+
+def run_dashboard(
+    sweep: str = "default",
+    results: str = "results",
+    entity: str | None = None,
+    project: str = PROJECT,
+    dry_run: bool = False,
+) -> int:
+    """Send a sweep to W&B: its logs, its tables and checkpoints as artifacts, and a report.
+
+    Args:
+        sweep: The sweep's name.
+        results: Folder of all results.
+        entity: Owner of the W&B project; your default if not given.
+        project: The W&B project.
+        dry_run: Print as JSON what would be sent, the report's specification included; send
+            nothing. Needs neither network nor login.
+    """
+    from bench.dashboard.content import content_of
+
+    content = content_of(Path(results) / sweep)
+    if dry_run:
+        from bench.dashboard.specification import plan_of
+
+        print(json.dumps(plan_of(content, project, entity or ""), indent=1))
+        return 0
+    from bench.dashboard.upload import upload
+
+    print(f"report: {upload(content, project, entity)}")
+    return 0

@@ -1,0 +1,147 @@
+"""Sending a sweep to W&B: its offline logs, its files as artifacts, its report."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.dashboard.content import Content
+from bench.dashboard.specification import REPORT, TABLE, report_of, workspaces
+from bench.errors import InputError
+from bench.tracking import logged_in, quiet_settings
+
+# Seconds that a request may take, and logs that one call of `wandb sync` is given.
+TIMEOUT, AT_ONCE = 30, 200
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in W&B a sweep goes, and a folder for what W&B writes meanwhile."""
+
+    entity: str
+    project: str
+    scratch: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}"
+
+
+def upload(content: Content, project: str, entity: str | None) -> str:
+    """Send a sweep and return its report's address. What is there already is not sent again.
+
+    Args:
+        content: What to send.
+        project: The W&B project; made if there is none of that name.
+        entity: Its owner; None is the logged-in user's default.
+
+    Raises:
+        InputError: The extra is not installed, nobody is logged in, there is no network, or W&B
+            refuses something.
+    """
+    workspaces()
+    if not logged_in():
+        raise InputError("dashboard: not logged in to W&B; `wandb login`, or set WANDB_API_KEY")
+    import wandb
+
+    with one_line_errors(), TemporaryDirectory() as scratch:
+        api = wandb.Api(timeout=TIMEOUT)
+        place = Place(entity or api.default_entity, project, scratch)
+        sync(content, place)
+        send_files(content, place, api)
+        send_tables(content, place)
+        return save_report(content, place, api)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    import wandb
+
+    try:
+        yield
+    except (wandb.Error, ValueError, OSError) as error:
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"W&B: {words}; what went up stays, the same command goes on") from None
+
+
+def marker(log: Path, key: str) -> Path:
+    """Return the file by which W&B tells that an offline log is sent."""
+    return log / f"run-{key}.wandb.synced"
+
+
+def sync(content: Content, place: Place) -> None:
+    """Send the offline logs, each under its own id: a log that is sent twice is one run."""
+    logs = {log: key for key, found in content.logs.items() for log in found}
+    left = [log for log, key in logs.items() if not marker(log, key).is_file()]
+    words = [sys.executable, "-m", "wandb", "sync", "--project", place.project]
+    words += ["--entity", place.entity]
+    for start in range(0, len(left), AT_ONCE):
+        part = left[start : start + AT_ONCE]
+        done = subprocess.run([*words, *map(str, part)], capture_output=True, text=True)
+        unsent = [log for log in part if not marker(log, logs[log]).is_file()]
+        if unsent:
+            said = " ".join((done.stderr or done.stdout).split())[-200:]
+            raise InputError(f"W&B: {len(unsent)} logs were not sent, first {unsent[0]}: {said}")
+    print(f"logs: {len(left)} sent, {len(logs) - len(left)} there already", flush=True)
+
+
+def send_files(content: Content, place: Place, api) -> None:
+    """Send records and checkpoints as artifacts of the runs that made them."""
+    import wandb
+
+    waiting: dict[str, list] = {}
+    for name, (kind, key, path) in content.files.items():
+        artifact = wandb.Artifact(name, type=kind)
+        artifact.add_file(str(path))
+        latest = f"{place}/{name}:latest"
+        if not (api.artifact_exists(latest) and api.artifact(latest).digest == artifact.digest):
+            waiting.setdefault(key, []).append(artifact)
+    for key, artifacts in waiting.items():
+        # `must`: a run that is not there would be made, without anything in it.
+        with opened(place, id=key, resume="must") as run:
+            for artifact in artifacts:
+                run.log_artifact(artifact).wait()
+    sent = sum(map(len, waiting.values()))
+    print(f"records and checkpoints: {sent} sent, {len(content.files) - sent} there already")
+
+
+def send_tables(content: Content, place: Place) -> None:
+    """Send the tables as one artifact, made from the runs' own by a run of type ``report``."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{content.sweep}-leaderboard", type="leaderboard")
+    for path in content.tables:
+        artifact.add_file(str(path))
+    own = {"id": f"report-{content.sweep}", "name": f"{content.sweep} leaderboard"}
+    own |= {"group": content.sweep, "job_type": REPORT}
+    with opened(place, resume="allow", **own) as run:
+        for name in content.files:
+            run.use_artifact(f"{place}/{name}:latest")
+        run.log_artifact(artifact).wait()
+        board = content.board.astype(object)
+        run.log({TABLE: wandb.Table(dataframe=board.where(board.notna(), None))})
+
+
+def opened(place: Place, **what):
+    """Open a W&B run online, whatever WANDB_MODE says of training."""
+    import wandb
+
+    return wandb.init(
+        entity=place.entity,
+        project=place.project,
+        dir=place.scratch,
+        mode="online",
+        settings=quiet_settings(),
+        **what,
+    )
+
+
+def save_report(content: Content, place: Place, api) -> str:
+    """Save the report, in place of that of an earlier call. Returns its address."""
+    report = report_of(content, place.project, place.entity)
+    for earlier in api.reports(str(place)):
+        if earlier.display_name == report.title:
+            report.id = earlier.id
+    return report.save().url
