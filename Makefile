@@ -28,7 +28,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.ready-for-tests: $(VENV)/.ready
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test,dashboard]'
 	@touch $@
 
 setup: $(VENV)/.ready  ## create .venv and install what runs need

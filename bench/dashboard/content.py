@@ -23,8 +23,8 @@ class Content:
 
     Attributes:
         sweep: The sweep's name.
-        logs: {key: folders of W&B's offline logs, oldest first}.
-        online: Keys of runs that were logged online.
+        logs: {key: folders of W&B's offline logs, oldest first}, of recorded runs.
+        online: Keys of recorded runs that were logged online.
         files: {artifact's name: (its type, the run that made it, the file)}.
         tables: leaderboard.csv, runs.csv, and claims.csv if there is one.
         board: leaderboard.csv.
@@ -69,12 +69,14 @@ def content_of(directory: Path) -> Content:
         folder, path = directory / "runs" / key, record_path(directory / "runs", key)
         # Their names hold the time of their start.
         found = sorted(folder.glob(f"wandb/offline-run-*-{key}"))
-        if any(folder.glob(f"wandb/run-*-{key}")):
+        is_online = any(folder.glob(f"wandb/run-*-{key}"))
+        # Without a record the run may still be at work, and a log that is sent counts as whole.
+        if not path.is_file() or not (found or is_online):
+            continue
+        if is_online:
             online.add(key)
         if found:
             logs[key] = found
-        if not path.is_file() or (key not in online and not found):
-            continue
         record = read_record(path)
         files[f"record-{key}"] = ("record", key, path)
         if (folder / "best.ckpt").is_file():
@@ -82,7 +84,9 @@ def content_of(directory: Path) -> Content:
         configs.append((record["task"], record["model"].split()[0], record["config"]))
         images |= dict.fromkeys(record.get("images", {}))
     if not files:
-        raise InputError(f"dashboard: no run of {directory} has a W&B log; was it disabled?")
+        raise InputError(
+            f"dashboard: no recorded run of {directory} has a W&B log; was it disabled?"
+        )
     options = varied(configs)
     return Content(sweep, logs, online, files, tables, board, runs, options, list(images))
 

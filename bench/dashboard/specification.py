@@ -50,7 +50,7 @@ def workspaces() -> Any:
 
 def title_of(sweep: str) -> str:
     """Return the report's title, by which a second upload finds the first."""
-    return f"Likelihood Bench: {sweep}"
+    return f"Likelihood Bench {sweep}"
 
 
 def plan_of(content: Content, project: str, entity: str) -> dict:
@@ -77,7 +77,7 @@ def plan_of(content: Content, project: str, entity: str) -> dict:
 def report_of(content: Content, project: str, entity: str = ""):
     """Return the W&B report of a sweep, not yet saved anywhere.
 
-    Its sets of runs name no project, which is W&B's way to say that of the report.
+    Its sets of runs name no project yet: only the server knows a project's number.
 
     Args:
         content: The sweep.

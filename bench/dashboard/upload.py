@@ -1,5 +1,6 @@
 """Sending a sweep to W&B: its offline logs, its files as artifacts, its report."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from bench.errors import InputError
 from bench.tracking import logged_in, quiet_settings
 
 # Seconds that a request may take, and logs that one call of `wandb sync` is given.
-TIMEOUT, AT_ONCE = 30, 200
+TIMEOUT, AT_ONCE = 15, 200
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,16 @@ def upload(content: Content, project: str, entity: str | None) -> str:
     workspaces()
     if not logged_in():
         raise InputError("dashboard: not logged in to W&B; `wandb login`, or set WANDB_API_KEY")
+    # What W&B has to say beside our own lines; it asks when it is imported.
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    with one_line_errors(), TemporaryDirectory() as scratch:
+    with one_line_errors("nothing was sent"):
         api = wandb.Api(timeout=TIMEOUT)
-        place = Place(entity or api.default_entity, project, scratch)
+        owner = entity or api.default_entity
+    kept = "what was sent stays, and the same command goes on"
+    with one_line_errors(kept), TemporaryDirectory() as scratch:
+        place = Place(owner, project, scratch)
         sync(content, place)
         send_files(content, place, api)
         send_tables(content, place)
@@ -56,14 +62,14 @@ def upload(content: Content, project: str, entity: str | None) -> str:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    import wandb
-
+def one_line_errors(so_far: str) -> Iterator[None]:
     try:
         yield
-    except (wandb.Error, ValueError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # its service may die of anything
         words = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"W&B: {words}; what went up stays, the same command goes on") from None
+        raise InputError(f"W&B: {words.rstrip('.')}; {so_far}") from None
 
 
 def marker(log: Path, key: str) -> Path:
@@ -79,7 +85,9 @@ def sync(content: Content, place: Place) -> None:
     words += ["--entity", place.entity]
     for start in range(0, len(left), AT_ONCE):
         part = left[start : start + AT_ONCE]
-        done = subprocess.run([*words, *map(str, part)], capture_output=True, text=True)
+        paths = [str(log.absolute()) for log in part]
+        # There, because it writes a log of its own to the folder that it is called in.
+        done = subprocess.run([*words, *paths], capture_output=True, text=True, cwd=place.scratch)
         unsent = [log for log in part if not marker(log, logs[log]).is_file()]
         if unsent:
             said = " ".join((done.stderr or done.stdout).split())[-200:]
@@ -124,11 +132,12 @@ def send_tables(content: Content, place: Place) -> None:
         run.log({TABLE: wandb.Table(dataframe=board.where(board.notna(), None))})
 
 
-def opened(place: Place, **what):
-    """Open a W&B run online, whatever WANDB_MODE says of training."""
+@contextmanager
+def opened(place: Place, **what) -> Iterator:
+    """Give a W&B run that is online, whatever WANDB_MODE says of training."""
     import wandb
 
-    return wandb.init(
+    run = wandb.init(
         entity=place.entity,
         project=place.project,
         dir=place.scratch,
@@ -136,11 +145,20 @@ def opened(place: Place, **what):
         settings=quiet_settings(),
         **what,
     )
+    failed = True
+    try:
+        yield run
+        failed = False
+    finally:
+        run.finish(exit_code=int(failed))
 
 
 def save_report(content: Content, place: Place, api) -> str:
     """Save the report, in place of that of an earlier call. Returns its address."""
     report = report_of(content, place.project, place.entity)
+    for block in report.blocks:
+        for runset in getattr(block, "runsets", []):
+            runset.entity, runset.project = place.entity, place.project
     for earlier in api.reports(str(place)):
         if earlier.display_name == report.title:
             report.id = earlier.id
