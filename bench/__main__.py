@@ -23,7 +23,7 @@ COMMANDS = {
     "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
     "verify": ("citing", "Run cited rows again and judge the numbers: bench verify TABLE --row …"),
-    "dashboard": ("dashboards", "Send a sweep to W&B: runs, artifacts, a saved report."),
+    "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
     "data": (
         "instruments",
         "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",

@@ -11,6 +11,10 @@ from bench.config import Job
 from bench.errors import InputError
 
 PROJECT = "likelihood-bench"
+# A longer one is refused, and with it the run.
+LONGEST_TAG = 64
+# Where `wandb login` keeps its key: the present default of W&B's server, and the former one.
+HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 Note = Callable[[str], None]
 WandbMode = Literal["auto", "offline", "online", "disabled"]
 
@@ -24,15 +28,62 @@ def resolve_wandb_mode(chosen: WandbMode) -> str:
         if given not in ("offline", "online", "disabled"):
             raise InputError(f"WANDB_MODE: '{given}' is none of offline, online, disabled")
         return given
+    return "online" if logged_in() else "offline"
+
+
+def logged_in() -> bool:
+    """Tell whether there is a key for W&B's server, or for that of WANDB_BASE_URL."""
     # Asking W&B itself takes a second of imports; these are the two places where it looks.
     from netrc import NetrcParseError, netrc
+    from urllib.parse import urlsplit
 
     if os.environ.get("WANDB_API_KEY"):
-        return "online"
+        return True
+    own = os.environ.get("WANDB_BASE_URL")
+    hosts = [urlsplit(own).netloc] if own else HOSTS
     try:
-        return "online" if netrc().authenticators("api.wandb.ai") else "offline"
+        known = netrc(os.environ.get("NETRC"))
     except (OSError, NetrcParseError):
-        return "offline"
+        return False
+    return any(known.authenticators(host) for host in hosts)
+
+
+@contextmanager
+def agents_sweep() -> Iterator[str | None]:
+    """Give the id of the W&B sweep whose agent started this process, if one did, and hide it.
+
+    Where W&B finds it itself, it takes the agent's id for the run and not ours, which would make
+    a second W&B run for one key. Given as a setting it decides the sweep alone.
+    """
+    name = "WANDB_SWEEP_ID"
+    sweep = os.environ.pop(name, None)
+    try:
+        yield sweep
+    finally:
+        if sweep is not None:
+            os.environ[name] = sweep
+
+
+def quiet_settings(sweep: str | None = None):
+    """Return settings of a W&B run that prints nothing and sends nothing about the machine.
+
+    ``sweep`` is the id of the W&B sweep that it belongs to, if any.
+    """
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_save_requirements=False,
+        save_code=False,
+        disable_git=True,
+        init_timeout=30,
+        # Without it a killed run leaves an empty log.
+        x_transaction_log_flush_interval=1,
+        **({"sweep_id": sweep} if sweep else {}),
+    )
 
 
 class Tracker:
@@ -93,7 +144,6 @@ def tracked(job: Job, task: str, wanted: bool, note: Note) -> Iterator[Tracker]:
 
 def open_logger(job: Job, task: str, note: Note):
     """Return Lightning's W&B logger for a run; offline if it cannot be opened as asked."""
-    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
     class Forgiving(WandbLogger):
@@ -109,35 +159,24 @@ def open_logger(job: Job, task: str, note: Note):
                     note(f"W&B: curves are not logged: {error}")
                 self.told = True
 
-    settings = wandb.Settings(
-        silent=True,
-        console="off",
-        x_disable_stats=True,
-        x_disable_meta=True,
-        x_save_requirements=False,
-        save_code=False,
-        disable_git=True,
-        init_timeout=30,
-        # Without it a killed run leaves an empty log.
-        x_transaction_log_flush_interval=1,
-    )
-    for mode in dict.fromkeys((job.wandb_mode, "offline")):
-        try:
-            logger = Forgiving(
-                project=PROJECT,
-                id=job.key,
-                name=f"{task} {job.model} seed {job.config['seed']}",
-                group=job.sweep,
-                job_type="train",
-                tags=[task, job.model],
-                config=job.config,
-                save_dir=job.directory,
-                mode=mode,
-                resume="allow" if mode == "online" else None,
-                settings=settings,
-            )
-            # Opened now, where its failure can be caught.
-            return logger if logger.experiment else None
-        except Exception as error:
-            note(f"W&B ({mode}): {error}")
+    with agents_sweep() as sweep:
+        for mode in dict.fromkeys((job.wandb_mode, "offline")):
+            try:
+                logger = Forgiving(
+                    project=PROJECT,
+                    id=job.key,
+                    name=f"{task} {job.model} seed {job.config['seed']}",
+                    group=job.sweep,
+                    job_type="train",
+                    tags=[tag[:LONGEST_TAG] for tag in (task, job.model)],
+                    config=job.config,
+                    save_dir=job.directory,
+                    mode=mode,
+                    resume="allow" if mode == "online" else None,
+                    settings=quiet_settings(sweep),
+                )
+                # Opened now, where its failure can be caught.
+                return logger if logger.experiment else None
+            except Exception as error:
+                note(f"W&B ({mode}): {error}")
     return None

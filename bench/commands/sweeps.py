@@ -34,12 +34,14 @@ def run_sweep(
         workers: Largest number of runs at once; as many as fit if not given.
         wandb: W&B mode; auto is online when logged in, else offline.
         retry_failed: Do failed runs again.
-        only: Do only the runs that meet these conditions: 'task=digits-17 model=realnvp seed=1,2'.
+        only: Do only the runs that meet these conditions: 'task=digits-17 model=realnvp seed=1,2',
+            or have one of these keys: 'key=027e205e881aeb41'.
         max_failures: Stop when more runs than this have failed.
         storage: Folder or fsspec address (s3://…) for checkpoints, from which a run that was cut
             off goes on, also on another machine; beside the records if not given.
         dry_run: Print the runs, what is recorded of them and an estimate of the time; do nothing.
-        wandb_sweep: Write the matrix as wandb-sweep.yaml, for `wandb agent`, and do nothing else.
+        wandb_sweep: Write RESULTS/NAME/wandb-sweep.yaml, from which `wandb sweep` and `wandb agent`
+            do the same runs, and run nothing.
     """
     from bench.sweep.driver import SweepOptions, make_plan
     from bench.sweep.driver import sweep as drive
@@ -64,13 +66,13 @@ def run_sweep(
         show_plan(make_plan(name, Path(results), options), Path(results), options)
         return 0
     if wandb_sweep:
-        from bench.sweep.wandb_file import write_wandb_sweep
+        from bench.sweep.wandb_sweep import write_wandb_sweep
 
         path = write_wandb_sweep(make_plan(name, Path(results), options), name, Path(results))
-        print(f"written: {path}; `wandb sweep {path}` registers it")
+        print(f"written: {path}; next: wandb sweep {path}")
         return 0
-    directory = drive(name, Path(results), options)
-    return write_report(directory)
+    plan = drive(name, Path(results), options)
+    return write_report(plan.directory, chosen=plan.chosen)
 
 
 def absolute_storage(given: str | None) -> str | None:
@@ -117,7 +119,18 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
     return write_report(Path(results) / sweep, Path(readme) if readme else None)
 
 
-def write_report(directory: Path, readme: Path | None = None) -> int:
+def write_report(
+    directory: Path, readme: Path | None = None, chosen: set[str] | None = None
+) -> int:
+    """Reduce a sweep, print it, and return 1 if a run failed or is missing, else 0.
+
+    Args:
+        directory: The sweep's folder.
+        readme: Markdown file whose leaderboard is rewritten too.
+        chosen: Keys of the runs that the result is about; None is all of them.
+    """
+    import pandas as pd
+
     from bench.report.reduce import missing_keys
     from bench.report.report import report as reduce
     from bench.report.tables import print_leaderboard
@@ -128,7 +141,9 @@ def write_report(directory: Path, readme: Path | None = None) -> int:
     missing = missing_keys(directory)
     if missing:
         print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")
-    return 1 if missing or board["failed"].any() else 0
+    runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"])
+    bad = {*missing, *runs["key"][runs["status"] != "ok"]}
+    return 1 if bad and (chosen is None or bad & chosen) else 0
 
 
 def claims(arguments: list[str]) -> int:

@@ -1,137 +1,165 @@
-"""From a sweep's folder to W&B: offline runs, artifacts with their lineage, and the saved report."""
+"""Sending a sweep to W&B: its offline logs, its files as artifacts, its report."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import pandas as pd
-
-from bench.dashboard.specification import blocks_of, specification
+from bench.dashboard.content import Content
+from bench.dashboard.specification import REPORT, TABLE, report_of, workspaces
 from bench.errors import InputError
-from bench.report.reduce import read_manifest
+from bench.tracking import logged_in, quiet_settings
 
-# What a sweep's own artifact holds, where it is there.
-TABLES = ("leaderboard.csv", "runs.csv", "claims.csv", "datapackage.json")
+# Seconds that a request may take, and logs that one call of `wandb sync` is given.
+TIMEOUT, AT_ONCE = 15, 200
 
 
 @dataclass(frozen=True)
-class Upload:
-    """What would be sent.
+class Place:
+    """Where in W&B a sweep goes, and a folder for what W&B writes meanwhile."""
 
-    Attributes:
-        sweep: Name of the sweep, and of the group of its runs.
-        offline: Folders of W&B's offline runs, whose ids are the runs' keys.
-        files: {key: the run's record, and its best checkpoint where it is kept}.
-        tables: Files of the sweep's own artifact.
-        report: The specification of the report.
-    """
+    entity: str
+    project: str
+    scratch: str
 
-    sweep: str
-    offline: list[Path]
-    files: dict[str, list[Path]]
-    tables: list[Path]
-    report: dict
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}"
 
 
-def plan_upload(directory: Path) -> Upload:
-    """Return what of a sweep would be sent; reads its folder alone.
+def upload(content: Content, project: str, entity: str | None) -> str:
+    """Send a sweep and return its report's address. What is there already is not sent again.
+
+    Args:
+        content: What to send.
+        project: The W&B project; made if there is none of that name.
+        entity: Its owner; None is the logged-in user's default.
 
     Raises:
-        InputError: There is no sweep, or no leaderboard of it.
+        InputError: The extra is not installed, nobody is logged in, there is no network, or W&B
+            refuses something.
     """
-    keys = read_manifest(directory)
-    try:
-        board = pd.read_csv(directory / "leaderboard.csv")
-    except (OSError, ValueError):
-        raise InputError(
-            f"dashboard: no leaderboard.csv in {directory}; `make report` makes it"
-        ) from None
-    runs = [directory / "runs" / key for key in keys]
-    files = {
-        run.name: [run / name for name in ("record.json", "best.ckpt") if (run / name).is_file()]
-        for run in runs
-    }
-    return Upload(
-        sweep=directory.name,
-        offline=[folder for run in runs for folder in sorted(run.glob("wandb/offline-run-*"))],
-        files={key: own for key, own in files.items() if own},
-        tables=[directory / name for name in TABLES if (directory / name).is_file()],
-        report=specification(directory.name, board),
-    )
-
-
-def send(upload: Upload, entity: str, project: str) -> str:
-    """Send everything and return the report's address. Doing it again adds nothing that is there.
-
-    Offline runs keep their ids, which are the runs' keys; W&B keeps one version of an artifact
-    whose content is the same.
-
-    Raises:
-        InputError: W&B cannot be reached, refuses, or an offline run could not be sent.
-    """
+    workspaces()
+    if not logged_in():
+        raise InputError("dashboard: not logged in to W&B; `wandb login`, or set WANDB_API_KEY")
+    # What W&B has to say beside our own lines; it asks when it is imported.
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
+    with one_line_errors("nothing was sent"):
+        api = wandb.Api(timeout=TIMEOUT)
+        owner = entity or api.default_entity
+    kept = "what was sent stays, and the same command goes on"
+    with one_line_errors(kept), TemporaryDirectory() as scratch:
+        place = Place(owner, project, scratch)
+        sync(content, place)
+        send_files(content, place, api)
+        send_tables(content, place)
+        return save_report(content, place, api)
+
+
+@contextmanager
+def one_line_errors(so_far: str) -> Iterator[None]:
     try:
-        sync(upload.offline, entity, project)
-        log_artifacts(wandb, upload, entity, project)
-        return save_report(upload, entity, project)
-    except (wandb.errors.Error, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"dashboard: W&B: {reason}; what was sent stays, the same command goes on"
-        ) from None
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # its service may die of anything
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"W&B: {words.rstrip('.')}; {so_far}") from None
 
 
-def sync(offline: list[Path], entity: str, project: str) -> None:
-    """Send offline runs that were not sent yet, with W&B's own command."""
-    if not offline:
-        return
-    words = ["-m", "wandb", "sync", "--yes", "--project", project, "--entity", entity]
-    done = subprocess.run(
-        [sys.executable, *words, *map(str, offline)], capture_output=True, text=True
+def marker(log: Path, key: str) -> Path:
+    """Return the file by which W&B tells that an offline log is sent."""
+    return log / f"run-{key}.wandb.synced"
+
+
+def sync(content: Content, place: Place) -> None:
+    """Send the offline logs, each under its own id: a log that is sent twice is one run."""
+    logs = {log: key for key, found in content.logs.items() for log in found}
+    left = [log for log, key in logs.items() if not marker(log, key).is_file()]
+    words = [sys.executable, "-m", "wandb", "sync", "--project", place.project]
+    words += ["--entity", place.entity]
+    for start in range(0, len(left), AT_ONCE):
+        part = left[start : start + AT_ONCE]
+        paths = [str(log.absolute()) for log in part]
+        # There, because it writes a log of its own to the folder that it is called in.
+        done = subprocess.run([*words, *paths], capture_output=True, text=True, cwd=place.scratch)
+        unsent = [log for log in part if not marker(log, logs[log]).is_file()]
+        if unsent:
+            said = " ".join((done.stderr or done.stdout).split())[-200:]
+            raise InputError(f"W&B: {len(unsent)} logs were not sent, first {unsent[0]}: {said}")
+    print(f"logs: {len(left)} sent, {len(logs) - len(left)} there already", flush=True)
+
+
+def send_files(content: Content, place: Place, api) -> None:
+    """Send records and checkpoints as artifacts of the runs that made them."""
+    import wandb
+
+    waiting: dict[str, list] = {}
+    for name, (kind, key, path) in content.files.items():
+        artifact = wandb.Artifact(name, type=kind)
+        artifact.add_file(str(path))
+        latest = f"{place}/{name}:latest"
+        if not (api.artifact_exists(latest) and api.artifact(latest).digest == artifact.digest):
+            waiting.setdefault(key, []).append(artifact)
+    for key, artifacts in waiting.items():
+        # `must`: a run that is not there would be made, without anything in it.
+        with opened(place, id=key, resume="must") as run:
+            for artifact in artifacts:
+                run.log_artifact(artifact).wait()
+    sent = sum(map(len, waiting.values()))
+    print(f"records and checkpoints: {sent} sent, {len(content.files) - sent} there already")
+
+
+def send_tables(content: Content, place: Place) -> None:
+    """Send the tables as one artifact, made from the runs' own by a run of type ``report``."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{content.sweep}-leaderboard", type="leaderboard")
+    for path in content.tables:
+        artifact.add_file(str(path))
+    own = {"id": f"report-{content.sweep}", "name": f"{content.sweep} leaderboard"}
+    own |= {"group": content.sweep, "job_type": REPORT}
+    with opened(place, resume="allow", **own) as run:
+        for name in content.files:
+            run.use_artifact(f"{place}/{name}:latest")
+        run.log_artifact(artifact).wait()
+        board = content.board.astype(object)
+        run.log({TABLE: wandb.Table(dataframe=board.where(board.notna(), None))})
+
+
+@contextmanager
+def opened(place: Place, **what) -> Iterator:
+    """Give a W&B run that is online, whatever WANDB_MODE says of training."""
+    import wandb
+
+    run = wandb.init(
+        entity=place.entity,
+        project=place.project,
+        dir=place.scratch,
+        mode="online",
+        settings=quiet_settings(),
+        **what,
     )
-    if done.returncode != 0:
-        reason = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise InputError(f"dashboard: wandb sync: {reason}")
+    failed = True
+    try:
+        yield run
+        failed = False
+    finally:
+        run.finish(exit_code=int(failed))
 
 
-def log_artifacts(wandb, upload: Upload, entity: str, project: str) -> None:
-    """Log each run's record and checkpoint as its artifact, and the tables as made of them all."""
-    of = {"entity": entity, "project": project, "settings": wandb.Settings(silent=True)}
-    for key, paths in upload.files.items():
-        with wandb.init(id=key, job_type="train", resume="allow", group=upload.sweep, **of) as run:
-            run.log_artifact(artifact_of(wandb, f"run-{key}", "model", paths))
-    # One run of this kind for each sweep, however often it is sent.
-    name = f"{upload.sweep}-report"
-    with wandb.init(
-        id=name, name=name, job_type="report", group=upload.sweep, resume="allow", **of
-    ) as run:
-        for key in upload.files:
-            run.use_artifact(f"{entity}/{project}/run-{key}:latest")
-        board = artifact_of(wandb, f"{upload.sweep}-leaderboard", "leaderboard", upload.tables)
-        run.log_artifact(board)
-        run.log({"leaderboard": wandb.Table(dataframe=pd.read_csv(upload.tables[0]))})
-
-
-def artifact_of(wandb, name: str, kind: str, paths: list[Path]):
-    artifact = wandb.Artifact(name, type=kind)
-    for path in paths:
-        artifact.add_file(str(path), name=path.name)
-    return artifact
-
-
-def save_report(upload: Upload, entity: str, project: str) -> str:
-    import wandb_workspaces.reports.v2 as wr
-
-    content = upload.report
-    report = wr.Report(
-        entity=entity,
-        project=project,
-        title=content["title"],
-        description=content["description"],
-        blocks=blocks_of(content, entity, project),
-        width="fluid",
-    )
-    report.save()
-    return report.url
+def save_report(content: Content, place: Place, api) -> str:
+    """Save the report, in place of that of an earlier call. Returns its address."""
+    report = report_of(content, place.project, place.entity)
+    for block in report.blocks:
+        for runset in getattr(block, "runsets", []):
+            runset.entity, runset.project = place.entity, place.project
+    for earlier in api.reports(str(place)):
+        if earlier.display_name == report.title:
+            report.id = earlier.id
+    return report.save().url

@@ -3,7 +3,7 @@
 import fcntl
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.record import read_record, record_path, write_atomically, write_record
 from bench.report.reduce import write_manifest
-from bench.sweep.matrix import REFERENCES, expand, selected, split_keys
+from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.status import LOCK
@@ -83,14 +83,10 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         InputError: Anything wrong with the matrix or a configuration.
     """
     path = resolve("sweep", name)
-    cells = expand(read_yaml(path), path.name)
-    named, conditions = split_keys(options.only)
-    needs_selection = conditions or (options.only and named is None)
-    chosen = selected(cells, conditions, path.name) if needs_selection else cells
     directory = results / path.stem
     jobs: dict[str, Job] = {}
-    resources, keys = {}, []
-    for cell in cells:
+    resources, cells = {}, []
+    for cell in expand(read_yaml(path), path.name):
         config = parse_run(list(cell.arguments))
         key = key_of(config)
         if key in jobs:
@@ -107,19 +103,13 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
             storage,
         )
         resources[key] = cell.resources
-        keys.append(key)
-    # By identity: comparing each of very many cells with each other takes minutes.
-    own = {id(cell) for cell in chosen}
-    wanted = {
-        key for key, cell in zip(keys, cells) if id(cell) in own and (named is None or key in named)
-    }
-    if not wanted:
-        raise InputError(f"only: no run of {path.name} has '{options.only}'")
-    return Plan(directory, jobs, resources, wanted)
+        cells.append(replace(cell, point=cell.point | {"key": key}))
+    chosen = selected(cells, options.only, path.name) if options.only else cells
+    return Plan(directory, jobs, resources, {cell.point["key"] for cell in chosen})
 
 
-def sweep(name: str, results: Path, options: SweepOptions) -> Path:
-    """Run a sweep and return its folder; everything is checked before anything is written.
+def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
+    """Run a sweep and return its plan; everything is checked before anything is written.
 
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
@@ -148,7 +138,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Path:
         print(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record", flush=True)
         if pending:
             run_pending(plan, pending, cached, options)
-    return plan.directory
+    return plan
 
 
 def check_buildable(jobs: list[Job]) -> None:

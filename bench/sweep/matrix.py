@@ -216,14 +216,6 @@ def cell_of(point: dict, base: list[str], rules: list[dict], resources: Resource
     return Cell(str(point["data"]), model, tuple(arguments), point, resources)
 
 
-def split_keys(only: str) -> tuple[set[str] | None, str]:
-    """Return the keys that ``only`` names by key=…, or None, and its other conditions."""
-    words = only.split()
-    named = [word.removeprefix("key=") for word in words if word.startswith("key=")]
-    rest = " ".join(word for word in words if not word.startswith("key="))
-    return ({key for part in named for key in part.split(",")} if named else None), rest
-
-
 def selected(cells: list[Cell], only: str, where: str) -> list[Cell]:
     """Return the cells that ``only`` names, say ``task=digits-17 model=realnvp seed=1,2``.
 

@@ -1,0 +1,62 @@
+"""A sweep as a W&B sweep: a grid over the keys of its runs, which `wandb agent` goes through."""
+
+from pathlib import Path
+
+import yaml
+
+from bench.errors import InputError
+from bench.record import write_atomically
+from bench.sweep.driver import Plan
+from bench.tracking import PROJECT
+
+FILE = "wandb-sweep.yaml"
+
+
+def wandb_sweep(plan: Plan, name: str, results: Path) -> dict:
+    """Return the chosen runs of a plan as W&B's sweep configuration.
+
+    A matrix has exclusions, overrides and linked axes, for which W&B's grid has no words. So the
+    grid has one parameter, the key, and each point runs the cell of that key.
+
+    Args:
+        plan: The sweep.
+        name: Its name or path, as `bench sweep` takes it.
+        results: Folder of all results.
+    """
+    return {
+        "name": plan.name,
+        "project": PROJECT,
+        "method": "grid",
+        "metric": {"name": "bits_per_dim", "goal": "minimize"},
+        # The command does not use it; W&B's agent wants one to be named.
+        "program": "bench",
+        "parameters": {"key": {"values": [key for key in plan.jobs if key in plan.chosen]}},
+        # W&B fills in what starts with a dollar: python, and key=<one of the values>.
+        "command": [
+            "${env}",
+            "${interpreter}",
+            "-m",
+            "bench",
+            "sweep",
+            name,
+            "--results",
+            str(results),
+            "--only",
+            "${args_no_hyphens}",
+        ],
+    }
+
+
+def write_wandb_sweep(plan: Plan, name: str, results: Path) -> Path:
+    """Write ``wandb_sweep`` beside a sweep's tables and return its path.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    path = plan.directory / FILE
+    try:
+        text = yaml.safe_dump(wandb_sweep(plan, name, results), sort_keys=False, allow_unicode=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise InputError(f"results: {path} cannot be written: {error.strerror}") from None
+    return path

@@ -1,0 +1,63 @@
+"""A small sweep's folder, with W&B's own offline logs, of runs that were never done."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench.config import Job
+from bench.record import write_record
+from bench.report.reduce import write_manifest
+from tests.conftest import small_config
+from tests.made_up import estimate, record
+
+HOSTILE = 'gaussian_vae <img src=x onerror=alert(1)> | `x` [y](z) it\'s="<1>"'
+PARTS = ("reconstruction", "mutual_information", "marginal_kl", "elbo")
+# In a process of its own: W&B keeps its first settings for a process' whole life.
+LOG = """
+import json, sys
+import numpy as np
+from bench.config import Job
+from bench.tracking import tracked
+for words, record in json.load(sys.stdin):
+    with tracked(Job(**words), record["task"], True, print) as tracker:
+        tracker.curves([{"epoch": 1, "validation_elbo": -3.0}, {"epoch": 2, "validation_elbo": -2.5}])
+        tracker.finish(record, {"samples": np.zeros((8, 8), dtype=np.uint8)})
+"""
+
+
+def log_offline(pairs):
+    """Write W&B's offline logs of (job, record)."""
+    given = json.dumps([(vars(job), made) for job, made in pairs])
+    done = subprocess.run([sys.executable, "-c", LOG], input=given, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """(The sweep's folder, its [(job, record)]); one name is hostile, one run has a checkpoint."""
+    folder = tmp_path_factory.mktemp("results") / "small-1.x"
+    pairs = []
+    for place, (name, width) in enumerate(
+        [(HOSTILE, 3), ("gaussian_vae latent_dimensions=4", 4), ("gaussian_vae", 3)]
+    ):
+        option = f"--model.latent_dimensions={width}"
+        config = small_config("gaussian_vae", "digits-17", option, f"--seed={place + 1}")
+        key_job = Job(config, name, folder.name, "")
+        job = Job(config, name, folder.name, str(folder / "runs" / key_job.key), "offline")
+        row = record(name, place + 1, 2.0 + place / 7)
+        row |= {"key": job.key, "config": config, "images": {"samples": "", "data": ""}}
+        for split in ("train", "test"):
+            row["metrics"][split] |= {n: estimate(-10 / 3 - i) for i, n in enumerate(PARTS)}
+        pairs.append((job, row))
+        write_record(folder / "runs", row)
+    write_manifest(folder, [job.key for job, _ in pairs])
+    (folder / "runs" / pairs[0][0].key / "best.ckpt").write_bytes(b"weights")
+    log_offline(pairs)
+    from bench.report.reduce import csv_text, leaderboard_table, load_sweep, runs_table
+
+    records = load_sweep(folder)
+    (folder / "runs.csv").write_text(csv_text(runs_table(records, folder.name)))
+    (folder / "leaderboard.csv").write_text(csv_text(leaderboard_table(records, folder.name)))
+    return folder, pairs
