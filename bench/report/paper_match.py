@@ -34,7 +34,8 @@ def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for entry in published():
         own = good[
-            (good["task"] == entry.task)
+            (good["sweep"] == entry.sweep)
+            & (good["task"] == entry.task)
             & (good["model"] == entry.model)
             & (good["split"] == entry.split)
         ].drop_duplicates("key")
@@ -47,6 +48,7 @@ def row_of(entry: Published, own: pd.DataFrame) -> dict:
     mean, low, high = interval(list(own[entry.column]), False)
     difference = mean - entry.value
     return {
+        "sweep": entry.sweep,
         "task": entry.task,
         "model": entry.model,
         "column": entry.column,

@@ -13,6 +13,7 @@ class Published:
     """One number of a paper.
 
     Attributes:
+        sweep: The sweep that runs its recipe.
         task: The task that it belongs to.
         model: The row of the leaderboard that follows its recipe.
         column: The column of runs.csv that it is held against.
@@ -26,6 +27,7 @@ class Published:
         spread: Their own error, if they state one.
     """
 
+    sweep: str
     task: str
     model: str
     column: str
@@ -50,10 +52,10 @@ def published() -> list[Published]:
 DIMENSIONS = {"mnist": 784, "fashion": 784}
 
 
-def published_value(task: str, model: str) -> tuple[float | None, str | None]:
+def published_value(sweep: str, task: str, model: str) -> tuple[float | None, str | None]:
     """Return a row's published bits/dim and its source, or nothing."""
     for entry in published():
-        if (entry.task, entry.model) != (task, model):
+        if (entry.sweep, entry.task, entry.model) != (sweep, task, model):
             continue
         source = f"{entry.source} ({entry.how})"
         if entry.column == "bits_per_dim":

@@ -110,7 +110,7 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
         mean, low, high = paired_difference(group, best.setdefault(task, group))
         bound = row.pop("bound")
         row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
-        value, source = published_value(task, row["model"])
+        value, source = published_value(sweep, task, row["model"])
         row |= {"bound": bound, "reference": value, "reference_source": source}
     return pd.DataFrame(rows).astype({"rank": "Int64", "importance_samples": "Int64"})
 

@@ -141,7 +141,10 @@ def test_numbers_are_the_csvs(seen, path):
     half = own["bits_per_dim"] - own["bits_per_dim_low"]
     shown = [f"{value:.3f} ± {error:.3f}" for value, error in zip(own["bits_per_dim"], half)]
     assert column(page, BOARD, 2) == shown
-    for name, number in (("elbo", 7), ("reconstruction", 8), ("marginal_kl", 10)):
+    differences = own["bits_per_dim_to_best"]
+    told = [text.partition(" ")[0] for text in column(page, BOARD, 3)]
+    assert told == ["–" if pd.isna(value) else f"{value:+.3f}" for value in differences]
+    for name, number in (("elbo", 8), ("reconstruction", 9), ("marginal_kl", 11)):
         assert column(page, BOARD, number) == [f"{value:.2f}" for value in own[name]]
     test = runs[(runs["split"] == "test") & (runs["status"] == "ok")].set_index("key")
     for row in page.locator(RUNS).all():

@@ -10,7 +10,14 @@ COLUMNS = {column.name for column in runs_columns()}
 
 def run(model, seed, log_likelihood, active=20.0, status="ok", task="mnist-dynamic", split="test"):
     row = dict.fromkeys(COLUMNS)
-    row |= {"key": f"{model}{seed}", "task": task, "model": model, "seed": seed, "split": split}
+    row |= {
+        "sweep": "mnist",
+        "key": f"{model}{seed}",
+        "task": task,
+        "model": model,
+        "seed": seed,
+        "split": split,
+    }
     row |= {"status": status, "log_likelihood": log_likelihood, "active_units": active}
     return row | {"importance_samples": 5000, "epochs": 200, "commit": "c"}
 
@@ -19,13 +26,16 @@ def test_every_published_number_can_be_held_against_a_column():
     for entry in published():
         assert entry.column in COLUMNS and entry.how in ("read", "recalled")
         assert entry.tolerance > 0 and entry.split in ("train", "test") and entry.differs
-    assert len({(e.task, e.model, e.column, e.split) for e in published()}) == len(published())
+    assert len({(e.sweep, e.task, e.model, e.column, e.split) for e in published()}) == len(
+        published()
+    )
 
 
 def test_verdicts():
     rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.2), (3, -85.4))]
     rows += [run("gated_vamp_vae", 1, -80.0), run("gated_aggregate_vae", 1, -90.0)]
     rows += [run("iwae_paper_vae", 1, -87.0, active=30.0), run("unknown", 1, 0.0)]
+    rows += [run("gated_vae", 5, -70.0) | {"sweep": "mine"}]
     rows += [run("gated_vae", 4, None, None, "failed"), run("gated_vae", 1, -70.0, split="train")]
     table = paper_match(pd.DataFrame(rows)).set_index(["model", "column"])
     expected = {
@@ -50,7 +60,7 @@ def test_what_no_paper_has_writes_nothing(tmp_path):
 
 
 def test_the_leaderboards_reference_is_in_bits():
-    value, source = published_value("mnist-dynamic", "gated_vae")
+    value, source = published_value("mnist", "mnist-dynamic", "gated_vae")
     assert value == pytest.approx(84.45 / (784 * 0.6931471805599453))
     assert source == "Norouzi et al. 2020, table of the repository (read): -84.45 nats"
-    assert published_value("digits-17", "gated_vae") == (None, None)
+    assert published_value("mnist-smoke", "mnist-dynamic", "gated_vae") == (None, None)
