@@ -12,6 +12,26 @@ from bench.report.columns import Column, leaderboard_columns, runs_columns, timi
 # Raised when a column is added; a new first number when one is renamed, or means something else.
 SCHEMA_VERSION = "1.1.0"
 TITLE = "# What the tables hold"
+# Tables that no sweep's package holds.
+OTHER_TABLES = (
+    "",
+    "## Others",
+    "",
+    "`<sweep>/claims.csv`: a row for each claim of the lecture, statement, task, model and seed: the two",
+    "sides of the statement, their difference, its standard error, the tolerance, and whether it holds.",
+    "",
+    "`paper_match.csv`: a row for each published number whose recipe was run: `ours` with its 95 % interval",
+    "over `seeds`, `theirs`, the `difference` (ours less theirs), the `tolerance` that was fixed beforehand,",
+    "the `verdict` (match, better, worse, or different), what `differs` in the recipe, the `source` and",
+    "`how` it is known (read, recalled).",
+    "",
+    "`codecs/codecs.csv`: lossless codecs on the test images: `layout` is each image by itself (images)",
+    "or all of them as one (strip), `headers` says whether those are counted, `bits_per_dim` is",
+    "8 bytes / (n D).",
+    "",
+    "`calibration/calibration.csv`: every estimator against a known truth, its bias and the share of its",
+    "intervals that cover it. `perf/perf.csv`: times of ours and of others, and their ratio.",
+)
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
 
 
@@ -91,4 +111,4 @@ def dictionary() -> str:
             f"| `{c.name}` | {c.unit} | {c.bound} | {c.meaning.replace('|', chr(92) + '|')} | {c.source} |"
             for c in columns
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *OTHER_TABLES]) + "\n"
