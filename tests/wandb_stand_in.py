@@ -19,6 +19,8 @@ class Store:
         self.url = url
         self.unknown: list[str] = []
         self.refuse = ""
+        self.files: list[bytes] = []
+        self.sweep, self.points = "", []
         self.runs: dict[str, dict] = {}
         self.history: dict[str, list[str]] = {}
         self.summaries: dict[str, dict] = {}
@@ -101,21 +103,12 @@ class Store:
         return self.manifest("update", v["artifactManifestID"])
 
     def CreateArtifactFiles(self, v):
-        edges = [
-            {
-                "node": {
-                    "id": str(place),
-                    "name": spec["name"],
-                    "displayName": spec["name"],
-                    "uploadUrl": f"{self.url}/upload/{place}",
-                    "uploadHeaders": [],
-                    "storagePath": "s",
-                    "uploadMultipartUrls": None,
-                    "artifact": {"id": spec["artifactID"]},
-                }
-            }
-            for place, spec in enumerate(v["input"]["artifactFiles"])
-        ]
+        edges = []
+        for place, spec in enumerate(v["input"]["artifactFiles"]):
+            node = {"id": str(place), "name": spec["name"], "displayName": spec["name"]}
+            node |= {"uploadUrl": f"{self.url}/upload/{place}", "uploadHeaders": []}
+            node |= {"storagePath": "s", "uploadMultipartUrls": None}
+            edges.append({"node": node | {"artifact": {"id": spec["artifactID"]}}})
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
     def CommitArtifact(self, v):
@@ -194,6 +187,25 @@ class Store:
         self.reports[identity] = view
         return {"upsertView": {"view": view, "inserted": v["id"] is None}}
 
+    def SweepWithRuns(self, v):
+        """A grid at work; ``points`` are the parameters that its agents are still to be given."""
+        names = ("description", "heartbeatAt", "updatedAt", "bestLoss", "controller", "scheduler")
+        sweep = dict.fromkeys(names) | {"id": "s", "name": v["sweep"], "method": "grid"}
+        sweep |= {"state": "RUNNING", "config": self.sweep, "createdAt": "2024-01-01T00:00:00"}
+        sweep |= {"earlyStopJobRunning": False, "runs": {"edges": []}}
+        return {"project": {"sweep": sweep}}
+
+    def CreateAgent(self, _):
+        return {"createAgent": {"agent": {"id": "agent"}}}
+
+    def Heartbeat(self, v):
+        commands = []
+        if self.points:
+            values = {name: {"value": value} for name, value in self.points.pop().items()}
+            commands.append({"type": "run", "id": "c", "run_id": "agents99", "args": values})
+            commands[0]["program"] = "bench"
+        return {"agentHeartbeat": {"agent": {"id": v["id"]}, "commands": json.dumps(commands)}}
+
     def RunResumeStatus(self, v):
         run = self.runs.get(v["name"])
         found = run and self.bucket(run) | {
@@ -247,7 +259,7 @@ def handler_of(store: Store):
             self.send({})
 
         def do_PUT(self):
-            self.content()
+            store.files.append(self.content())
             self.send({})
 
         def do_POST(self):

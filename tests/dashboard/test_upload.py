@@ -70,6 +70,10 @@ def test_a_sweep_arrives_with_its_lineage_and_a_second_call_adds_nothing(folder,
         projects = [runset["project"]["id"] for grid in grids for runset in grid["runSets"]]
         assert projects == ["internal"] * 4
         check_summaries(store, folder)
+        check_table(store, folder)
+        for name in ("runs.csv", "leaderboard.csv"):
+            assert (folder / name).read_bytes() in store.files
+        assert b"weights" in store.files
         # Nothing but W&B's marks is left behind.
         assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name]
 
@@ -86,6 +90,16 @@ def check_summaries(store, folder):
             assert summary[prefix + column] == value, column
         for column in row.index.difference(there.index):
             assert prefix + column not in summary
+
+
+def check_table(store, folder):
+    """The table in W&B has every digit of leaderboard.csv."""
+    board = pd.read_csv(folder / "leaderboard.csv", float_precision="round_trip")
+    tables = [json.loads(file) for file in store.files if file.startswith(b'{"columns"')]
+    assert tables and tables[0]["columns"] == list(board.columns)
+    for row, (_, there) in zip(tables[0]["data"], board.iterrows(), strict=True):
+        for value, expected in zip(row, there, strict=True):
+            assert value == expected or (value is None and pd.isna(expected))
 
 
 def test_a_run_that_was_resumed_or_done_again_is_one_run(folder, made):

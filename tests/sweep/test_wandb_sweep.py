@@ -1,8 +1,10 @@
 """A sweep as W&B's: its points are the plan's runs, and its command does one of them."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from bench.__main__ import main
 from bench.record import read_record
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.wandb_sweep import wandb_sweep
+from tests.wandb_stand_in import serving
 
 SWEEP = {
     "matrix": {"data": ["digits-17", "digits-binary"], "model": ["gaussian_vae", "bernoulli_vae"]},
@@ -55,47 +58,45 @@ def test_a_grid_has_a_point_for_each_run_of_the_plan(sweep_file, tmp_path, capsy
     assert list((tmp_path / "r").rglob("*.*")) == [path]
 
 
-def as_the_agent_does(words, key):
-    """Fill in a sweep's command by the functions that W&B's agent uses."""
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
-
-    values = create_sweep_command_args({"args": {"key": {"value": key}}})
-    values |= {"interpreter": [sys.executable], "env": ["/usr/bin/env"]}
-    filled = []
-    for word in create_sweep_command(list(words)):
-        filled += values[word[2:-1]] if word.startswith("${") else [word]
-    return filled
-
-
-def test_the_command_of_a_point_does_that_run_under_its_own_id(sweep_file, tmp_path):
+def test_an_agent_does_a_point_and_it_is_one_run_under_its_key(sweep_file, tmp_path):
+    """W&B's own agent, given one point of the grid by a stand-in for the server."""
     plan = make_plan(str(sweep_file), tmp_path / "r", SweepOptions(only="model=bernoulli_vae"))
     key = sorted(plan.chosen)[0]
-    words = as_the_agent_does(wandb_sweep(plan, str(sweep_file), tmp_path / "r")["command"], key)
-    # What the agent sets; the parameters are in a file that W&B reads into the run's config.
-    parameters = tmp_path / "config.yaml"
-    parameters.write_text(yaml.safe_dump({"wandb_version": 1, "key": {"value": key}}))
-    environment = os.environ | {"WANDB_MODE": "offline", "WANDB_SWEEP_ID": "sweep123"}
-    environment |= {"WANDB_RUN_ID": "agents99", "WANDB_SWEEP_PARAM_PATH": str(parameters)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=tmp_path)
-    # The others are missing, which is no failure of this one.
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = [sys.executable, "-m", "wandb", "agent", "--count", "1"]
+    with serving() as store:
+        store.sweep = yaml.safe_dump(wandb_sweep(plan, str(sweep_file), tmp_path / "r"))
+        store.points = [{"key": key}]
+        environment = os.environ | {"WANDB_BASE_URL": store.url, "WANDB_API_KEY": "a" * 40}
+        del environment["WANDB_MODE"]
+        # The agent calls the python that it finds.
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        done = subprocess.run(
+            [*words, "me/likelihood-bench/sweep123"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=280,
+        )
+        assert not store.unknown, done.stdout + done.stderr
+        assert list(store.runs) == [key], done.stdout + done.stderr
+        assert store.runs[key]["sweep"] == "sweep123"
+        assert store.runs[key]["groupName"] == sweep_file.stem
     (path,) = (tmp_path / "r").rglob("record.json")
     record = read_record(path)
     assert record["key"] == key and record["status"] == "ok"
     assert record["model"].startswith("bernoulli_vae latent_dimensions=")
-    (log,) = path.parent.glob("wandb/offline-run-*/run-*.wandb")
-    run = header_of(log)
-    assert run["run_id"] == key and run["sweep_id"] == "sweep123"
-    assert run["config"]["update"]["key"] == key
-    assert run["config"]["update"]["trainer"] == record["config"]["trainer"]
+    test = record["metrics"]["test"]
+    assert store.summaries[key]["bits_per_dim"] == test["bits_per_dim"]["value"]
+    assert json.loads(store.runs[key]["config"])["key"]["value"] == key
 
 
-def header_of(log):
-    import json
-
-    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
-    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
-    return next(e["run"] for e in map(json.loads, lines) if e["type"] == "run")
+def test_the_others_missing_is_no_failure_of_the_chosen(sweep_file, tmp_path):
+    """Or W&B's agent would give up after a few points."""
+    results = ["--results", str(tmp_path / "r"), "--wandb", "disabled"]
+    words = ["sweep", str(sweep_file), *results, "--only", "task=digits-17 model=uniform"]
+    assert main(words) == 0
+    assert main(["report", sweep_file.stem, *results[:2]]) == 1
 
 
 def test_runs_are_chosen_by_key(sweep_file, tmp_path, capsys):
