@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test chaos docs report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
+.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -37,7 +37,10 @@ sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it,
 	@$(BENCH) sweep $(SWEEP) --results $(RESULTS) $(OPTIONS)
 
 test: $(VENV)/.ready-for-tests  ## run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses 2
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
+
+test-long: $(VENV)/.ready-for-tests  ## run what takes minutes each: a node that dies, chaos in short
+	@$(VENV)/bin/python -m pytest -m long
 
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare its tables
 	@$(VENV)/bin/python -m tests.chaos

@@ -240,6 +240,7 @@ def test_a_dry_run_writes_nothing_and_only_selects(sweep_file, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_chaos_in_short(tmp_path):
     """A worker, a driver or a node killed now and then; `make chaos` is the long version."""
     sweep = yaml.safe_load(chaos.SWEEP.read_text())

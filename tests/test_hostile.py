@@ -222,7 +222,7 @@ def test_records_that_pass_are_reported_or_refused_never_a_traceback(record, fol
                 pass
     assert passed >= 12
     outside = [p for p in folder.rglob("*") if "outside" in p.name]
-    assert not outside and {p.name for p in folder.iterdir()} == {"s"}
+    assert not outside and {p.name for p in folder.iterdir()} == {"s", "README.md"}
 
 
 @pytest.mark.parametrize("task", ["../../outside", "/tmp/outside", "a/b", "", "x\ny", 3])

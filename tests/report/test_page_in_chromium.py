@@ -8,7 +8,7 @@ from bench.config import key_of
 from bench.parsing import parse_run
 from tests.conftest import small_config
 from tests.report.chromium import EXECUTABLE, MISSING, Seen, browser
-from tests.report.test_page import HOSTILE, full, made_up_sweep, write_sweep
+from tests.report.test_report_page import HOSTILE, full, made_up_sweep, write_sweep
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=MISSING)
 BOARD = "#task-digits-17 .board tbody tr"

@@ -70,6 +70,7 @@ SWEEP = {
 }
 
 
+@pytest.mark.long
 def test_a_node_that_dies_hands_its_run_on_at_its_last_epoch(tmp_path):
     """Two nodes on loopback, results with the driver, checkpoints in a storage of their own."""
     path = tmp_path / "cluster.yaml"
