@@ -11,6 +11,7 @@ from bench.config import key_of
 from bench.parsing import validate
 from bench.record import read_record
 from bench.report.package import dictionary
+from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,11 @@ def test_the_dictionary_is_todays():
 def test_committed_tables_are_what_their_data_packages_say(sweep):
     outcome = Package(str(sweep / "datapackage.json")).validate()
     assert outcome.valid, outcome.flatten(["rowNumber", "fieldName", "note"])
+
+
+def test_the_readmes_leaderboard_is_the_committed_one():
+    path = ROOT / "results" / "default" / "leaderboard.csv"
+    assert markdown(pd.read_csv(path, float_precision="round_trip")) in README
 
 
 @pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist"])
