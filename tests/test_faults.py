@@ -203,7 +203,9 @@ def drive(sweep_file, results, *more):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(number, sweep_file, tmp_path):
     driver = drive(sweep_file, tmp_path)
     runs = tmp_path / "interrupted" / "runs"

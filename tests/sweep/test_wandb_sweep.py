@@ -58,6 +58,7 @@ def test_a_grid_has_a_point_for_each_run_of_the_plan(sweep_file, tmp_path, capsy
     assert list((tmp_path / "r").rglob("*.*")) == [path]
 
 
+@pytest.mark.long
 def test_an_agent_does_a_point_and_it_is_one_run_under_its_key(sweep_file, tmp_path):
     """W&B's own agent, given one point of the grid by a stand-in for the server."""
     plan = make_plan(str(sweep_file), tmp_path / "r", SweepOptions(only="model=bernoulli_vae"))
