@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor
@@ -46,24 +48,36 @@ class Noise:
     ):
         self.generator = torch.Generator(device).manual_seed(derive_seed(*seed))
         self.device, self.rank, self.world = torch.device(device), rank, world
+        self.place = {"generator": self.generator, "device": self.device}
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers of ``shape`` (..., batch, dimensions)."""
-        return self._own_rows(torch.randn, shape)
+        return self._own_rows(partial(torch.randn, **self.place), shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw numbers uniform on [0, 1) of ``shape`` (..., batch, dimensions)."""
-        return self._own_rows(torch.rand, shape)
+        return self._own_rows(partial(torch.rand, **self.place), shape)
+
+    def words(self, *shape: int) -> Tensor:
+        """Draw int16 numbers of ``shape`` (..., batch, dimensions), all 65,536 equally likely.
+
+        Four from each 64-bit draw, in a quarter of the time of as many uniform numbers.
+        """
+        return self._own_rows(self._draw_words, shape)
 
     def shared_permutation(self, n: int) -> Tensor:
         """Draw a permutation of 0 … n−1, the same on every rank."""
         return torch.randperm(n, generator=self.generator, device=self.device)
 
+    def _draw_words(self, *shape: int) -> Tensor:
+        n = prod(shape)
+        drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
+        drawn.random_(-(2**63), None, generator=self.generator)
+        return drawn.view(torch.int16)[:n].view(shape)
+
     def _own_rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         *front, batch, dimensions = shape
-        numbers = draw(
-            *front, batch * self.world, dimensions, generator=self.generator, device=self.device
-        )
+        numbers = draw(*front, batch * self.world, dimensions)
         return numbers.narrow(-2, self.rank * batch, batch) if self.world > 1 else numbers
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from bench.nets import MLP, GatedMLP
+from bench.nets import MLP, GatedMLP, Tanh
 
 
 def test_mlp_is_its_formula():
@@ -17,3 +17,12 @@ def test_gated_mlp_multiplies_value_by_gate():
     x = torch.randn(7, 6)
     value, gate = (x @ first.weight.T + first.bias).split(5, dim=-1)
     torch.testing.assert_close(network(x), (value * gate.sigmoid()) @ last.weight.T + last.bias)
+
+
+def test_tanh_is_the_same_with_and_without_gradients():
+    x = torch.linspace(-20, 20, 10_001)
+    exact = x.double().tanh()
+    with torch.no_grad():
+        without = Tanh()(x)
+    assert (without - exact).abs().max() < 2.4e-7
+    assert (Tanh()(x.requires_grad_(True)) - exact).abs().max() < 2.4e-7

@@ -36,3 +36,22 @@ def test_seeds_of_different_purposes_differ(parts):
 
 def test_seeds_do_not_run_together():
     assert derive_seed(1, 23) != derive_seed(12, 3)
+
+
+@given(world=st.integers(1, 3), own=st.integers(1, 5), d=st.integers(1, 9))
+def test_words_of_ranks_are_those_of_one_rank(world, own, d):
+    alone = Noise(7, "binarization").words(world * own, d)
+    parts = [Noise(7, "binarization", rank=r, world=world).words(own, d) for r in range(world)]
+    assert torch.equal(torch.cat(parts), alone)
+
+
+def test_all_words_are_equally_likely():
+    words = Noise(1, "words").words(1000, 2000).flatten()
+    counts = torch.bincount(words.long() + 2**15, minlength=2**16)
+    expected = len(words) / 2**16
+    chi_squared = ((counts - expected).square() / expected).sum()
+    # 65,535 degrees of freedom: six standard deviations of 362 either way.
+    assert abs(chi_squared - 65_535) < 6 * 362
+    # The two halves of a word, and neighbouring words, know nothing of each other.
+    pairs = torch.stack([words[:-1].double(), words[1:].double()])
+    assert abs(torch.corrcoef(pairs)[0, 1]) < 5 / len(words) ** 0.5

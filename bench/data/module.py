@@ -1,6 +1,7 @@
 """In-memory batches for Lightning: a batch is a slice of a tensor, never a list of items."""
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import islice
 
 import pytorch_lightning as pl
@@ -13,10 +14,13 @@ from bench.noise import EVALUATION_BLOCK, Noise
 
 # Mini-batches handed to the training loop together.
 BATCHES_AT_ONCE = 50
+LARGEST_WORD = 2**15 - 1
 
 
 class TrainingBatches:
-    """Lists of shuffled mini-batches (y, index) of the training split; rank r has its rows of each.
+    """Shuffled mini-batches (y, index) of the training split, many at once as (number, iterator).
+
+    Rank r has its rows of each.
 
     The order is a function of (seed, epoch) alone. The last, incomplete batch of an epoch is
     dropped, so that every step sees the same number of data; which data that is changes with the
@@ -46,8 +50,16 @@ class TrainingBatches:
         self.largest = NATIVE_LEVELS[data.task.dataset] - 1
         self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
         self.device, self.rank, self.world = device, rank, world
-        # Gradients are summed over ranks once for each list.
+        # Gradients are summed over ranks once for each training step of Lightning's.
         self.at_once = BATCHES_AT_ONCE if world == 1 else 1
+
+    @cached_property
+    def thresholds(self) -> Tensor:
+        """What a 16-bit word must be below for a one, int16 (n, D): grey / largest to 2⁻¹⁷."""
+        grey = torch.arange(self.largest + 1, device=self.images.device)
+        word = (grey * (2**16 / self.largest)).round() - 2**15
+        table = word.clamp(max=LARGEST_WORD).to(torch.int16)
+        return torch.cat([table[block.long()] for block in self.images.split(1000)])
 
     @property
     def steps(self) -> int:
@@ -57,9 +69,12 @@ class TrainingBatches:
     def __len__(self) -> int:
         return -(-self.steps // self.at_once)
 
-    def __iter__(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    def __iter__(self) -> Iterator[tuple[int, Iterator[tuple[Tensor, Tensor]]]]:
         batches = self.mini_batches()
-        return iter(lambda: list(islice(batches, self.at_once)), [])
+        for start in range(0, self.steps, self.at_once):
+            number = min(self.at_once, self.steps - start)
+            # Made when they are wanted: what lies in the cache is then trained on at once.
+            yield number, islice(batches, number)
 
     def mini_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this epoch's mini-batches."""
@@ -73,9 +88,14 @@ class TrainingBatches:
         for step in range(self.steps):
             start = step * self.batch_size + self.rank * own
             index = order[start : start + own]
-            y = self.images[index]
             if self.dynamic:
-                y = (noise.uniform(*y.shape) * self.largest < y).to(torch.uint8)
+                threshold = self.thresholds.index_select(0, index)
+                y = torch.empty(threshold.shape, dtype=torch.uint8, device=threshold.device)
+                # The largest word stands for none, so that the largest grey value always is a one.
+                words = noise.words(*y.shape).clamp_(max=LARGEST_WORD - 1)
+                torch.lt(words, threshold, out=y)
+            else:
+                y = self.images.index_select(0, index)
             yield y, index
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.densities.bernoulli import bernoulli_log_likelihood
 from bench.densities.dequantization import Dequantization, dequantize, dequantized_moments
 from bench.densities.normal import LOG_2PI
 from bench.errors import InputError
@@ -61,9 +62,8 @@ class Bernoulli(Decoder):
                 "Categorical decoder"
             )
 
-    def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        # log σ(l) where y is 1, log σ(−l) where it is 0.
-        return F.logsigmoid(outputs[..., 0, :] * (2.0 * y - 1.0))
+    def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        return bernoulli_log_likelihood(outputs.squeeze(-2), y)
 
     def sample(self, outputs: Tensor, noise: Noise) -> Tensor:
         probability = self.mean(outputs)

@@ -35,10 +35,13 @@ class DiagonalNormal:
     loc: Tensor
     log_scale: Tensor
 
+    @cached_property
+    def scale(self) -> Tensor:
+        return self.log_scale.exp()
+
     def sample(self, noise: Noise, samples: int) -> Tensor:
         """Draw (samples, batch, dimensions) by reparameterization."""
-        epsilon = noise.normal(samples, *self.loc.shape)
-        return self.loc + self.log_scale.exp() * epsilon
+        return torch.addcmul(self.loc, self.scale, noise.normal(samples, *self.loc.shape))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch)."""
@@ -47,8 +50,8 @@ class DiagonalNormal:
 
     def kl_to_standard_normal(self) -> Tensor:
         """Return KL(this ‖ N(0, I)) in nats, shape (batch,)."""
-        variance = (2 * self.log_scale).exp()
-        return 0.5 * (variance + self.loc.square() - 1 - 2 * self.log_scale).sum(-1)
+        squares = (self.scale.square() + self.loc.square()).sum(-1)
+        return 0.5 * (squares - self.loc.shape[-1]) - self.log_scale.sum(-1)
 
 
 @dataclass(frozen=True)

@@ -24,5 +24,6 @@ class NormalPosterior(nn.Module):
 
     def forward(self, y: Tensor) -> DiagonalNormal:
         """Encode y, integers or the real-valued pseudo-inputs between them, shape (batch, D)."""
-        loc, log_variance = self.network(y.float() / (self.levels - 1)).chunk(2, dim=-1)
+        x = y.float() / (self.levels - 1) if self.levels > 2 else y.float()
+        loc, log_variance = self.network(x).chunk(2, dim=-1)
         return DiagonalNormal(loc, 0.5 * log_variance.clamp(*LOG_VARIANCE_BOUNDS))

@@ -1,5 +1,6 @@
 """The LightningModule that trains any model of the protocol by stochastic gradient ascent."""
 
+from collections.abc import Iterator
 from math import cos, isfinite, log, pi
 
 import pytorch_lightning as pl
@@ -9,11 +10,12 @@ from torch import Tensor
 from bench.config import TrainerConfig
 from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
+from bench.models.adam import Adam
 from bench.models.terms import Model, Terms
 from bench.noise import Noise
 
 OPTIMIZERS = {
-    "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
+    "adam": Adam,
     "rmsprop": torch.optim.RMSprop,
     "sgd": lambda parameters, rate: torch.optim.SGD(parameters, rate, fused=True),
 }
@@ -119,15 +121,18 @@ class GenerativeModel(pl.LightningModule):
         )
         self.steps = 0
 
-    def training_step(self, batches: list[tuple[Tensor, Tensor]], _: int) -> None:
-        """Take one optimizer step for each of a list of mini-batches.
+    def training_step(
+        self, batches: tuple[int, Iterator[tuple[Tensor, Tensor]]], _: int
+    ) -> None:
+        """Take one optimizer step for each of so many mini-batches.
 
         Lightning's own work for a step takes as long as a small network's; doing it once for many
         mini-batches is what makes this loop as fast as a bare one.
         """
         optimizer = self.optimizers()
         before = self.current_epoch * self.trainer.train_dataloader.steps + self.steps
-        for position, (y, index) in enumerate(batches):
+        number, mini_batches = batches
+        for position, (y, index) in enumerate(mini_batches):
             self.move_one_half(before + position)
             if self.settings.compile == "cuda_graphs":
                 # What the last step's graphs put out is not needed any more.
@@ -143,10 +148,10 @@ class GenerativeModel(pl.LightningModule):
             if self.settings.gradient_clip_norm:
                 torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip_norm)
             # Lightning counts only the steps of its own wrapper, and saves no checkpoint while
-            # that count stands still: the last step of a list goes through it.
-            last = position == len(batches) - 1
+            # that count stands still: the last step of them goes through it.
+            last = position == number - 1
             (optimizer if last else optimizer.optimizer).step()
-        self.steps += len(batches)
+        self.steps += number
 
     def on_train_epoch_end(self) -> None:
         elbos = self.trainer.strategy.reduce(self.elbos, reduce_op="mean").cpu()

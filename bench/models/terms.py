@@ -121,7 +121,7 @@ class Model(nn.Module):
             if terms.log_posterior is None or terms.log_prior is None:
                 return terms.elbo
             kl = terms.log_posterior - terms.log_prior
-        return terms.reconstruction - beta * kl
+        return terms.reconstruction - (beta * kl if beta != 1 else kl)
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""

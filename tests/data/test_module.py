@@ -52,15 +52,18 @@ def test_dynamic_binarization_follows_the_grey_values():
         probability * (1 - probability) / counts
     ).sqrt().clamp(min=1e-6)
     inside = (probability > 0) & (probability < 1)
-    assert torch.equal(total[probability == 0], torch.zeros_like(total[probability == 0]))
+    assert (total[probability == 0] == 0).all()
+    assert (total == counts)[probability == 1].all()
     assert abs(deviation[inside].square().mean() - 1) < 0.05
 
 
-def test_lists_hold_every_mini_batch_once():
+def test_every_mini_batch_is_handed_out_once():
     batches = TrainingBatches(load_task(Task("digits")), 10, 1, lambda: 0)
-    lists = list(batches)
-    assert len(lists) == len(batches) == 3
-    assert sum(map(len, lists)) == batches.steps == 119
+    handed = [(number, [index for _, index in some]) for number, some in batches]
+    assert len(handed) == len(batches) == 3
+    assert [number for number, _ in handed] == [len(some) for _, some in handed] == [50, 50, 19]
+    expected = [index for _, index in batches.mini_batches()]
+    assert torch.equal(torch.cat([i for _, some in handed for i in some]), torch.cat(expected))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
