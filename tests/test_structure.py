@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "record_schema": set(),
     "report": {"record"},
     "perf": {
+        "bolts",
         "noise",
         "config",
         "data",

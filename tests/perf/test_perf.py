@@ -7,6 +7,7 @@ import torch
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
 from bench.parsing import build_model, parse_run
+from bench.perf.bolts_epoch import bolts_epoch, bolts_vae
 from bench.perf.driver import growth_markdown, markdown
 from bench.perf.estimators import REGIMES, broadcast, encoded, library, one_image_at_a_time
 from bench.perf.figure import draw
@@ -54,6 +55,29 @@ def test_the_hand_written_loop_trains_the_same_network():
         ours = build_model(config, (1, 28, 28), 2)
         shapes = lambda model: sorted(tuple(p.shape) for p in model.parameters())
         assert shapes(hand) == shapes(ours)
+
+
+def test_lightning_bolts_trains_the_same_network_by_its_own_step(monkeypatch, tmp_path):
+    """24 images in batches of 10 are three of its steps, and leave nothing behind."""
+    vae = bolts_vae()
+    shapes = lambda model: [tuple(p.shape) for p in model.parameters() if p.dim() == 2]
+    split = shapes(HandWrittenVAE(*NETWORKS[1][1:]))
+    split[1:2] = [(20, 400), (20, 400)]
+    assert sorted(shapes(vae)) == sorted(split)
+    assert type(vae).__module__.startswith("pl_bolts.")
+    seen, original = [], type(vae).training_step
+
+    def step(self, batch, number):
+        loss = original(self, batch, number)
+        seen.append((batch[0].shape, loss.item(), self.decoder[0].weight.clone()))
+        return loss
+
+    monkeypatch.setattr(type(vae), "training_step", step)
+    monkeypatch.chdir(tmp_path)
+    bolts_epoch(24, 10)()
+    assert [tuple(shape) for shape, *_ in seen] == [(10, 784), (10, 784), (4, 784)]
+    assert not seen[0][2].equal(seen[2][2])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_floor_is_the_products_of_a_pass(monkeypatch):
