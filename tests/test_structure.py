@@ -74,6 +74,7 @@ MAY_IMPORT = {
         "record",
         "report",
         "run",
+        "sweep",
     },
     "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},
     "trained": {"checkpoints", "config", "data", "models", "parsing"},

@@ -12,8 +12,12 @@ from bench.perf.driver import growth_markdown, markdown
 from bench.perf.estimators import REGIMES, broadcast, encoded, library, one_image_at_a_time
 from bench.perf.figure import draw
 from bench.perf.floors import layer_sizes, products
+from bench.perf.growth import RUNS
+from bench.perf.idle import table_texts, write_made_up
 from bench.perf.interleaved import by_turns, compare
 from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
+from bench.report.reduce import PARALLEL_FROM, load_sweep
+from tests.made_up import record
 
 
 def test_a_comparison_is_the_median_ratio_of_pairs_with_its_interval():
@@ -95,6 +99,12 @@ def test_the_floor_is_the_products_of_a_pass(monkeypatch):
     products(layer_sizes(model), 10, backward=True)()
     # Forward, gradients of the weights, and of the inputs but the first: 2 + 2 + 1.
     assert sorted(done) == [(3, 10, 5), (5, 10, 7), (10, 3, 5), (10, 5, 3), (10, 7, 5)]
+
+
+def test_made_up_runs_have_rows_of_their_own_in_every_table(tmp_path):
+    write_made_up(record("m", 1, 2.0), 25, tmp_path)
+    rows = [text.count("\n") - 1 for text in table_texts(load_sweep(tmp_path), "made-up")]
+    assert rows == [25, 50, 25] and max(RUNS) < PARALLEL_FROM
 
 
 def test_tables_and_figure_show_what_is_not_reached(tmp_path):
