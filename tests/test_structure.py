@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "record_schema": set(),
     "report": {"record"},
     "perf": {
+        "bolts",
         "noise",
         "config",
         "data",
@@ -73,6 +74,7 @@ MAY_IMPORT = {
         "record",
         "report",
         "run",
+        "sweep",
     },
     "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},
     "trained": {"checkpoints", "config", "data", "models", "parsing"},

@@ -77,7 +77,8 @@ class MixtureTable:
 
         ``columns`` components are taken at once, which changes only memory, speed and rounding.
         """
-        blocks = [self._log_prob_of_rows(rows, columns) for rows in z.split(ROW_BLOCK)]
+        parts = z.split(ROW_BLOCK) if len(z) else ()
+        blocks = [self._log_prob_of_rows(rows, columns) for rows in parts]
         return torch.cat(blocks) if blocks else z.new_empty(0, dtype=torch.float64)
 
     def _features(self, z: Tensor) -> Tensor:

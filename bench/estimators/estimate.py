@@ -46,7 +46,11 @@ def exact(value: float, n: int) -> Estimate:
 
 
 class MeanEstimate(Metric):
-    """The mean over data of per-datum Monte-Carlo estimates, accumulated in float64."""
+    """The mean over data of per-datum Monte-Carlo estimates, accumulated in float64.
+
+    Args:
+        sync_on_compute: Take the data of all ranks together, not this rank's alone.
+    """
 
     full_state_update = False
     n: Tensor
@@ -54,8 +58,8 @@ class MeanEstimate(Metric):
     square_total: Tensor
     variance_total: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
         zero = torch.zeros((), dtype=torch.float64)
         for name in ("n", "total", "square_total", "variance_total"):
             self.add_state(name, default=zero.clone(), dist_reduce_fx="sum")
@@ -95,7 +99,7 @@ class MeanEstimate(Metric):
 
 
 def mean_estimate(values: Tensor) -> Estimate:
-    """Return the estimate of the mean of ``values`` (samples, n)."""
-    metric = MeanEstimate()
+    """Return the estimate of the mean of ``values`` (samples, n), of no other rank's."""
+    metric = MeanEstimate(sync_on_compute=False)
     metric.update(values)
     return metric.compute()

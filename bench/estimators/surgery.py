@@ -4,9 +4,13 @@ from math import log
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
+from bench.densities.mixture_table import ROW_BLOCK
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate, exact, mean_estimate
 
@@ -18,7 +22,8 @@ class ELBOSurgery(Metric):
 
     q_agg(z) = 1/n Σ_j q(z|x_j) runs over all n data of the split, never over a mini-batch: a
     batch of B bounds the mutual information by log B without saying so. Latents and encodings
-    are kept (n·(samples + 2)·latent numbers) and gathered over ranks; pairs are formed blockwise.
+    are kept (n·(samples + 2)·latent numbers) and gathered over ranks; pairs are formed blockwise,
+    and where states were gathered, each rank forms a share of them.
 
     The ``*_aggregate`` columns say what follows when the prior is swapped, after training, for
     q_agg over the training split.
@@ -65,7 +70,7 @@ class ELBOSurgery(Metric):
     def compute(self) -> dict[str, Estimate]:
         """Return every column of the surgery."""
         reconstruction, log_prior, latent = (
-            torch.cat(state).transpose(0, 1)
+            dim_zero_cat(state).transpose(0, 1)
             for state in (self.reconstruction, self.log_prior, self.latent)
         )
         own = self.encodings()
@@ -73,13 +78,13 @@ class ELBOSurgery(Metric):
         # In float64, so that log q(z_i|x_i) − log q_agg(z_i) stays below log n to rounding.
         own_double = DiagonalNormal(own.loc.double(), own.log_scale.double())
         log_posterior = own_double.log_prob(latent.double())
-        log_aggregate = uniform_mixture(own).log_prob(latent)
+        log_aggregate = self.log_density(own, latent)
         mutual_information = log_posterior - log_aggregate
         marginal_kl = log_aggregate - log_prior
         kl = log_posterior - log_prior
         log_swapped = log_aggregate
         if self.training_encodings is not None:
-            log_swapped = uniform_mixture(self.training_encodings).log_prob(latent)
+            log_swapped = self.log_density(self.training_encodings, latent)
         return {
             "elbo": mean_estimate(reconstruction - kl),
             "reconstruction": mean_estimate(reconstruction),
@@ -92,9 +97,26 @@ class ELBOSurgery(Metric):
             "marginal_kl_aggregate": mean_estimate(log_aggregate - log_swapped),
         }
 
+    def log_density(self, components: DiagonalNormal, latent: Tensor) -> Tensor:
+        """Return log-densities in nats of latents (samples, n, dimensions) under a uniform mixture.
+
+        Of gathered states every rank has all, and takes a share of the latents' blocks. Whole ones,
+        because rounding depends on what is in a block: all ranks get the bytes that one alone would.
+        States that were not gathered differ between ranks, of which this may be the only one here.
+        """
+        mixture = uniform_mixture(components)
+        if not self._is_synced:
+            return mixture.log_prob(latent)
+        group = self.process_group
+        z = latent.flatten(0, 1)
+        share = -(-len(z) // (ROW_BLOCK * dist.get_world_size(group))) * ROW_BLOCK
+        first = dist.get_rank(group) * share
+        parts = gather_all_tensors(mixture.log_prob(z[first : first + share]), group)
+        return torch.cat(parts).view(latent.shape[:2])
+
     def encodings(self) -> DiagonalNormal:
         """Return q(z|x_j) for every datum of the split."""
-        return DiagonalNormal(torch.cat(self.loc), torch.cat(self.log_scale))
+        return DiagonalNormal(dim_zero_cat(self.loc), dim_zero_cat(self.log_scale))
 
 
 def active_units(posterior_means: Tensor) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,8 +16,17 @@ from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK
 from bench.perf.estimators import LATENT, encoded
+from bench.perf.idle import do_nothing, made_up, table_texts, write_made_up
 from bench.perf.interleaved import seconds
+from bench.perf.sweeps import small_job
 from bench.perf.training import NETWORKS, SIDE, untrained
+from bench.report.reduce import load_sweep
+from bench.run import run
+from bench.sweep.engine import Engine
+from bench.sweep.resources import Request
+
+# Of a sweep; fewer than the number from which on processes share the reading of records.
+RUNS = [15, 150, 1500]
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,31 @@ def bound_of(k: int) -> None:
     importance_weighted_bound(untrained(NETWORKS[0]), y, k, 0)
 
 
+def sweep_growth() -> list[Growth]:
+    """How a sweep and its tables grow with the number of runs, beside the runs' own work."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        template = run(small_job(temporary, 0))
+        del template["notes"]  # which no record keeps
+        # Before anything is timed: an engine starts once, and its workers with the first runs.
+        engine = Engine()
+
+        def idle(runs: int) -> Callable:
+            records = list(made_up(template, runs))
+            return lambda: do_nothing(engine, records, Request(1), folder / f"idle-{runs}")
+
+        def tables(runs: int) -> Callable:
+            sweep = folder / f"tables-{runs}"
+            write_made_up(template, runs, sweep)
+            return lambda: table_texts(load_sweep(sweep), sweep.name)
+
+        try:
+            sweeps = fitted("a sweep of idle runs", "runs", RUNS, idle, 1)
+        finally:
+            engine.close()
+        return [sweeps, fitted("tables of a sweep", "runs", RUNS, tables, 1)]
+
+
 @torch.no_grad()
 def growth_rows() -> list[Growth]:
     torch.set_num_threads(1)
@@ -126,4 +161,5 @@ def growth_rows() -> list[Growth]:
         fitted("L_20 of 100 images", "units of a layer", [64, 256, 1024, 4096], width, 2),
         fitted_memory("peak memory of surgery", "n", [600, 6000, 20_000, 60_000], surgery_of, 1),
         fitted_memory("peak memory of L_K of 100 images", "K", [20, 200, 2000], bound_of, 0),
+        *sweep_growth(),
     ]

@@ -15,6 +15,7 @@ from bench.densities.mixture_table import MixtureTable
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.parsing import parse_run
+from bench.perf.bolts_epoch import bolts_epoch
 from bench.perf.elsewhere import elsewhere
 from bench.perf.estimators import LATENT, POINTS, encoded
 from bench.perf.interleaved import Comparison, compare, seconds
@@ -137,27 +138,39 @@ def single_images(images: int, batch: int) -> Callable[[], None]:
 
 
 def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
-    """The training path against pythae's trainer, and against a DataLoader of single images."""
+    """The training path against pythae's, lightning-bolts', and a DataLoader of single images."""
     name, *parts = NETWORKS[1]
     data, batch = made_up_images(2), 100
     options = {"images": PEER_IMAGES, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
     config = parse_run(vae_options(*parts, batch))
-    asked: list[float] = []
-    told: list[float] = []
-    with elsewhere() as there:
+    with elsewhere() as there, elsewhere() as at_bolts:
+        # (an epoch of theirs, its images, the ratio that is wanted). A Trainer starts in 25 ms,
+        # which is nothing beside an epoch as long as ours.
+        peers = {
+            "pythae's trainer": (lambda: ask("pythae", options), PEER_IMAGES, 1.5),
+            "a DataLoader of single images": (
+                lambda: there(single_images, PEER_IMAGES, batch),
+                PEER_IMAGES,
+                2,
+            ),
+            "lightning-bolts' own pipeline": (
+                lambda: at_bolts(bolts_epoch, IMAGES, batch),
+                IMAGES,
+                1.5,
+            ),
+        }
+        told: dict[str, list[float]] = {peer: [] for peer in peers}
         between = [
-            lambda: asked.append(ask("pythae", options)),
-            lambda: told.append(there(single_images, PEER_IMAGES, batch)),
+            lambda peer=peer, epoch=epoch: told[peer].append(epoch())
+            for peer, (epoch, *_) in peers.items()
         ]
         ours = epochs_beside(config, data, between)[0]
     per_step = lambda values, images: [1e3 * value * batch / images for value in values]
     what = f"training step, Bernoulli VAE {name}, batch {batch}"
     mine = per_step(ours, IMAGES)
     return [
-        compare(what, "pythae's trainer", "ms", mine, per_step(asked[1:], PEER_IMAGES), 1.5),
-        compare(
-            what, "a DataLoader of single images", "ms", mine, per_step(told[1:], PEER_IMAGES), 2
-        ),
+        compare(what, peer, "ms", mine, per_step(told[peer][1:], images), target)
+        for peer, (_, images, target) in peers.items()
     ]
 
 

@@ -1,13 +1,17 @@
+import subprocess
+import sys
 from math import log
 
 import pytest
 import torch
 
+from bench.densities.mixture_table import ROW_BLOCK
 from bench.densities.normal import DiagonalNormal
 from bench.estimators.surgery import ELBOSurgery, active_units
 from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
+from tests.estimators.surgery_ranks import filled
 
 
 def surgery_of(model, x, samples=2, training=None):
@@ -106,6 +110,29 @@ def test_metric_merges_like_one():
         setattr(merged, name, getattr(parts[0], name) + getattr(parts[1], name))
     merged._update_count = 2
     assert merged.compute() == columns
+
+
+def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(tmp_path):
+    """Two samples of each datum, so many that whole blocks do not divide evenly; or a single block."""
+    shares = {1301: (1536, 1066), 100: (200, 0)}
+    assert 1536 == 3 * ROW_BLOCK
+    words = [sys.executable, "-m", "tests.estimators.surgery_ranks", str(tmp_path)]
+    numbers = [str(n) for n in shares]
+    ranks = [subprocess.Popen([*words, str(rank), "2", *numbers]) for rank in range(2)]
+    try:
+        assert [rank.wait(timeout=100) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    for n, points in shares.items():
+        alone = filled(n, [0, 1]).compute()
+        for rank in range(2):
+            found = torch.load(tmp_path / f"{n}-{rank}.pt", weights_only=False)
+            # Two densities: under the split's own mixture and under the training split's.
+            assert found["points"] == [points[rank]] * 2
+            assert found["columns"] == alone
+            if rank == 0:
+                assert found["own"] == filled(n, [0]).compute()
 
 
 def test_active_units_are_those_whose_mean_varies():

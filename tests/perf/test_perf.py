@@ -7,12 +7,17 @@ import torch
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
 from bench.parsing import build_model, parse_run
+from bench.perf.bolts_epoch import bolts_epoch, bolts_vae
 from bench.perf.driver import growth_markdown, markdown
 from bench.perf.estimators import REGIMES, broadcast, encoded, library, one_image_at_a_time
 from bench.perf.figure import draw
 from bench.perf.floors import layer_sizes, products
+from bench.perf.growth import RUNS
+from bench.perf.idle import table_texts, write_made_up
 from bench.perf.interleaved import by_turns, compare
 from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
+from bench.report.reduce import PARALLEL_FROM, load_sweep
+from tests.made_up import record
 
 
 def test_a_comparison_is_the_median_ratio_of_pairs_with_its_interval():
@@ -56,6 +61,29 @@ def test_the_hand_written_loop_trains_the_same_network():
         assert shapes(hand) == shapes(ours)
 
 
+def test_lightning_bolts_trains_the_same_network_by_its_own_step(monkeypatch, tmp_path):
+    """24 images in batches of 10 are three of its steps, and leave nothing behind."""
+    vae = bolts_vae()
+    shapes = lambda model: [tuple(p.shape) for p in model.parameters() if p.dim() == 2]
+    split = shapes(HandWrittenVAE(*NETWORKS[1][1:]))
+    split[1:2] = [(20, 400), (20, 400)]
+    assert sorted(shapes(vae)) == sorted(split)
+    assert type(vae).__module__.startswith("pl_bolts.")
+    seen, original = [], type(vae).training_step
+
+    def step(self, batch, number):
+        loss = original(self, batch, number)
+        seen.append((batch[0].shape, loss.item(), self.decoder[0].weight.clone()))
+        return loss
+
+    monkeypatch.setattr(type(vae), "training_step", step)
+    monkeypatch.chdir(tmp_path)
+    bolts_epoch(24, 10)()
+    assert [tuple(shape) for shape, *_ in seen] == [(10, 784), (10, 784), (4, 784)]
+    assert not seen[0][2].equal(seen[2][2])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_floor_is_the_products_of_a_pass(monkeypatch):
     done = []
     original = torch.mm
@@ -71,6 +99,12 @@ def test_the_floor_is_the_products_of_a_pass(monkeypatch):
     products(layer_sizes(model), 10, backward=True)()
     # Forward, gradients of the weights, and of the inputs but the first: 2 + 2 + 1.
     assert sorted(done) == [(3, 10, 5), (5, 10, 7), (10, 3, 5), (10, 5, 3), (10, 7, 5)]
+
+
+def test_made_up_runs_have_rows_of_their_own_in_every_table(tmp_path):
+    write_made_up(record("m", 1, 2.0), 25, tmp_path)
+    rows = [text.count("\n") - 1 for text in table_texts(load_sweep(tmp_path), "made-up")]
+    assert rows == [25, 50, 25] and max(RUNS) < PARALLEL_FROM
 
 
 def test_tables_and_figure_show_what_is_not_reached(tmp_path):

@@ -11,9 +11,12 @@ import yaml
 
 from bench.checkpoints import LAST
 from bench.errors import InputError
+from bench.perf.idle import do_nothing, made_up
+from bench.record import read_records
 from bench.sweep.engine import Engine
 from bench.sweep.resources import Request
 from tests.engine_work import Named, die, trouble, where
+from tests.made_up import record
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,13 @@ def test_one_runs_trouble_is_its_own(engine):
     found = results(engine, ["input", "bug"], Request(1), trouble)
     assert found["input"].record is None and found["input"].reason == "the disk is full"
     assert found["bug"].reason == "RuntimeError: a bug"
+
+
+def test_idle_runs_leave_the_records_of_a_sweep(engine, tmp_path):
+    records = list(made_up(record("m", 1, 2.0), 25))
+    do_nothing(engine, records, Request(1), tmp_path)
+    written = read_records(tmp_path / "runs", [one["key"] for one in records])
+    assert len({one.pop("checksum") for one in written}) == 25 and written == records
 
 
 def test_a_worker_that_always_dies_is_given_up(engine):
