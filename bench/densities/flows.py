@@ -81,21 +81,21 @@ class CouplingFlow(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
-        parts = [x[..., self.first], x[..., self.second]]
+        parts = [x.index_select(-1, self.first), x.index_select(-1, self.second)]
         log_determinant = x.new_zeros(x.shape[:-1])
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
             parts[changed], term = coupling(parts[given], parts[changed])
             log_determinant = log_determinant + term
-        return torch.cat(parts, dim=-1)[..., self.order], log_determinant
+        return torch.cat(parts, dim=-1).index_select(-1, self.order), log_determinant
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z (..., D) back to x (..., D)."""
-        parts = [z[..., self.first], z[..., self.second]]
+        parts = [z.index_select(-1, self.first), z.index_select(-1, self.second)]
         for i in reversed(range(len(self.couplings))):
             given, changed = i % 2, 1 - i % 2
             parts[changed] = self.couplings[i].inverse(parts[given], parts[changed])
-        return torch.cat(parts, dim=-1)[..., self.order]
+        return torch.cat(parts, dim=-1).index_select(-1, self.order)
 
 
 class LogitPreprocessing(nn.Module):

@@ -14,6 +14,7 @@ from bench.densities.flows import CouplingFlow
 from bench.densities.mixture_table import MixtureTable
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
+from bench.models.adam import Adam
 from bench.parsing import parse_run
 from bench.perf.bolts_epoch import bolts_epoch
 from bench.perf.elsewhere import elsewhere
@@ -67,7 +68,7 @@ def peer_process(python: Path) -> Iterator[Callable[..., float]]:
 def flow_rows(ask: Callable[..., float]) -> list[Comparison]:
     """A training step of 8 affine couplings of 784 dimensions, networks of 256-256, batch 100."""
     flow = CouplingFlow((1, SIDE, SIDE), COUPLINGS, [256, 256], "checkerboard")
-    optimizer = torch.optim.Adam(flow.parameters(), 1e-3, fused=True)
+    optimizer = Adam(flow.parameters(), 1e-3)
     x = torch.randn(100, SIDE**2)
 
     def ours() -> None:
