@@ -19,21 +19,21 @@ from bench.perf.training import NETWORKS, SIDE, untrained
 LATENT = 40
 # Means and log-scales of encoders: wide, as trained, and collapsed to points (log-variance −12).
 REGIMES = {
-    "overlapping": lambda g, n: (0.3 * g(n, LATENT), 0.05 * g(n, LATENT)),
-    "typical": lambda g, n: (g(n, LATENT), -1.2 + 0.3 * g(n, LATENT)),
-    "tiny variances": lambda g, n: (g(n, LATENT), torch.full((n, LATENT), -6.0)),
+    "overlapping": lambda g, n, d: (0.3 * g(n, d), 0.05 * g(n, d)),
+    "typical": lambda g, n, d: (g(n, d), -1.2 + 0.3 * g(n, d)),
+    "tiny variances": lambda g, n, d: (g(n, d), torch.full((n, d), -6.0)),
 }
 # Points at which the density is taken; time is proportional to their number.
 POINTS = 4 * ROW_BLOCK
 FEW_IMAGES = 10
 
 
-def encoded(regime: str, n: int) -> tuple[DiagonalNormal, Tensor, Tensor]:
+def encoded(regime: str, n: int, latent: int = LATENT) -> tuple[DiagonalNormal, Tensor, Tensor]:
     """Return n posteriors, their log-weights, and a sample of each of the first ones."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator)
-    loc, log_scale = REGIMES[regime](draw, n)
-    z = loc[:POINTS] + log_scale[:POINTS].exp() * draw(min(n, POINTS), LATENT)
+    loc, log_scale = REGIMES[regime](draw, n, latent)
+    z = loc[:POINTS] + log_scale[:POINTS].exp() * draw(min(n, POINTS), latent)
     return DiagonalNormal(loc, log_scale), torch.full((n,), -math.log(n)), z
 
 

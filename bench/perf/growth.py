@@ -145,6 +145,11 @@ def growth_rows() -> list[Growth]:
         table, points = MixtureTable(components, weights), z[: min(n, len(z))]
         return lambda: [table.log_prob(points) for _ in range(max(1, n // len(points)))]
 
+    def dimensions(latent: int) -> Callable:
+        components, weights, z = encoded("typical", 10_000, latent)
+        table = MixtureTable(components, weights)
+        return lambda: table.log_prob(z)
+
     def bound(k: int) -> Callable:
         model = untrained(NETWORKS[0])
         y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
@@ -157,6 +162,7 @@ def growth_rows() -> list[Growth]:
 
     return [
         fitted("exact q_agg at all points", "n", [300, 1000, 3000, 10_000, 30_000], q_agg, 2),
+        fitted("exact q_agg, n = 10000", "z", [4, 12, 40, 120, 400], dimensions, 1),
         fitted("L_K of 100 images", "K", [10, 30, 100, 300, 1000], bound, 1),
         fitted("L_20 of 100 images", "units of a layer", [64, 256, 1024, 4096], width, 2),
         fitted_memory("peak memory of surgery", "n", [600, 6000, 20_000, 60_000], surgery_of, 1),

@@ -21,6 +21,7 @@ from bench.perf.elsewhere import elsewhere
 from bench.perf.estimators import LATENT, POINTS, encoded
 from bench.perf.interleaved import Comparison, compare, seconds
 from bench.perf.training import (
+    EPOCHS,
     IMAGES,
     NETWORKS,
     SIDE,
@@ -29,6 +30,7 @@ from bench.perf.training import (
     made_up_images,
     vae_options,
 )
+from bench.perf.vampprior_loop import vampprior_epoch
 
 COUPLINGS, FLOW_STEPS, FLOW_REPEATS = 8, 20, 9
 PEER_IMAGES = 5_000
@@ -175,7 +177,28 @@ def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
     ]
 
 
+def vampprior_rows() -> list[Comparison]:
+    """The training path on a gated VAE with 500 pseudo-inputs against the way of its authors' code."""
+    batch, pseudo_inputs = 100, 500
+    config = parse_run(
+        [
+            "--data=mnist-dynamic",
+            "--model=gated_vamp_vae",
+            f"--model.prior.pseudo_inputs={pseudo_inputs}",
+            f"--trainer.batch_size={batch}",
+            f"--trainer.max_epochs={EPOCHS}",
+        ]
+    )
+    told: list[float] = []
+    with elsewhere() as there:
+        epoch = lambda: told.append(there(vampprior_epoch, PEER_IMAGES, batch, pseudo_inputs))
+        ours = epochs_beside(config, made_up_images(2, PEER_IMAGES), [epoch])[0]
+    times = [[1e3 * t * batch / PEER_IMAGES for t in side] for side in (ours, told[1:])]
+    what = f"training step, gated VAE, VampPrior of {pseudo_inputs}, batch {batch}"
+    return [compare(what, "the way of its authors' code", "ms", *times, 2)]
+
+
 def peer_rows(python: Path) -> list[Comparison]:
     torch.set_num_threads(1)
     with peer_process(python) as ask:
-        return [*pipeline_rows(ask), *flow_rows(ask), *keops_rows(ask)]
+        return [*pipeline_rows(ask), *vampprior_rows(), *flow_rows(ask), *keops_rows(ask)]

@@ -30,11 +30,11 @@ LOOP_TARGETS = {100: 0.95, 512: 0.97}
 FLOOR_TARGETS = {100: 0.5}
 
 
-def made_up_images(levels: int) -> TaskData:
-    """Return random images of MNIST's format: what they show does not change the time."""
+def made_up_images(levels: int, n: int = IMAGES) -> TaskData:
+    """Return n random images of MNIST's format: what they show does not change the time."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda n, top: torch.randint(top, (n, SIDE**2), generator=generator, dtype=torch.uint8)
-    images = draw(IMAGES, 256 if levels == 2 else levels)
+    images = draw(n, 256 if levels == 2 else levels)
     binarization = "dynamic" if levels == 2 else "none"
     return TaskData(
         task=Task("mnist", binarization),

@@ -6,6 +6,7 @@ import torch
 
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
+from bench.noise import Noise
 from bench.parsing import build_model, parse_run
 from bench.perf.bolts_epoch import bolts_epoch, bolts_vae
 from bench.perf.driver import growth_markdown, markdown
@@ -16,6 +17,7 @@ from bench.perf.growth import RUNS
 from bench.perf.idle import table_texts, write_made_up
 from bench.perf.interleaved import by_turns, compare
 from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
+from bench.perf.vampprior_loop import VampPriorVAE
 from bench.report.reduce import PARALLEL_FROM, load_sweep
 from tests.made_up import record
 
@@ -82,6 +84,35 @@ def test_lightning_bolts_trains_the_same_network_by_its_own_step(monkeypatch, tm
     assert [tuple(shape) for shape, *_ in seen] == [(10, 784), (10, 784), (4, 784)]
     assert not seen[0][2].equal(seen[2][2])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_vampprior_loop_computes_our_objective(monkeypatch):
+    """On the same weights and noise; their layers are halves of ours."""
+    theirs = VampPriorVAE(pseudo_inputs=7)
+    config = parse_run(
+        ["--data=mnist-dynamic", "--model=gated_vamp_vae", "--model.prior.pseudo_inputs=7"]
+    )
+    ours = build_model(config, (1, 28, 28), 2).train()
+    joined = lambda a, b: {
+        name: torch.cat([getattr(a, name).data, getattr(b, name).data])
+        for name in ("weight", "bias")
+    }
+    for stack, network in (
+        (theirs.encoder, ours.posterior.network),
+        (theirs.decoder, ours.decoder_network),
+    ):
+        for gated, layer in zip(stack, network.layers[0::2]):
+            layer.load_state_dict(joined(gated.value, gated.gate))
+    ours.posterior.network.layers[-1].load_state_dict(joined(theirs.mean, theirs.log_variance))
+    ours.decoder_network.layers[-1].load_state_dict(theirs.pixels.state_dict())
+    theirs.pseudo_inputs.weight.data.uniform_(-0.2, 1.2)
+    ours.prior.pseudo_inputs.data = theirs.pseudo_inputs.weight.data.T.clone()
+    x = torch.randint(2, (5, 784)).float()
+    monkeypatch.setattr(torch, "randn_like", lambda like: Noise(0).normal(1, *like.shape)[0])
+    loss, reconstruction, kl = theirs.loss(x)
+    terms = ours.terms(x, Noise(0), 1)
+    torch.testing.assert_close(-ours.objective(terms, 1.0).mean(), loss, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(terms.reconstruction.mean(), reconstruction, rtol=1e-5, atol=1e-3)
 
 
 def test_the_floor_is_the_products_of_a_pass(monkeypatch):
