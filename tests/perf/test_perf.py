@@ -17,7 +17,7 @@ from bench.perf.growth import RUNS
 from bench.perf.idle import table_texts, write_made_up
 from bench.perf.interleaved import by_turns, compare
 from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
-from bench.perf.vampprior_loop import VampPriorVAE
+from bench.perf.vampprior_loop import VampPriorVAE, vampprior_epoch
 from bench.report.reduce import PARALLEL_FROM, load_sweep
 from tests.made_up import record
 
@@ -113,6 +113,31 @@ def test_the_vampprior_loop_computes_our_objective(monkeypatch):
     terms = ours.terms(x, Noise(0), 1)
     torch.testing.assert_close(-ours.objective(terms, 1.0).mean(), loss, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(terms.reconstruction.mean(), reconstruction, rtol=1e-5, atol=1e-3)
+
+
+def test_an_epoch_of_the_vampprior_loop_trains_on_normalized_gradients(monkeypatch):
+    """24 images in batches of 10 are three steps, of which each moves every tensor."""
+    seen, moved = [], []
+    loss, step = VampPriorVAE.loss, torch.optim.Adam.step
+
+    def noted_loss(self, x):
+        seen.append((tuple(x.shape), set(x.unique().tolist())))
+        return loss(self, x)
+
+    def noted_step(self):
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        norms = [p.grad.norm().item() for p in parameters]
+        before = [p.detach().clone() for p in parameters]
+        step(self)
+        moved.append(all(not p.equal(old) for p, old in zip(parameters, before)))
+        assert norms == pytest.approx([1.0] * len(norms), abs=1e-2)
+
+    monkeypatch.setattr(VampPriorVAE, "loss", noted_loss)
+    monkeypatch.setattr(torch.optim.Adam, "step", noted_step)
+    torch.manual_seed(0)
+    vampprior_epoch(24, 10, 7)()
+    assert seen == [((10, 784), {0.0, 1.0}), ((10, 784), {0.0, 1.0}), ((4, 784), {0.0, 1.0})]
+    assert moved == [True] * 3
 
 
 def test_the_floor_is_the_products_of_a_pass(monkeypatch):
