@@ -113,11 +113,10 @@ def elbo_decomposition(records: list[dict], task: str):
         left += widths
     for position, total in enumerate(left):
         axis.text(total, position, f" {total:.1f}", va="center", fontsize=9)
-    seeds = max(len(group) for group in models.values())
     log_n = value_of(next(iter(models.values()))[0], "log_n")
     axis.set_xlabel("−ELBO (nats per image)")
     axis.set_title(
-        f"{task}: the ELBO taken apart, test split, mean of {seeds} seed(s); "
+        f"{task}: the ELBO taken apart, test split, means over seeds; "
         f"mutual information ≤ log n = {log_n:.2f}",
         fontsize=10,
     )
