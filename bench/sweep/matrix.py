@@ -56,12 +56,7 @@ def expand(sweep: Any, where: str) -> list[Cell]:
     rules = checked_rules(sweep.get("overrides", []), values, where)
     excluded = checked_exclusions(sweep.get("exclude", []), values, where)
     resources = checked_resources(sweep.get("resources"), where)
-    base = [
-        word
-        for section in ("trainer", "evaluation")
-        if section in sweep
-        for word in (f"--{section}", str(sweep[section]))
-    ]
+    base = {name: str(sweep[name]) for name in ("trainer", "evaluation") if name in sweep}
     cells = [
         reference_cell(str(data), model, base) for data in values["data"] for model in REFERENCES
     ]
@@ -75,9 +70,9 @@ def expand(sweep: Any, where: str) -> list[Cell]:
     return cells
 
 
-def reference_cell(data: str, model: str, base: list[str]) -> Cell:
-    arguments = ("--data", data, *base, "--model", model, "--seed", "0")
-    return Cell(data, model, arguments, {"data": data, "model": model, "seed": 0})
+def reference_cell(data: str, model: str, base: dict[str, str]) -> Cell:
+    arguments = ["--data", data, *as_options(base), "--model", model, "--seed", "0"]
+    return Cell(data, model, tuple(arguments), {"data": data, "model": model, "seed": 0})
 
 
 def checked_links(links: Any, where: str) -> list[dict[str, list]]:
@@ -198,7 +193,11 @@ def matches(condition: dict, point: dict) -> bool:
     )
 
 
-def cell_of(point: dict, base: list[str], rules: list[dict], resources: Resources) -> Cell:
+def as_options(settings: dict) -> list[str]:
+    return [word for name, value in settings.items() for word in (f"--{name}", in_yaml(value))]
+
+
+def cell_of(point: dict, base: dict[str, str], rules: list[dict], resources: Resources) -> Cell:
     """Return the run at a point of the matrix; its name tells whatever data and seed do not."""
     options: dict = {}
     for rule in rules:
@@ -206,11 +205,13 @@ def cell_of(point: dict, base: list[str], rules: list[dict], resources: Resource
             options |= rule.get("set", {})
             resources = replace(resources, **rule.get("resources", {}))
     extra = {name: value for name, value in point.items() if name not in ("data", "model", "seed")}
-    arguments = ["--data", str(point["data"]), *base, "--model", str(point["model"])]
+    settings = options | extra
+    # A trainer named here replaces the sweep's: read over it, it would keep what it does not name.
+    base = {name: value for name, value in base.items() if name not in settings}
+    arguments = ["--data", str(point["data"]), *as_options(base), "--model", str(point["model"])]
     arguments += ["--seed", str(point["seed"])]
     # A class before its options, whichever of rule and axis names them.
-    for name, value in sorted((options | extra).items(), key=lambda item: item[0].count(".")):
-        arguments += [f"--{name}", in_yaml(value)]
+    arguments += as_options(dict(sorted(settings.items(), key=lambda item: item[0].count("."))))
     variants = [f"{name.rpartition('.')[2]}={in_yaml(value)}" for name, value in extra.items()]
     model = " ".join([str(point["model"]), *variants])
     return Cell(str(point["data"]), model, tuple(arguments), point, resources)

@@ -37,6 +37,14 @@ def test_further_axes_name_the_rows_and_overrides_reach_the_options():
     assert options["--model.encoder.widths"] == str([8] * 40)  # long values are not cut off
 
 
+def test_a_trainer_named_in_an_override_replaces_the_sweeps():
+    rule = {"when": {"model": "bernoulli_vae"}, "set": {"trainer": "flow", "trainer.beta": 2}}
+    cells = expand(changed(overrides=[rule]), "x.yaml")
+    words = next(c for c in cells if c.model.startswith("bernoulli")).arguments
+    assert [b for a, b in zip(words, words[1:]) if a == "--trainer"] == ["flow"]
+    assert words.index("--trainer") < words.index("--trainer.beta")
+
+
 def changed(**changes):
     return GOOD | changes
 
