@@ -55,13 +55,29 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         keep_freed_memory()
         module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
-        return getattr(module, words[0])(words[1:])
+        code = getattr(module, words[0])(words[1:])
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not nobody_reads_on():
+            raise
+        return 1  # as rich does
+
+
+def nobody_reads_on() -> bool:
+    """Tell whether the output goes into a pipe that was closed, as `head` does; then drop the rest."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":

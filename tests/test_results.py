@@ -11,6 +11,7 @@ from bench.config import key_of
 from bench.parsing import validate
 from bench.record import read_record
 from bench.report.package import dictionary
+from bench.report.paper_match import paper_match_markdown
 from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
 
@@ -32,6 +33,11 @@ def test_committed_tables_are_what_their_data_packages_say(sweep):
 def test_the_readmes_leaderboard_is_the_committed_one():
     path = ROOT / "results" / "default" / "leaderboard.csv"
     assert markdown(pd.read_csv(path, float_precision="round_trip")) in README
+
+
+def test_the_readmes_published_numbers_are_the_committed_ones():
+    path = ROOT / "results" / "paper_match.csv"
+    assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
 
 
 @pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist"])

@@ -72,6 +72,28 @@ def row_of(entry: Published, own: pd.DataFrame) -> dict:
     }
 
 
+def paper_match_markdown(table: pd.DataFrame) -> str:
+    """Return the table for people: means with the half width of their 95 % interval over seeds."""
+    names = ["task", "model", "", "epochs", "seeds", "ours", "published", "verdict", "source"]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 4 + "---|---|"]
+    for _, row in table.iterrows():
+        digits = 2 if row["unit"] == "nats" else 3 if row["unit"] == "bits/dim" else 1
+        half = row["ours"] - row["ours_low"]
+        cells = [
+            f"{row['task']}, {row['split']}",
+            row["model"],
+            f"{row['column']}, {row['unit']}",
+            f"{row['epochs']:.0f}",
+            str(row["seeds"]),
+            f"{row['ours']:.{digits}f}" + ("" if pd.isna(half) else f" ± {half:.{digits}f}"),
+            f"{row['theirs']:.{digits}f}",
+            row["verdict"],
+            row["source"] + (" (recalled)" if row["how"] == "recalled" else ""),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 # Columns of which more, or less, is better; of the others a number is only another one.
 SIGN = {"log_likelihood": 1, "elbo": 1, "bits_per_dim": -1}
 

@@ -116,8 +116,8 @@ def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
 
     Args:
         path: The README.
-        kind: leaderboard, or claims.
-        sweep: The sweep's name.
+        kind: leaderboard, or another table.
+        sweep: The sweep's name, or that of the folder of results.
         text: What to put there.
     """
     start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
