@@ -144,7 +144,9 @@ def test_numbers_are_the_csvs(seen, path):
     differences = own["bits_per_dim_to_best"]
     told = [text.partition(" ")[0] for text in column(page, BOARD, 3)]
     assert told == ["–" if pd.isna(value) else f"{value:+.3f}" for value in differences]
-    for name, number in (("elbo", 8), ("reconstruction", 9), ("marginal_kl", 11)):
+    likelihoods = [float(text.partition(" ")[0]) for text in column(page, BOARD, 8)]
+    assert likelihoods == [round(value, 2) for value in own["log_likelihood"]]
+    for name, number in (("elbo", 9), ("reconstruction", 10), ("marginal_kl", 12)):
         assert column(page, BOARD, number) == [f"{value:.2f}" for value in own[name]]
     test = runs[(runs["split"] == "test") & (runs["status"] == "ok")].set_index("key")
     for row in page.locator(RUNS).all():

@@ -70,6 +70,7 @@
           element("span", { class: "value" }, row.text.bits_per_dim), interval(row, axis)) },
         plain("bits_per_dim_to_best", "to the first", "paired difference of bits/dim, seed by seed; they differ where the interval excludes 0"),
         count("seeds", "seeds"), count("failed", "failed"), count("bound", "bound"), count("importance_samples", "K"),
+        plain("log_likelihood", "log-lik.", "nats, exact or the bound L_K, that bits/dim is taken from"),
         plain("elbo", "ELBO"), plain("reconstruction", "reconstr."), plain("mutual_information", "mutual inf."),
         plain("marginal_kl", "marginal KL"), plain("active_units", "active"), plain("sharpness", "sharpness"),
       ],
