@@ -32,6 +32,7 @@ CLASS_MODULES = (
     "bench.bolts",
     "bench.densities.decoders",
     "bench.densities.discretized",
+    "bench.densities.exemplar",
     "bench.densities.priors",
     "bench.models.vae",
     "bench.models.bolts_vae",

@@ -21,6 +21,7 @@ def record_of(config, directory):
     [
         ("gaussian_vae", "digits-17", []),
         ("aggregate_vae", "digits-17", []),
+        ("gaussian_vae", "digits-17", ["--model.prior=Exemplar"]),
         (
             "bernoulli_vae",
             "digits-binary",

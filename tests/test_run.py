@@ -206,6 +206,8 @@ FIELDS = [
     ("gaussian_vae", "--trainer.encoder_steps=3 --trainer.decoder_steps=4"),
     ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=40"),
     ("gaussian_vae", "--model.prior=Aggregate --model.prior.exemplars=60"),
+    ("gaussian_vae", "--model.prior=Exemplar"),
+    ("gaussian_vae", "--model.prior=Exemplar --model.prior.neighbours=5"),
     ("realnvp", "--seed=1"),
     ("realnvp", "--model.couplings=3"),
     ("realnvp", "--model.widths=[17]"),
@@ -296,6 +298,7 @@ def test_every_field_is_in_the_list_above():
         ["--model.prior=Vamp"],
         ["--model.prior=Flow"],
         ["--model.prior=Aggregate"],
+        ["--model.prior=Exemplar"],
         ["--model.decoder=DiscretizedLogistic"],
         ["--model.decoder=DiscretizedGaussian"],
     ):

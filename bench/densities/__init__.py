@@ -22,6 +22,7 @@ from bench.densities.decoders import Decoder as Decoder
 from bench.densities.decoders import DiscretizedLogistic as DiscretizedLogistic
 from bench.densities.decoders import Gaussian as Gaussian
 from bench.densities.discretized import DiscretizedGaussian as DiscretizedGaussian
+from bench.densities.exemplar import Exemplar as Exemplar
 from bench.densities.priors import Aggregate as Aggregate
 from bench.densities.priors import Density as Density
 from bench.densities.priors import Flow as Flow

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from scipy.stats import ks_2samp
+from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
+from bench.densities.exemplar import Exemplar, nearest_images
 from bench.densities.normal import DiagonalNormal
 from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
@@ -30,6 +32,7 @@ def make(name, latent):
         "vamp": lambda *a: Vamp(*a, pseudo_inputs=6),
         "vamp with weights": lambda *a: Vamp(*a, pseudo_inputs=6, learned_weights=True),
         "aggregate": Aggregate,
+        "exemplar": Exemplar,
         "flow": lambda *a: Flow(*a, couplings=3, widths=[8]),
     }[name](latent, D, LEVELS)
     for parameter in prior.parameters():
@@ -38,7 +41,7 @@ def make(name, latent):
     return prior(encoder(latent), Noise(0), None)
 
 
-ALL = ["standard", "mixture", "vamp", "vamp with weights", "aggregate"]
+ALL = ["standard", "mixture", "vamp", "vamp with weights", "aggregate", "exemplar"]
 
 
 @pytest.mark.parametrize("name, latent", [(n, k) for n in ALL for k in (1, 2)] + [("flow", 2)])
@@ -90,6 +93,41 @@ def test_aggregate_in_evaluation_is_the_whole_split():
         ours = prior(posterior, Noise(3), None).log_prob(z)
         each = torch.stack([posterior(images[j : j + 1]).log_prob(z) for j in range(12)])
     torch.testing.assert_close(ours, each.double().exp().mean(0).log(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 11])
+def test_exemplars_in_training_are_the_batchs_neighbours_without_the_datum(neighbours):
+    torch.manual_seed(0)
+    images = torch.randint(0, LEVELS, (12, D), dtype=torch.uint8)
+    prior, posterior, index = (
+        Exemplar(2, D, LEVELS, neighbours),
+        encoder(2),
+        torch.tensor([7, 0, 3]),
+    )
+    prior.attach(images)
+    prior.log_scale.data += 0.4
+    z = torch.randn(3, 2)
+    ours = prior(posterior, Noise(3), index).log_prob(z)
+    distances = torch.cdist(images.double(), images.double()).fill_diagonal_(torch.inf)
+    chosen = set(distances.argsort(1)[index, :neighbours].flatten().tolist())
+    means, scale = posterior(images).loc, prior.log_scale.exp()
+    for i, own in enumerate(index.tolist()):
+        others = sorted(chosen - {own})
+        each = torch.distributions.Normal(means[others], scale).log_prob(z[i]).sum(1)
+        torch.testing.assert_close(ours[i], each.exp().sum().div(11).log(), atol=1e-5, rtol=1e-5)
+        if neighbours == 11:  # all of them: the leave-one-out density itself
+            assert len(others) == 11
+
+
+def test_nearest_images_are_scikit_learns():
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (1234, 30), dtype=torch.uint8)
+    images[5] = images[900]  # a duplicate is a neighbour, itself is not
+    distances, _ = NearestNeighbors(n_neighbors=6).fit(images.double()).kneighbors(images.double())
+    found = nearest_images(images, 5)
+    ours = (images[found].double() - images[:, None].double()).norm(dim=2)
+    torch.testing.assert_close(ours, torch.from_numpy(distances[:, 1:]))
+    assert (found != torch.arange(1234)[:, None]).all()
 
 
 def test_unweighted_vamp_has_no_weights_to_learn():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bench.densities.decoders import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
 from bench.densities.discretized import DiscretizedGaussian
+from bench.densities.exemplar import Exemplar
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
 from bench.errors import InputError
 from bench.models.realnvp import RealNVP
@@ -16,7 +17,7 @@ from bench.nets import MLP, GatedMLP
 from bench.noise import Noise
 
 DECODERS = [Bernoulli, Gaussian, DiscretizedLogistic, DiscretizedGaussian, Categorical]
-PRIORS = [StandardNormal, Mixture, Vamp, Aggregate, Flow]
+PRIORS = [StandardNormal, Mixture, Vamp, Aggregate, Exemplar, Flow]
 IMAGES = {
     "all 0": lambda shape, levels: torch.zeros(shape),
     "all L − 1": lambda shape, levels: torch.full(shape, levels - 1.0),

@@ -1,0 +1,113 @@
+"""The exemplar prior, and the neighbours of training images that it is trained on."""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, distributed, nn
+
+from bench.densities.normal import DiagonalNormal, NormalMixture, uniform_mixture
+from bench.densities.priors import (
+    Density,
+    Encode,
+    Prior,
+    aggregated_posterior,
+    check_at_least_one,
+)
+from bench.noise import Noise
+
+# Rows whose distances to all images are formed at once, and columns that are looked through as one.
+ROWS, COLUMNS = 500, 200
+
+
+class Exemplar(Prior):
+    """p(z) = 1/n Σ_j N(z; μ(x_j), σ² I) over the training split, with one learned σ.
+
+    Norouzi et al. 2020 (Exemplar VAE, section 3). The components have the posteriors' means and not
+    their variances, so that each may be wide enough to reach its datum's neighbours.
+
+    In training a datum's own component is left out, and of the others the sum has those of the
+    neighbours of the batch's data alone, which only lowers the bound: with many dimensions nearly
+    all of a datum's density comes from its nearest components. The paper takes the neighbours of
+    z; here they are those of the binary or grey image by Euclidean distance, which are found once
+    and do not depend on how training went. In evaluation the sum runs over the whole training split.
+
+    Args:
+        neighbours: Number of nearest training images of each datum of a batch.
+    """
+
+    def __init__(self, latent_dimensions: int, dimensions: int, levels: int, neighbours: int = 4):
+        super().__init__(latent_dimensions, dimensions, levels)
+        check_at_least_one("neighbours", neighbours)
+        self.neighbours = neighbours
+        self.log_scale = nn.Parameter(torch.zeros(1))
+        self.register_buffer("images", None, persistent=False)
+        self.nearest: Tensor | None = None
+
+    def attach(self, training_images: Tensor) -> None:
+        self.images, self.nearest = training_images, None
+
+    def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        if index is None:
+            return uniform_mixture(
+                self.around(aggregated_posterior(encode, self.images).components)
+            )
+        if self.nearest is None:
+            self.nearest = nearest_images(self.images, self.neighbours)
+        chosen = self.nearest[of_all_ranks(index, noise.world)].unique()
+        weights = torch.full((len(chosen),), -log(len(self.images) - 1), device=chosen.device)
+        components = self.around(encode(self.images[chosen]))
+        return PartOfMixture(NormalMixture(components, weights), index[:, None] == chosen)
+
+    def around(self, posteriors: DiagonalNormal) -> DiagonalNormal:
+        return DiagonalNormal(posteriors.loc, self.log_scale.expand_as(posteriors.loc))
+
+
+@dataclass(frozen=True)
+class PartOfMixture:
+    """Some components of a mixture, less those ``excluded`` (batch, components), not renormalized."""
+
+    part: NormalMixture
+    excluded: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return a lower bound of log p(z) in nats, of z (..., batch, dimensions)."""
+        pairs = self.part.pairs(z).masked_fill(self.excluded, -torch.inf)
+        return pairs.logsumexp(-1).to(z.dtype)
+
+
+def of_all_ranks(index: Tensor, world: int) -> Tensor:
+    """Return the indices of the batch of which each of ``world`` processes has a share."""
+    if world == 1:
+        return index
+    shares = [torch.empty_like(index) for _ in range(world)]
+    distributed.all_gather(shares, index)
+    return torch.cat(shares)
+
+
+@torch.no_grad()
+def nearest_images(images: Tensor, k: int) -> Tensor:
+    """Return the indices (n, k) of each image's nearest others, by Euclidean distance, of n (n, D).
+
+    Fewer than k where there are no more. Exact: the k nearest are in the k blocks whose nearest are
+    nearest, so that only these are looked through twice.
+    """
+    n = len(images)
+    k = min(k, n - 1)
+    x = images.float()
+    blocks = -(-n // COLUMNS)
+    # Column by column: −½‖x_i − x_j‖² + ½‖x_i‖², the largest of which is the nearest.
+    padded = torch.cat([x, x.new_zeros(blocks * COLUMNS - n, x.shape[1])])
+    offset = -0.5 * padded.square().sum(1)
+    offset[n:] = -torch.inf
+    found = []
+    for first, rows in zip(range(0, n, ROWS), x.split(ROWS)):
+        scores = torch.addmm(offset, rows, padded.T)
+        own = torch.arange(len(rows), device=x.device)
+        scores[own, own + first] = -torch.inf
+        scores = scores.view(len(rows), blocks, COLUMNS)
+        near = scores.amax(2).topk(min(k, blocks), 1).indices
+        among = scores.gather(1, near[:, :, None].expand(-1, -1, COLUMNS)).flatten(1)
+        position = among.topk(k, 1).indices
+        found.append(near.gather(1, position // COLUMNS) * COLUMNS + position % COLUMNS)
+    return torch.cat(found)
