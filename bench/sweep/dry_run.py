@@ -13,13 +13,13 @@ from bench.sweep.progress import duration
 def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     """Print every chosen run with its key and what there is of it, and an estimate of the time.
 
-    A run is taken to last as long as recorded runs of its task and model did on average, under
-    any sweep of ``results``.
+    A run is taken to last as long as recorded runs of its task, model and samples of L_K did on
+    average, under any sweep of ``results``, and its training in proportion to its epochs.
     """
     from rich.console import Console
     from rich.table import Table
 
-    known = recorded_seconds(results)
+    known = recorded_rates(results)
     pending = {job.key for job in plan.pending(options.retry_failed)}
     table = Table("key", "task", "model", "seed", "state", "seconds", box=None)
     total, unknown = 0.0, 0
@@ -27,7 +27,9 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
         if key not in plan.chosen:
             continue
         task = task_of(job.config).name
-        seconds = known.get((task, job.model))
+        samples = job.config["evaluation"]["importance_samples"]
+        rates = known.get((task, job.model, samples))
+        seconds = rates and rates[0] * job.config["trainer"]["max_epochs"] + rates[1]
         if key in pending:
             total, unknown = total + (seconds or 0), unknown + (seconds is None)
         table.add_row(
@@ -49,15 +51,20 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     print(words)
 
 
-def recorded_seconds(results: Path) -> dict[tuple[str, str], float]:
-    """Return {(task, model): mean seconds} of the records that there are."""
-    seconds: dict[tuple[str, str], list[float]] = {}
+def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, float]]:
+    """Return {(task, model, samples of L_K): mean (seconds an epoch, all other seconds)}."""
+    rates: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for path in sorted(results.glob("*/runs/*/record.json")):
         try:
             record = read_record(path)
-            if record["status"] == "ok":
-                place = seconds.setdefault((record["task"], record["model"]), [])
-                place.append(record["timing"]["total_seconds"])
+            if record["status"] != "ok":
+                continue
+            fit, total = record["timing"]["fit_seconds"], record["timing"]["total_seconds"]
+            samples = record["config"]["evaluation"]["importance_samples"]
+            place = rates.setdefault((record["task"], record["model"], samples), [])
+            place.append((fit / max(record["epochs"], 1), total - fit))
         except (InputError, KeyError):
             continue
-    return {name: sum(values) / len(values) for name, values in seconds.items()}
+    return {
+        name: tuple(sum(part) / len(runs) for part in zip(*runs)) for name, runs in rates.items()
+    }
