@@ -4,6 +4,7 @@ Each command imports what it needs when it is called, so that help is there at o
 """
 
 import os
+import select
 import sys
 from importlib import import_module
 
@@ -16,6 +17,7 @@ COMMANDS = {
     "sweep": ("sweeps", "Run the matrix configs/sweep/<name>.yaml, skipping what has a record."),
     "status": ("sweeps", "Show how far a sweep is, from another terminal or afterwards."),
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
+    "release": ("runs", "Write a checkpoint to be published, without the optimizer's state."),
     "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
     "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
     "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
@@ -72,12 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def nobody_reads_on() -> bool:
     """Tell whether the output goes into a pipe that was closed, as `head` does; then drop the rest."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    stdout = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(stdout, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return True
 
 
 if __name__ == "__main__":

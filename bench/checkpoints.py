@@ -107,6 +107,22 @@ def read_checkpoint(path: Path | str) -> dict:
     return checkpoint
 
 
+# What evaluation needs of a checkpoint; the rest, two thirds of it, is the optimizer's.
+RELEASED = ("state_dict", "bench", "epoch", "history")
+
+
+def release(source: Path, target: Path) -> None:
+    """Write ``source`` without what only training needs.
+
+    Raises:
+        InputError: The source is no whole checkpoint, or the target is there already.
+    """
+    held = read_checkpoint(source)
+    if target.exists():
+        raise InputError(f"release: {target} is there already; remove it first")
+    CheckedCheckpointIO().save_checkpoint({name: held[name] for name in RELEASED}, target)
+
+
 def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
     """Return the model's weights of a checkpoint, under the model's own names."""
     prefix = "model."

@@ -177,9 +177,15 @@ def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
     (path,) = tmp_path.glob("runs/*/record.json")
     record = json.loads(path.read_text())
     assert f"{record['metrics']['test']['elbo']['value']:.4f}" in capsys.readouterr().out
-    out = tmp_path / "numbers.json"
-    assert main(["evaluate", str(path.parent / "best.ckpt"), "--output", str(out)]) == 0
-    assert json.loads(out.read_text()) == record["metrics"]
+    own, released = path.parent / "best.ckpt", tmp_path / "made" / "released.ckpt"
+    assert main(["release", str(own), "--output", str(released)]) == 0
+    assert released.stat().st_size < own.stat().st_size / 2
+    for checkpoint in (own, released):
+        out = tmp_path / f"{checkpoint.stem}.json"
+        assert main(["evaluate", str(checkpoint), "--output", str(out)]) == 0
+        assert json.loads(out.read_text()) == record["metrics"]
+    assert main(["release", str(own), "--output", str(released)]) == 2
+    assert_one_line(capsys, "is there already")
     # A checkpoint whose weights do not fit its configuration, and a truncated one.
     import torch
 
@@ -254,7 +260,7 @@ def test_a_pipe_that_is_closed_ends_a_command_without_a_traceback():
     assert cite.stderr.read() == b"" and cite.wait() == 1
 
 
-@pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "report", "data"])
+@pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])
 def test_help_explains_every_option(command, capsys):
     with pytest.raises(SystemExit) as done:
         main([command, "--help"])

@@ -1,4 +1,4 @@
-"""Commands for single runs: ``bench train`` and ``bench evaluate``."""
+"""Commands for single runs: ``bench train``, ``bench evaluate`` and ``bench release``."""
 
 import json
 from collections.abc import Callable
@@ -119,4 +119,24 @@ def run_evaluate(
         from bench.record import write_atomically
 
         write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+def release(arguments: list[str]) -> int:
+    return call(run_release, "release", arguments)
+
+
+def run_release(checkpoint: str, output: str) -> int:
+    """Write a checkpoint to be published: without the optimizer's state, which is two thirds of it.
+
+    ``bench evaluate`` and ``bench verify --evaluate-only`` take it as they take the run's own.
+
+    Args:
+        checkpoint: A best.ckpt or last.ckpt that a run wrote.
+        output: Where to write it; nothing is overwritten.
+    """
+    from bench.checkpoints import release as write
+
+    write(Path(checkpoint), Path(output))
+    print(f"written: {output}, {Path(output).stat().st_size / 1e6:.1f} MB")
     return 0
