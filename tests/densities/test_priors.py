@@ -125,6 +125,8 @@ def test_nearest_images_are_scikit_learns():
     images[5] = images[900]  # a duplicate is a neighbour, itself is not
     distances, _ = NearestNeighbors(n_neighbors=6).fit(images.double()).kneighbors(images.double())
     found = nearest_images(images, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nearest_images(images, 5).equal(found)
     ours = (images[found].double() - images[:, None].double()).norm(dim=2)
     torch.testing.assert_close(ours, torch.from_numpy(distances[:, 1:]))
     assert (found != torch.arange(1234)[:, None]).all()
