@@ -42,22 +42,8 @@ def overview() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
     words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] in ("-h", "--help"):
-        print(overview())
-        return 0
-    if words[0] == "--version":
-        from bench import __version__
-
-        print(f"likelihood-bench {__version__}")
-        return 0
     try:
-        if words[0] not in COMMANDS:
-            raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
-        # cuBLAS needs it for deterministic results, and reads it once, at its start.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        keep_freed_memory()
-        module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
-        code = getattr(module, words[0])(words[1:])
+        code = called(words)
         sys.stdout.flush()
         return code
     except InputError as error:
@@ -70,6 +56,24 @@ def main(arguments: list[str] | None = None) -> int:
         if not nobody_reads_on():
             raise
         return 1  # as rich does
+
+
+def called(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        from bench import __version__
+
+        print(f"likelihood-bench {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
+    # cuBLAS needs it for deterministic results, and reads it once, at its start.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    keep_freed_memory()
+    module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
+    return getattr(module, words[0])(words[1:])
 
 
 def nobody_reads_on() -> bool:

@@ -107,7 +107,7 @@ def read_checkpoint(path: Path | str) -> dict:
     return checkpoint
 
 
-# What evaluation needs of a checkpoint; the rest, two thirds of it, is the optimizer's.
+# What evaluation needs of a checkpoint, and the training curve; two thirds of it are the optimizer's.
 RELEASED = ("state_dict", "bench", "epoch", "history")
 
 
@@ -118,6 +118,10 @@ def release(source: Path, target: Path) -> None:
         InputError: The source is no whole checkpoint, or the target is there already.
     """
     held = read_checkpoint(source)
+    if target.is_dir():
+        raise InputError(
+            f"release: {target} is a folder; name the file to write, {target}/NAME.ckpt"
+        )
     if target.exists():
         raise InputError(f"release: {target} is there already; remove it first")
     CheckedCheckpointIO().save_checkpoint({name: held[name] for name in RELEASED}, target)

@@ -253,11 +253,12 @@ def test_bad_words_get_one_line_and_exit_code_2(words, message, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
-def test_a_pipe_that_is_closed_ends_a_command_without_a_traceback():
-    command = [sys.executable, "-m", "bench", "cite", "task=digits-17 model=realnvp"]
-    cite = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    cite.stdout.close()
-    assert cite.stderr.read() == b"" and cite.wait() == 1
+@pytest.mark.parametrize("words", [["cite", "task=digits-17 model=realnvp"], ["--help"]])
+def test_a_pipe_that_is_closed_ends_a_command_without_a_traceback(words):
+    command = [sys.executable, "-m", "bench", *words]
+    ended = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ended.stdout.close()
+    assert ended.stderr.read() == b"" and ended.wait() == 1
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bench.commands.call import call
@@ -48,9 +49,10 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
 
     with locked(output):
         record = run(job, print_progress())
-        for line in record.pop("notes"):
-            print(f"note: {line}")
+        notes = record.pop("notes")
         path = write_record(output / "runs", record)
+    for line in notes:
+        print(f"note: {line}")
     if record["status"] != "ok":
         print(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
         return 1
@@ -71,7 +73,9 @@ def print_progress() -> Callable[[str, float, str], None]:
         now = time.monotonic()
         if now - last > 5:
             last = now
-            print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
+            # A run goes on to its record though nobody reads on.
+            with suppress(BrokenPipeError):
+                print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
 
     return report
 

@@ -114,7 +114,8 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
     Args:
         sweep: The sweep's name.
         results: Folder of all results.
-        readme: Markdown file whose leaderboard, between its marks, is rewritten too.
+        readme: Markdown file whose leaderboard and published numbers, between their marks, are
+            rewritten too.
     """
     return write_report(Path(results) / sweep, Path(readme) if readme else None)
 
@@ -126,7 +127,7 @@ def write_report(
 
     Args:
         directory: The sweep's folder.
-        readme: Markdown file whose leaderboard is rewritten too.
+        readme: Markdown file whose leaderboard and published numbers are rewritten too.
         chosen: Keys of the runs that the result is about; None is all of them.
     """
     import pandas as pd

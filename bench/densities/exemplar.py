@@ -89,8 +89,9 @@ def of_all_ranks(index: Tensor, world: int) -> Tensor:
 def nearest_images(images: Tensor, k: int) -> Tensor:
     """Return the indices (n, k) of each image's nearest others, by Euclidean distance, of n (n, D).
 
-    Fewer than k where there are no more. Exact: the k nearest are in the k blocks whose nearest are
-    nearest, so that only these are looked through twice.
+    Fewer than k where there are no more. The k nearest are in the k blocks whose nearest are nearest,
+    so that only these are looked through twice. In float32: exact for binary images, while of grey
+    ones, whose squared distances may pass 2²⁴, two that are as near to rounding may change places.
     """
     n = len(images)
     k = min(k, n - 1)

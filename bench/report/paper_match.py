@@ -73,25 +73,34 @@ def row_of(entry: Published, own: pd.DataFrame) -> dict:
 
 
 def paper_match_markdown(table: pd.DataFrame) -> str:
-    """Return the table for people: means with the half width of their 95 % interval over seeds."""
-    names = ["task", "model", "", "epochs", "seeds", "ours", "published", "verdict", "source"]
-    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 4 + "---|---|"]
+    """Return the table for people: means with the half width of their 95 % interval over seeds.
+
+    K is the number of samples of the bound L_K, where the row is one.
+    """
+    names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "verdict", "source"]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 5 + "---|---|"]
     for _, row in table.iterrows():
         digits = 2 if row["unit"] == "nats" else 3 if row["unit"] == "bits/dim" else 1
-        half = row["ours"] - row["ours_low"]
+        low, samples = row["ours_low"], row["importance_samples"]
+        is_likelihood = row["column"] in ("log_likelihood", "bits_per_dim")
         cells = [
             f"{row['task']}, {row['split']}",
             row["model"],
             f"{row['column']}, {row['unit']}",
             f"{row['epochs']:.0f}",
+            f"{samples:.0f}" if is_likelihood else "",
             str(row["seeds"]),
-            f"{row['ours']:.{digits}f}" + ("" if pd.isna(half) else f" ± {half:.{digits}f}"),
-            f"{row['theirs']:.{digits}f}",
+            with_half(row["ours"], None if pd.isna(low) else row["ours"] - low, digits),
+            with_half(row["theirs"], row["theirs_spread"], digits),
             row["verdict"],
             row["source"] + (" (recalled)" if row["how"] == "recalled" else ""),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def with_half(value: float, half: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" + ("" if pd.isna(half) else f" ± {half:.{digits}f}")
 
 
 # Columns of which more, or less, is better; of the others a number is only another one.

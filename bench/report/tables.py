@@ -59,7 +59,7 @@ def print_leaderboard(board: pd.DataFrame) -> None:
     from rich.table import Table
 
     # Nothing is cut off where the output is a file; a terminal's own width is respected.
-    console = Console(width=None if Console().is_terminal else 160)
+    console = Console(width=None if Console().is_terminal else 1000)
     for task, rows in shown_rows(board):
         table = Table(title=f"{task}: test split, lower bits/dim is better", title_justify="left")
         for position, heading in enumerate(headings()):
@@ -69,7 +69,7 @@ def print_leaderboard(board: pd.DataFrame) -> None:
         console.print(table)
     console.print(
         "bits/dim, and paired differences to the task's first, ± half width of the 95 % interval "
-        "over seeds; all else in nats per image, log-lik. the bound that bits/dim is taken from."
+        "over seeds; all else in nats per image, log-lik. what bits/dim is taken from, exact or the bound L_K."
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from statistics import median
 
 from bench.config import task_of
 from bench.errors import InputError
@@ -13,8 +14,8 @@ from bench.sweep.progress import duration
 def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     """Print every chosen run with its key and what there is of it, and an estimate of the time.
 
-    A run is taken to last as long as recorded runs of its task, model and samples of L_K did on
-    average, under any sweep of ``results``, and its training in proportion to its epochs.
+    A run is taken to last as long as recorded runs of its task, model and samples of L_K did (their
+    median, under any sweep of ``results``), and training by mini-batches in proportion to its epochs.
     """
     from rich.console import Console
     from rich.table import Table
@@ -52,7 +53,7 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
 
 
 def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """Return {(task, model, samples of L_K): mean (seconds an epoch, all other seconds)}."""
+    """Return {(task, model, samples of L_K): median (seconds an epoch, all other seconds)}."""
     rates: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for path in sorted(results.glob("*/runs/*/record.json")):
         try:
@@ -62,9 +63,9 @@ def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, flo
             fit, total = record["timing"]["fit_seconds"], record["timing"]["total_seconds"]
             samples = record["config"]["evaluation"]["importance_samples"]
             place = rates.setdefault((record["task"], record["model"], samples), [])
-            place.append((fit / max(record["epochs"], 1), total - fit))
+            # What is fitted in closed form or by EM has no best epoch, and no epochs to go by.
+            an_epoch = fit / record["epochs"] if record["best_epoch"] is not None else 0.0
+            place.append((an_epoch, total - an_epoch * record["epochs"]))
         except (InputError, KeyError):
             continue
-    return {
-        name: tuple(sum(part) / len(runs) for part in zip(*runs)) for name, runs in rates.items()
-    }
+    return {name: tuple(median(part) for part in zip(*runs)) for name, runs in rates.items()}

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from bench.report.columns import runs_columns
-from bench.report.paper_match import paper_match, write_paper_match
+from bench.report.paper_match import paper_match, paper_match_markdown, write_paper_match
 from bench.report.published import published, published_value
 
 COLUMNS = {column.name for column in runs_columns()}
@@ -33,7 +33,7 @@ def test_every_published_number_can_be_held_against_a_column():
 
 def test_verdicts():
     rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.2), (3, -85.4))]
-    rows += [run("gated_vamp_vae", 1, -80.0), run("gated_aggregate_vae", 1, -90.0)]
+    rows += [run("gated_vamp_vae", 1, -80.0), run("gated_exemplar_vae", 1, -90.0)]
     rows += [run("iwae_paper_vae", 1, -87.0, active=30.0), run("unknown", 1, 0.0)]
     rows += [run("gated_vae", 5, -70.0) | {"sweep": "mine"}]
     rows += [run("gated_vae", 4, None, None, "failed"), run("gated_vae", 1, -70.0, split="train")]
@@ -41,13 +41,21 @@ def test_verdicts():
     expected = {
         ("gated_vae", "log_likelihood"): "match",
         ("gated_vamp_vae", "log_likelihood"): "better",
-        ("gated_aggregate_vae", "log_likelihood"): "worse",
+        ("gated_exemplar_vae", "log_likelihood"): "worse",
         ("iwae_paper_vae", "log_likelihood"): "match",
         ("iwae_paper_vae", "active_units"): "different",
     }
     assert table["verdict"].to_dict() == expected
     own = table.loc[("gated_vae", "log_likelihood")]
     assert own["difference"] == pytest.approx(-85.2 + 84.45) and own["seeds"] == 3
+
+
+def test_the_table_for_people_tells_intervals_where_there_are_several_seeds():
+    rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.4))]
+    (line,) = paper_match_markdown(paper_match(pd.DataFrame(rows))).splitlines()[2:]
+    assert " | 2 | -85.20 ± 2.54 | -84.45 ± 0.12 | match | " in line  # 12.71 · 0.2828 / √2
+    (line,) = paper_match_markdown(paper_match(pd.DataFrame(rows[:1]))).splitlines()[2:]
+    assert " | 1 | -85.00 | -84.45 ± 0.12 | match | " in line
 
 
 def test_what_no_paper_has_writes_nothing(tmp_path):
