@@ -53,7 +53,9 @@ def training_curves(records: list[dict], task: str):
         axis.set(title=model, xlabel="epoch")
         axis.legend(frameon=False, loc="lower right", fontsize=8)
     axes[0][0].set_ylabel("ELBO (nats per image)")
-    figure.suptitle(f"{task}: training curves; grey: the epoch that was evaluated", fontsize=10)
+    broken = "\n" if len(models) == 1 else " "  # one panel is narrower than the title
+    title = f"{task}: training curves;{broken}grey: the epoch that was evaluated"
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
