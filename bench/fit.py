@@ -1,5 +1,6 @@
 """Training of one run with Lightning, on one device or as one of several ranks."""
 
+import time
 from collections.abc import Callable
 
 import pytorch_lightning as pl
@@ -43,11 +44,11 @@ def fit(
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
-    command that started this one). A compiled model's networks stay so. The best checkpoint, that of the highest validation bound, and
-    the last one stand in the job's storage afterwards.
+    command that started this one). A compiled model's networks stay so. The best checkpoint, that of the
+    highest validation bound, and the last one stand in the job's storage afterwards.
 
     Returns:
-        epochs and history.
+        epochs, history, and seconds_before: what this training took before it was cut off.
     """
     settings = trainer_config(job.config)
     folder = job.checkpoints
@@ -79,6 +80,7 @@ def fit(
         check_finite=False,
         check_on_train_epoch_end=False,
     )
+    progress = ProgressCallback(report)
     several = len(devices) > 1
     on_gpu = devices[0].type == "cuda"
     plugins: list = [CheckedCheckpointIO()]
@@ -100,7 +102,7 @@ def fit(
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
         logger=logger or False,
-        callbacks=[*checkpoints, stopping, ProgressCallback(report)],
+        callbacks=[*checkpoints, stopping, progress],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10**9,
@@ -123,14 +125,21 @@ def fit(
     return {
         "epochs": trainer.current_epoch,
         "history": module.history,
+        "seconds_before": progress.before,
     }
 
 
 class ProgressCallback(Callback):
-    """Reports the share of epochs done and the current bound."""
+    """Reports the share of epochs done and the current bound, and keeps the time in checkpoints."""
 
     def __init__(self, report: Report):
-        self.report = report
+        self.report, self.started, self.before = report, time.perf_counter(), 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.before + time.perf_counter() - self.started}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.before = state["seconds"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         bound = trainer.callback_metrics.get("validation_elbo")

@@ -75,7 +75,9 @@ def run(
             record |= describe_data(load_task(task))
             record |= {"environment": environment(devices[0].type)}
         log.write(f"{record['status']} {record.get('reason', '')}")
-    record["timing"] = record.get("timing", {}) | {"total_seconds": time.perf_counter() - started}
+    timing = record.get("timing", {})
+    total = time.perf_counter() - started + timing.pop("seconds_before", 0.0)
+    record["timing"] = timing | {"total_seconds": total}
     return record | {"notes": notes}
 
 
@@ -149,7 +151,7 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
                 # Training's networks are compiled; numbers come from plain ones.
                 model = build_model(config, data.shape, data.task.levels)
             fitted["best_epoch"] = load_best(model, job)
-        evaluation_started = time.perf_counter()
+        evaluation_started, before = time.perf_counter(), fitted.get("seconds_before", 0.0)
         results, images = evaluate_model(model, data, config, device.type, report)
         check_finite(results)
         record = {
@@ -166,7 +168,8 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             "latent": latent_map(model, data, config["seed"], device.type),
             "environment": environment(device.type),
             "timing": {
-                "fit_seconds": evaluation_started - fit_started,
+                "seconds_before": before,
+                "fit_seconds": before + evaluation_started - fit_started,
                 "evaluate_seconds": time.perf_counter() - evaluation_started,
             },
         } | describe_data(data)

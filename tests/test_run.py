@@ -12,7 +12,7 @@ from math import isfinite, log
 import pytest
 import torch
 
-from bench.checkpoints import BEST, LAST, content_hash, read_checkpoint
+from bench.checkpoints import BEST, LAST, CheckedCheckpointIO, content_hash, read_checkpoint
 from bench.config import Job, trainer_config
 from bench.errors import InputError
 from bench.models.generative import GenerativeModel
@@ -103,6 +103,18 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path):
     first = run_of(config, tmp_path)
     assert first["epochs"] < 40
     assert numbers(run_of(config, tmp_path)) == numbers(first)
+
+
+def test_the_time_before_a_run_was_cut_off_counts(tmp_path):
+    config = small_config("gaussian_vae")
+    run_of(config, tmp_path)
+    held = read_checkpoint(tmp_path / LAST)
+    assert 0 < held["callbacks"]["ProgressCallback"]["seconds"] < 1000
+    held["callbacks"]["ProgressCallback"]["seconds"] = 1000.0
+    CheckedCheckpointIO().save_checkpoint(held, tmp_path / LAST)
+    timing = run_of(config, tmp_path)["timing"]
+    assert 1000 < timing["fit_seconds"] < timing["total_seconds"] < 2000
+    assert set(timing) == {"fit_seconds", "evaluate_seconds", "total_seconds"}
 
 
 def test_a_damaged_checkpoint_is_not_trusted(tmp_path):
