@@ -167,20 +167,32 @@ ADDED: dict[str, dict[str, Any]] = {
     },
     "evaluation": {"importance_data_train": 0},
 }
+# The same for the arguments of a model's class.
+ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
+    "bench.models.realnvp.RealNVP": {"shift": "after_scaling"},
+}
 
 
 def key_of(config: dict[str, Any]) -> str:
     """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
     counted = dict(config)
-    for section, values in ADDED.items():
+    for section, added in ADDED.items():
         if isinstance(config.get(section), dict):
-            counted[section] = {
-                name: value
-                for name, value in config[section].items()
-                if not (name in values and value == values[name])
-            }
+            counted[section] = without(added, config[section])
+    model = config.get("model")
+    if isinstance(model, dict) and model.get("class_path") in ADDED_TO_MODELS:
+        added = ADDED_TO_MODELS[model["class_path"]]
+        counted["model"] = model | {"init_args": without(added, model["init_args"])}
     canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def without(added: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name in added and value == added[name])
+    }
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,15 @@ def test_the_key_is_the_configurations():
     assert key_of(parse_run(BASE)) != key_of(parse_run([*BASE, "--seed=2"]))
 
 
+def test_an_argument_added_to_a_model_leaves_the_keys_from_before_it():
+    words = ["--data", "digits-17", "--model", "realnvp"]
+    config = parse_run(words)
+    before = copy.deepcopy(config)
+    assert before["model"]["init_args"].pop("shift") == "after_scaling"
+    assert key_of(before) == key_of(config)
+    assert key_of(parse_run([*words, "--model.shift=before_scaling"])) != key_of(config)
+
+
 def test_overrides_reach_the_model():
     config = parse_run([*BASE, "--model.prior", "Mixture", "--model.prior.components", "7"])
     assert build_model(config, (1, 8, 8), 17).prior.loc.shape == (7, 10)

@@ -225,6 +225,7 @@ FIELDS = [
     ("realnvp", "--model.widths=[17]"),
     ("realnvp", "--model.mask=half"),
     ("realnvp", "--model.alpha=0.01"),
+    ("realnvp", "--model.shift=before_scaling"),
     ("realnvp", "--model.dequantization=none"),
     ("gaussian_vae", "--trainer.devices=2"),
     ("gaussian_vae", "--trainer.precision=bf16-mixed"),

@@ -11,6 +11,7 @@ from bench.errors import InputError
 from bench.nets import MLP
 
 Mask = Literal["checkerboard", "half"]
+Shift = Literal["after_scaling", "before_scaling"]
 
 
 def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor]:
@@ -29,14 +30,20 @@ def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor
 
 
 class AffineCoupling(nn.Module):
-    """b ← b · exp(s(a)) + t(a), a stays (Dinh et al. 2017, eq. 4).
+    """b ← b · exp(s(a)) + t(a), or (b + t(a)) · exp(s(a)); a stays.
+
+    The first is Dinh et al. 2017, eq. 4. The second, as in masked autoregressive flows (Papamakarios
+    et al. 2017, eq. 5) and Glow's code, has the same maps, but there −t is the conditional mean itself:
+    where exp(s) is large, as over a background whose pixels hardly vary, the first needs a t as large
+    and as exact.
 
     s is a tanh times a learned scale, which keeps the map well conditioned; the network's last
     layer starts at 0, so a flow starts as the identity.
     """
 
-    def __init__(self, given: int, changed: int, widths: list[int]):
+    def __init__(self, given: int, changed: int, widths: list[int], shift: Shift = "after_scaling"):
         super().__init__()
+        self.shifts_first = shift == "before_scaling"
         self.network = MLP((given,), (2 * changed,), widths)
         nn.init.zeros_(self.network.layers[-1].weight)
         nn.init.zeros_(self.network.layers[-1].bias)
@@ -48,11 +55,14 @@ class AffineCoupling(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, shift = self.scale_and_shift(a)
-        return b * log_scale.exp() + shift, log_scale.sum(-1)
+        scale = log_scale.exp()
+        changed = (b + shift) * scale if self.shifts_first else b * scale + shift
+        return changed, log_scale.sum(-1)
 
     def inverse(self, a: Tensor, b: Tensor) -> Tensor:
         log_scale, shift = self.scale_and_shift(a)
-        return (b - shift) * (-log_scale).exp()
+        scale = (-log_scale).exp()
+        return b * scale - shift if self.shifts_first else (b - shift) * scale
 
 
 class CouplingFlow(nn.Module):
@@ -66,9 +76,17 @@ class CouplingFlow(nn.Module):
         couplings: Number of couplings.
         widths: Hidden units of each layer of each coupling's network.
         mask: How the dimensions are split.
+        shift: Whether a coupling adds its shift after or before it scales.
     """
 
-    def __init__(self, shape: tuple[int, ...], couplings: int, widths: list[int], mask: Mask):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        couplings: int,
+        widths: list[int],
+        mask: Mask,
+        shift: Shift = "after_scaling",
+    ):
         super().__init__()
         first, second = split_dimensions(shape, mask)
         self.register_buffer("first", first, persistent=False)
@@ -76,7 +94,7 @@ class CouplingFlow(nn.Module):
         self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
         sizes = [len(first), len(second)]
         self.couplings = nn.ModuleList(
-            AffineCoupling(sizes[i % 2], sizes[1 - i % 2], widths) for i in range(couplings)
+            AffineCoupling(sizes[i % 2], sizes[1 - i % 2], widths, shift) for i in range(couplings)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from math import log, prod
 from torch import Tensor
 
 from bench.densities.dequantization import Dequantization, dequantize, dequantized_moments
-from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Standardization
+from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Shift, Standardization
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
@@ -26,6 +26,8 @@ class RealNVP(Model):
         couplings: Number of affine couplings.
         widths: Hidden units of each layer of each coupling's network.
         mask: checkerboard, or half of the flattened pixels.
+        shift: after_scaling, as in the paper, or before_scaling, which a background that hardly varies
+            asks for: see `AffineCoupling`.
         alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
         dequantization: none models the bins' midpoints, to show that it degenerates.
     """
@@ -40,6 +42,7 @@ class RealNVP(Model):
         couplings: int = 8,
         widths: list[int] = [256, 256],
         mask: Mask = "checkerboard",
+        shift: Shift = "after_scaling",
         alpha: float = 0.05,
         dequantization: Dequantization = "uniform",
     ):
@@ -53,7 +56,7 @@ class RealNVP(Model):
         self.bound = "upper" if dequantization == "uniform" else "none"
         self.preprocessing = LogitPreprocessing(alpha)
         self.standardization = Standardization(self.dimensions)
-        self.flow = CouplingFlow(shape, couplings, widths, mask)
+        self.flow = CouplingFlow(shape, couplings, widths, mask, shift)
 
     def attach(self, training_images: Tensor) -> None:
         attach_flow(self, training_images)

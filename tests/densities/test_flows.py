@@ -7,18 +7,22 @@ from bench.errors import InputError
 from bench.noise import Noise
 
 
-def random_flow(shape=(1, 3, 2), couplings=4, mask="checkerboard"):
+def random_flow(shape=(1, 3, 2), couplings=4, mask="checkerboard", shift="after_scaling"):
     torch.manual_seed(0)
-    flow = CouplingFlow(shape, couplings, [8], mask).double()
+    flow = CouplingFlow(shape, couplings, [8], mask, shift).double()
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return flow
 
 
+SHIFTS = ["after_scaling", "before_scaling"]
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("mask", ["checkerboard", "half"])
 @pytest.mark.parametrize("couplings", [1, 2, 3, 4])
-def test_log_determinant_is_the_jacobians(mask, couplings):
-    flow = random_flow(couplings=couplings, mask=mask)
+def test_log_determinant_is_the_jacobians(mask, couplings, shift):
+    flow = random_flow(couplings=couplings, mask=mask, shift=shift)
     x = torch.randn(5, 6, dtype=torch.float64)
     _, ours = flow(x)
     for row, value in zip(x, ours):
@@ -26,10 +30,11 @@ def test_log_determinant_is_the_jacobians(mask, couplings):
         torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], value)
 
 
+@pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("mask", ["checkerboard", "half"])
 @pytest.mark.parametrize("couplings", [2, 3])
-def test_inverse_in_float32_over_all_pixel_values(mask, couplings):
-    flow = random_flow(couplings=couplings, mask=mask).float()
+def test_inverse_in_float32_over_all_pixel_values(mask, couplings, shift):
+    flow = random_flow(couplings=couplings, mask=mask, shift=shift).float()
     preprocessing = LogitPreprocessing(0.05)
     for levels in (2, 256):
         pixels = torch.linspace(0, 1 - 1 / levels, levels)[:, None].expand(-1, 6)
