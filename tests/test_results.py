@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from frictionless import Package
 
+from bench.checkpoints import read_checkpoint
 from bench.config import key_of
 from bench.parsing import validate
 from bench.record import read_record
@@ -65,3 +66,11 @@ def test_the_codecs_of_the_readme_are_those_of_the_csv():
     for task, layout, cells in rows:
         bits = [table.loc[(tasks[task], layouts[layout], name), "bits_per_dim"] for name in names]
         assert cells.split(" | ") == [f"{value:.3f}" for value in bits]
+
+
+def test_released_checkpoints_are_of_published_runs():
+    paths = sorted((ROOT / "results").glob("*/checkpoints/*.ckpt"))
+    assert paths and sum(path.stat().st_size for path in paths) < 40e6
+    for path in paths:
+        assert key_of(validate(read_checkpoint(path)["bench"]["config"])) == path.stem
+        assert (path.parents[1] / "runs" / path.stem / "record.json").is_file()
