@@ -98,6 +98,7 @@ MAY_IMPORT = {
     },
     "dashboard": {"record", "report", "tracking"},
     "commands": {
+        "checkpoints",
         "perf",
         "calibrate",
         "claims",
