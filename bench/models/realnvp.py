@@ -26,10 +26,10 @@ class RealNVP(Model):
         couplings: Number of affine couplings.
         widths: Hidden units of each layer of each coupling's network.
         mask: checkerboard, or half of the flattened pixels.
-        shift: after_scaling, as in the paper, or before_scaling, which a background that hardly varies
-            asks for: see `AffineCoupling`.
         alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
         dequantization: none models the bins' midpoints, to show that it degenerates.
+        shift: after_scaling, as in the paper, or before_scaling, which a background that hardly varies
+            asks for: see `AffineCoupling`.
     """
 
     decoder_name = "Deterministic"
@@ -42,9 +42,9 @@ class RealNVP(Model):
         couplings: int = 8,
         widths: list[int] = [256, 256],
         mask: Mask = "checkerboard",
-        shift: Shift = "after_scaling",
         alpha: float = 0.05,
         dequantization: Dequantization = "uniform",
+        shift: Shift = "after_scaling",
     ):
         super().__init__(shape, levels)
         if couplings < 2:
