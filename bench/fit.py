@@ -44,8 +44,8 @@ def fit(
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
-    command that started this one). A compiled model's networks stay so. The best checkpoint, that of the
-    highest validation bound, and the last one stand in the job's storage afterwards.
+    command that started this one). A compiled model's networks stay so. The best checkpoint, that of
+    the highest validation bound, and the last one stand in the job's storage afterwards.
 
     Returns:
         epochs, history, and seconds_before: what this training took before it was cut off.

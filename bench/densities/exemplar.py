@@ -28,9 +28,10 @@ class Exemplar(Prior):
 
     In training a datum's own component is left out, and of the others the sum has those of the
     neighbours of the batch's data alone, which only lowers the bound: with many dimensions nearly
-    all of a datum's density comes from its nearest components. The paper takes the neighbours of
-    z; here they are those of the binary or grey image by Euclidean distance, which are found once
-    and do not depend on how training went. In evaluation the sum runs over the whole training split.
+    all of a datum's density comes from its nearest components. The paper's code takes a random half of
+    the split, or of it the neighbours of z; here they are those of the binary or grey image by
+    Euclidean distance, which are found once and do not depend on how training went. In evaluation the
+    sum runs over the whole training split.
 
     Args:
         neighbours: Number of nearest training images of each datum of a batch.

@@ -1,6 +1,7 @@
 """Figures of a sweep, drawn from its records."""
 
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -10,6 +11,8 @@ import numpy as np  # noqa: E402
 
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
 
+# Characters of a panel's title before it goes on in the next line.
+PANEL = 28
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
 
@@ -50,7 +53,8 @@ def training_curves(records: list[dict], task: str):
         shown = visible_range(group)
         if shown is not None:
             axis.set_ylim(*shown)
-        axis.set(title=model, xlabel="epoch")
+        axis.set_title(fill(model, PANEL), fontsize=11)
+        axis.set_xlabel("epoch")
         axis.legend(frameon=False, loc="lower right", fontsize=8)
     axes[0][0].set_ylabel("ELBO (nats per image)")
     broken = "\n" if len(models) == 1 else " "  # one panel is narrower than the title
@@ -65,12 +69,11 @@ def samples_beside_data(records: list[dict], task: str):
     panels = [("data (test)", r["images"]["data"]) for r in firsts if "data" in r["images"]][:1]
     for record in firsts:
         if "samples" in record["images"]:
-            panels.append((record["model"], record["images"]["samples"]))
+            panels.append((fill(record["model"], PANEL), record["images"]["samples"]))
     for record in firsts:
         if "reconstructions" in record["images"]:
-            panels.append(
-                (f"{record['model']},\nreconstructions", record["images"]["reconstructions"])
-            )
+            title = f"{fill(record['model'], PANEL)},\nreconstructions"
+            panels.append((title, record["images"]["reconstructions"]))
     if not panels:
         return None
     columns = min(len(panels), 5)

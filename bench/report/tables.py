@@ -69,7 +69,8 @@ def print_leaderboard(board: pd.DataFrame) -> None:
         console.print(table)
     console.print(
         "bits/dim, and paired differences to the task's first, ± half width of the 95 % interval "
-        "over seeds; all else in nats per image, log-lik. what bits/dim is taken from, exact or the bound L_K."
+        "over seeds; all else in nats per image, log-lik. what bits/dim is taken from, exact or the "
+        "bound L_K."
     )
 
 

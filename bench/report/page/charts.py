@@ -68,10 +68,16 @@ def seeds() -> alt.LayerChart:
 def against(name: str, title: str) -> alt.LayerChart:
     """bits/dim against what a run costs, a mark for each run; all but the best models in grey."""
     logarithmic = alt.Scale(type="log", nice=False, padding=24)
-    axis = alt.Axis(tickCount=5, format="~s", labelOverlap="greedy")
+    axis = alt.Axis(tickCount=5, format=".3~s", labelOverlap="greedy")
     encoding = dict(
         x=alt.X(f"{name}:Q", title=title, scale=logarithmic, axis=axis),
-        y=alt.Y("bits_per_dim:Q", title="bits/dim", scale=alt.Scale(zero=False, padding=14)),
+        # A format of its own, or a single run's axis says 0.
+        y=alt.Y(
+            "bits_per_dim:Q",
+            title="bits/dim",
+            scale=alt.Scale(zero=False, padding=14),
+            axis=alt.Axis(format=".5~g"),
+        ),
         tooltip=["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"],
     )
     others = alt.Chart(alt.NamedData("others")).encode(**encoding)
