@@ -7,7 +7,7 @@ from torch import Tensor
 from bench.densities.dequantization import dequantize_uniformly
 from bench.densities.flows import LogitPreprocessing, Standardization
 from bench.densities.multiscale import MultiScaleFlow
-from bench.models.realnvp import attach_flow, flow_sample, flow_terms
+from bench.models.realnvp import flow_sample, flow_terms, logit_moments
 from bench.models.terms import Model, Terms
 from bench.nets import Shape
 from bench.noise import Noise
@@ -42,13 +42,21 @@ class ConvolutionalRealNVP(Model):
         alpha: float = 0.05,
     ):
         super().__init__(shape, levels)
-        self.levels, self.dimensions = levels, prod(shape)
+        self.levels, self.dimensions, self.channels = levels, prod(shape), shape[0]
         self.preprocessing = LogitPreprocessing(alpha)
         self.standardization = Standardization(self.dimensions)
         self.flow = MultiScaleFlow(shape, scales, couplings, channels, blocks)
 
     def attach(self, training_images: Tensor) -> None:
-        attach_flow(self, training_images)
+        """Standardize the logits of each channel by the training split, uint8 of shape (n, D).
+
+        All pixels of a channel alike, as the convolutions treat them: each by itself would blow up
+        the noise of a border that is always dark until it looks like ink.
+        """
+        mean, scale = (m.reshape(self.channels, -1) for m in logit_moments(self, training_images))
+        center = mean.mean(1, keepdim=True).expand_as(mean)
+        variance = (scale.square() + (mean - center).square()).mean(1, keepdim=True)
+        self.standardization.set(center.flatten(), variance.sqrt().expand_as(mean).flatten())
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None

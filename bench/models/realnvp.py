@@ -59,7 +59,7 @@ class RealNVP(Model):
         self.flow = CouplingFlow(shape, couplings, widths, mask, shift)
 
     def attach(self, training_images: Tensor) -> None:
-        attach_flow(self, training_images)
+        self.standardization.set(*logit_moments(self, training_images))
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
@@ -73,10 +73,9 @@ class RealNVP(Model):
 # A model for these has `levels`, `dimensions`, `preprocessing`, `standardization` and `flow`.
 
 
-def attach_flow(model: Model, training_images: Tensor) -> None:
-    """Standardize the logits of each pixel by the training split, uint8 of shape (n, D)."""
-    logit = lambda x: model.preprocessing(x)[0]
-    model.standardization.set(*dequantized_moments(training_images, model.levels, logit))
+def logit_moments(model: Model, training_images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each pixel's logits, (D,) each, of uint8 images (n, D)."""
+    return dequantized_moments(training_images, model.levels, lambda x: model.preprocessing(x)[0])
 
 
 def flow_terms(model: Model, x: Tensor) -> Terms:

@@ -7,6 +7,7 @@ import torch
 
 from bench.config import Job
 from bench.data.tasks import Task, load_task
+from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
 from bench.parsing import build_model, parse_run
 from bench.run import run
@@ -97,6 +98,23 @@ def test_flow_samples_map_back_to_their_noise():
     z, _ = built.flow(built.standardization(built.preprocessing(x)[0])[0])
     inside = ((x > 0) & (x < 1)).all(1)
     torch.testing.assert_close(z[inside], noise[inside], atol=1e-2, rtol=1e-2)
+
+
+@torch.no_grad()
+def test_the_flow_standardizes_all_pixels_of_a_channel_alike():
+    built = build_model(small_run("convolutional_realnvp"), (3, 8, 8), 256)
+    darkest, brightest = torch.tensor([0, 100, 0]), torch.tensor([20, 255, 255])
+    share = torch.rand(400, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    share[:, :, 0] = 0  # the upper border is always dark
+    y = darkest[:, None, None] + share * (brightest - darkest)[:, None, None]
+    y = y.flatten(1).to(torch.uint8)
+    built.attach(y)
+    x = dequantize_uniformly(y, 256, 4, Noise(0))
+    standardized = built.standardization(built.preprocessing(x)[0])[0].unflatten(2, (3, 64))
+    torch.testing.assert_close(standardized.mean((0, 1, 3)), torch.zeros(3), atol=2e-3, rtol=0)
+    torch.testing.assert_close(standardized.std((0, 1, 3)), torch.ones(3), atol=2e-3, rtol=0)
+    scales = built.standardization.log_scale.unflatten(0, (3, 64))
+    assert (scales == scales[:, :1]).all() and len(scales[:, 0].unique()) == 3
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
