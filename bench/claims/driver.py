@@ -42,8 +42,12 @@ def read_experiments(name: str, results: Path) -> tuple[list, str]:
         raise InputError(f"claims: '{name}' is unknown; known are {', '.join(names('claims'))}")
     path = resolve("claims", name)
     content = read_yaml(path)
+    if isinstance(content, dict) and "like" in content:
+        content = on_other_data(content, path.name)
     if not isinstance(content, dict) or set(content) != {"images", "closed_form", "experiments"}:
-        raise InputError(f"{path.name}: the sections are images, closed_form and experiments")
+        raise InputError(
+            f"{path.name}: the sections are images, closed_form and experiments, or like and data"
+        )
     images, closed = content["images"], content["closed_form"]
     if not isinstance(images, int) or images < 10:
         raise InputError(f"{path.name}: images: {images!r} is no number of images, 10 or more")
@@ -63,6 +67,32 @@ def read_experiments(name: str, results: Path) -> tuple[list, str]:
                 item = merged(items[item.key], item)
             items[item.key] = item
     return list(items.values()), path.stem
+
+
+def on_other_data(content: dict, where: str) -> Any:
+    """Return the experiments of the file that ``content`` is like, on the data that it names instead."""
+    renamed = content.get("data")
+    if set(content) != {"like", "data"} or not isinstance(renamed, dict):
+        raise InputError(f"{where}: beside like stands data, which maps their names to others")
+    other = read_yaml(resolve("claims", str(content["like"])))
+    used = set()
+
+    def replaced(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: replaced(value) for name, value in part.items()}
+        if isinstance(part, list):
+            return [replaced(value) for value in part]
+        if isinstance(part, str) and part in renamed:
+            used.add(part)
+            return renamed[part]
+        return part
+
+    result = replaced(other)
+    if used != set(renamed):
+        raise InputError(
+            f"{where}: data: {', '.join(sorted(set(renamed) - used))} is not in its like"
+        )
+    return result
 
 
 def items_of(section: Any, where: str, sweep: str, results: Path, images: int) -> list:

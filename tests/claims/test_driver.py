@@ -109,6 +109,43 @@ def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_written(
     assert not results.exists()
 
 
+def test_a_file_like_another_has_its_experiments_on_other_data(tmp_path):
+    mnist, _ = read_experiments("mnist", tmp_path)
+    fashion, name = read_experiments("fashion", tmp_path)
+    assert name == "fashion"
+
+    def contents(items):
+        trained = [item for item in items if hasattr(item, "job")]
+        others = [(item.task["dataset"], item.seed) for item in items if not hasattr(item, "job")]
+        return [(item.job.config, item.claims, item.images) for item in trained], others
+
+    (theirs, closed), (ours, closed_ours) = contents(mnist), contents(fashion)
+    assert {config["data"]["dataset"] for config, *_ in ours} == {"fashion_mnist"}
+    for config, *_ in [*theirs, *ours]:
+        config["data"]["dataset"] = "either"
+    assert ours == theirs
+    assert closed_ours == [("fashion_mnist", seed) for _, seed in closed]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"like": "nothing", "data": {"mnist-256": "fashion-256"}}, "nothing"),
+        ({"like": "mnist"}, "beside like stands data"),
+        ({"like": "mnist", "data": ["mnist-256"]}, "beside like stands data"),
+        ({"like": "mnist", "data": {}, "images": 3}, "beside like stands data"),
+        ({"like": "mnist", "data": {"mnist-25": "fashion-256"}}, "mnist-25 is not in its like"),
+        ({"like": "mnist", "data": {"mnist-256": "nowhere"}}, "nowhere"),
+    ],
+)
+def test_a_wrong_likeness_is_refused(content, message, tmp_path, capsys):
+    results = tmp_path / "results"
+    assert main(["claims", written(content, tmp_path), "--results", str(results)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not results.exists()
+
+
 def test_an_unknown_name_lists_those_that_there_are(capsys):
     assert main(["claims", "nothing"]) == 2
     assert "known are default" in capsys.readouterr().err
