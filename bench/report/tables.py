@@ -8,30 +8,49 @@ import pandas as pd
 from bench.record import write_atomically
 from bench.report.columns import DIFFERENCE
 
-# (column, heading, format, with an interval)
+# (column, heading, decimals, with an interval)
 SHOWN = (
-    ("bits_per_dim", "bits/dim", ".3f", True),
-    (DIFFERENCE, "to the first", "+.3f", True),
-    ("log_likelihood", "log-lik.", ".2f", True),
-    ("elbo", "ELBO", ".2f", False),
-    ("reconstruction", "reconstr.", ".2f", False),
-    ("mutual_information", "mutual inf.", ".2f", False),
-    ("marginal_kl", "marginal KL", ".2f", False),
-    ("active_units", "active", ".1f", False),
-    ("sharpness", "sharpness", ".2f", False),
+    ("bits_per_dim", "bits/dim", 3, True),
+    (DIFFERENCE, "to the first", 3, True),
+    ("log_likelihood", "log-lik.", 2, True),
+    ("elbo", "ELBO", 2, False),
+    ("reconstruction", "reconstr.", 2, False),
+    ("mutual_information", "mutual inf.", 2, False),
+    ("marginal_kl", "marginal KL", 2, False),
+    ("active_units", "active", 1, False),
+    ("sharpness", "sharpness", 2, False),
 )
+MOST_DECIMALS = 6
 
 
-def cell(row: pd.Series, name: str, form: str, with_interval: bool) -> str:
+def enough_decimals(rows: pd.DataFrame, name: str, least: int) -> int:
+    """Return how many decimals a task's column needs for its narrowest interval not to look like 0."""
+    if f"{name}_low" not in rows:
+        return least
+    widths = (rows[name] - rows[f"{name}_low"]).dropna()
+    widths = widths[widths > 0]  # an exact number has an interval of no width
+    enough = (n for n in range(least, MOST_DECIMALS) if (widths >= 0.5 * 10.0**-n).all())
+    return next(enough, MOST_DECIMALS)
+
+
+def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
     value = row[name]
     if pd.isna(value):
         return "–"
-    text = format(value, form)
+    text = format(value, f"{'+' if name == DIFFERENCE else ''}.{decimals}f")
     low = row.get(f"{name}_low")
-    # An exact number has an interval of no width.
     if with_interval and not pd.isna(low) and low < value:
-        text += f" ± {format(value - low, form.lstrip('+'))}"
+        text += f" ± {value - low:.{decimals}f}"
     return text
+
+
+def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """Return {column: text} for each row of one task's leaderboard."""
+    columns = [
+        (name, enough_decimals(rows, name, least) if wide else least, wide)
+        for name, _, least, wide in SHOWN
+    ]
+    return [{column[0]: cell(row, *column) for column in columns} for _, row in rows.iterrows()]
 
 
 def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
@@ -39,11 +58,10 @@ def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
     tables = []
     for task, rows in board.groupby("task", sort=False):
         cells = []
-        for _, row in rows.iterrows():
+        for texts, (_, row) in zip(texts_of_task(rows), rows.iterrows()):
             failed = f" ({row['failed']} failed)" if row["failed"] else ""
             rank = "–" if pd.isna(row["rank"]) else str(row["rank"])
-            values = [cell(row, name, form, wide) for name, _, form, wide in SHOWN]
-            cells.append([rank, row["model"], f"{row['seeds']}{failed}", *values])
+            cells.append([rank, row["model"], f"{row['seeds']}{failed}", *texts.values()])
         tables.append((task, cells))
     return tables
 

@@ -56,3 +56,11 @@ def test_latex_escapes_what_it_must():
     body = text.split(r"\midrule")[2].splitlines()[1]
     columns = text.split("{tabular}{")[1].split("}")[0]
     assert body.count(" & ") == len(columns) - 1
+
+
+def test_an_interval_has_decimals_enough_not_to_look_like_none():
+    narrow = [record("narrow", seed, 0.15 + 1e-4 * seed) for seed in range(3)]
+    wide = [record("wide", seed, 0.2 + 0.01 * seed) for seed in range(3)]
+    text = markdown(leaderboard_table([*narrow, *wide], "s"))
+    assert "| 0.1501 ± 0.0002 |" in text and "| 0.2100 ± 0.0248 | +0.060 ± 0.025 |" in text
+    assert "| 0.210 ± 0.025 |" in markdown(leaderboard_table(wide, "s"))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.report.reduce import METRICS, SPLITS, row_of
 from bench.report.shown import CURVES, by_model, decoded, visible_range
-from bench.report.tables import SHOWN, cell
+from bench.report.tables import SHOWN, texts_of_task
 
 # The most that one file holds; the CSVs hold the rest.
 MOST_RUNS = 10_000
@@ -27,11 +27,11 @@ def board_of(board: pd.DataFrame) -> list[dict]:
     numbers = ["rank", "seeds", "failed", "importance_samples", "bits_per_dim_low"]
     numbers += ["bits_per_dim_high", "log_n", *(name for name, *_ in SHOWN)]
     rows = []
-    for _, row in board.iterrows():
+    for texts, (_, row) in zip(texts_of_task(board), board.iterrows()):
         made = {name: plain(row[name]) for name in numbers}
         made["model"] = row["model"]
         made["bound"] = None if pd.isna(row["bound"]) else row["bound"]
-        made["text"] = {name: cell(row, name, form, wide) for name, _, form, wide in SHOWN}
+        made["text"] = texts
         rows.append(made)
     return rows
 
