@@ -77,8 +77,8 @@ class MixtureTable:
     @torch.no_grad()
     def log_pairs(self, z: Tensor) -> Tensor:
         """Return log w_j N(z_i; μ_j, σ_j²) in nats, float64 (n, m), for points z (n, dimensions)."""
-        pairs = torch.addmm(self.constants, self._features(z), self.coefficients)
-        return pairs + self._of_all_components(z)[:, None]
+        features, shared = self._features(z)
+        return torch.addmm(self.constants, features, self.coefficients) + shared[:, None]
 
     @torch.no_grad()
     def log_prob(self, z: Tensor, columns: int = COLUMN_BLOCK) -> Tensor:
@@ -90,18 +90,15 @@ class MixtureTable:
         blocks = [self._log_prob_of_rows(rows, columns) for rows in parts]
         return torch.cat(blocks) if blocks else z.new_empty(0, dtype=torch.float64)
 
-    def _features(self, z: Tensor) -> Tensor:
+    def _features(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the points' side of the product, and what it leaves out, (n,): alike for all components."""
         rows = z.double() - self.center
-        return rows if self.common is not None else torch.cat([rows.square(), rows], dim=1)
-
-    def _of_all_components(self, z: Tensor) -> Tensor:
-        """Return the term that the product leaves out because it is the same for all components, (n,)."""
-        if self.common is None:
-            return self.constants.new_zeros(len(z))
-        return -0.5 * (z.double() - self.center).square() @ self.common
+        if self.common is not None:
+            return rows, -0.5 * rows.square() @ self.common
+        return torch.cat([rows.square(), rows], dim=1), rows.new_zeros(len(rows))
 
     def _log_prob_of_rows(self, z: Tensor, columns: int) -> Tensor:
-        features = self._features(z)
+        features, shared = self._features(z)
         summands = len(self.coefficients) + 1
         length = features[:, -z.shape[1] :].square().sum(1).max().sqrt().item()
         size = length**2 * self.sizes[0] + length * self.sizes[1] + self.sizes[2]
@@ -110,15 +107,13 @@ class MixtureTable:
         surely, likely = summands * size, sqrt(summands) * size
         if len(self.constants) >= FEW_COMPONENTS and size < LARGEST_SINGLE:
             if likely * SINGLE <= EXPANSION_ERROR:
-                summed = self._summed(features.float(), *self.single, columns)
-                return summed + self._of_all_components(z)
+                return shared + self._summed(features.float(), *self.single, columns)
             margin = NEGLIGIBLE + 2 * surely * SINGLE
             candidates = self._candidates(features.float(), margin, columns)
             if candidates is not None:
                 return self._formed(z.double(), *candidates)
         if likely * DOUBLE <= EXPANSION_ERROR:
-            summed = self._summed(features, self.coefficients, self.constants, columns)
-            return summed + self._of_all_components(z)
+            return shared + self._summed(features, self.coefficients, self.constants, columns)
         return self._direct(z.double())
 
     def _summed(

@@ -25,8 +25,6 @@ MOST_DECIMALS = 6
 
 def enough_decimals(rows: pd.DataFrame, name: str, least: int) -> int:
     """Return how many decimals a task's column needs for its narrowest interval not to look like 0."""
-    if f"{name}_low" not in rows:
-        return least
     widths = (rows[name] - rows[f"{name}_low"]).dropna()
     widths = widths[widths > 0]  # an exact number has an interval of no width
     enough = (n for n in range(least, MOST_DECIMALS) if (widths >= 0.5 * 10.0**-n).all())
