@@ -197,12 +197,22 @@ def as_options(settings: dict) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", in_yaml(value))]
 
 
+def with_settings(options: dict, settings: dict) -> dict:
+    """Return ``options`` with the later ``settings``; what is named anew starts without options."""
+    kept = {
+        name: value
+        for name, value in options.items()
+        if not any(name.startswith(f"{later}.") for later in settings)
+    }
+    return kept | settings
+
+
 def cell_of(point: dict, base: dict[str, str], rules: list[dict], resources: Resources) -> Cell:
     """Return the run at a point of the matrix; its name tells whatever data and seed do not."""
     options: dict = {}
     for rule in rules:
         if matches(rule["when"], point):
-            options |= rule.get("set", {})
+            options = with_settings(options, rule.get("set", {}))
             resources = replace(resources, **rule.get("resources", {}))
     extra = {name: value for name, value in point.items() if name not in ("data", "model", "seed")}
     settings = options | extra

@@ -45,6 +45,19 @@ def test_a_trainer_named_in_an_override_replaces_the_sweeps():
     assert words.index("--trainer") < words.index("--trainer.beta")
 
 
+def test_a_trainer_named_in_a_later_override_starts_without_the_options_of_earlier_ones():
+    everywhere = {
+        "when": {"data": "digits-binary"},
+        "set": {"trainer.max_epochs": 3, "model.beta": 2},
+    }
+    flow = {"when": {"model": "bernoulli_vae"}, "set": {"trainer": "flow", "trainer.patience": 9}}
+    cells = expand(changed(overrides=[everywhere, flow]), "x.yaml")
+    words = next(c for c in cells if c.model.startswith("bernoulli")).arguments
+    options = dict(zip(words[::2], words[1::2]))
+    assert "--trainer.max_epochs" not in options
+    assert options["--trainer.patience"] == "9" and options["--model.beta"] == "2"
+
+
 def changed(**changes):
     return GOOD | changes
 
