@@ -41,7 +41,7 @@ def test_the_readmes_published_numbers_are_the_committed_ones():
     assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
 
 
-@pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist"])
+@pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist", "fashion"])
 def test_keys_of_published_runs_are_todays(name):
     """An option, a default or a name that changes must leave the keys of what was run as they are."""
     plan = make_plan(name, ROOT / "results", SweepOptions())
