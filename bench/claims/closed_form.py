@@ -1,5 +1,6 @@
 """Claims 1, 3 and 4 on models whose evidence, posterior and M-step are closed forms; float64."""
 
+from collections.abc import Callable
 from math import sqrt
 
 import torch
@@ -20,6 +21,7 @@ from bench.data.tasks import Task, TaskData, load_task
 from bench.densities.dequantization import dequantize_uniformly, level_counts
 from bench.densities.normal import LOG_2PI
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
+from bench.fit import Report
 from bench.models.expectation_maximization import dequantized, expectation_maximization
 from bench.models.gaussian_mixture import least_variance, mixture_steps, random_mixture
 from bench.models.linear_gaussian import LinearGaussianVAE
@@ -41,7 +43,7 @@ SHIFT, STRETCH = 0.3, 1.5
 TOY_DATA, TOY_SAMPLES = 500, 1000
 
 
-def measure(task: dict, seed: int) -> dict:
+def measure(task: dict, seed: int, report: Report) -> dict:
     """Return rows and curves of the claims that need no training of a network, as plain data."""
     torch.set_num_threads(1)
     data = load_task(Task(**task))
@@ -50,9 +52,10 @@ def measure(task: dict, seed: int) -> dict:
     name = data.task.name
     rows = decomposition_rows(x, Subject(name, "linear_gaussian", seed))
     rows += evidence_rows(seed)
-    more, curves = linear_gaussian_em(x, key, Subject(name, "linear_gaussian", seed))
+    more, curves = linear_gaussian_em(x, key, Subject(name, "linear_gaussian", seed), report)
     rows += more
-    more, shown = mixture_em(x, data.task.levels, key, Subject(name, "gaussian_mixture", seed))
+    subject = Subject(name, "gaussian_mixture", seed)
+    more, shown = mixture_em(x, data.task.levels, key, subject, report)
     rows, curves = rows + more, curves + shown
     curves.append(pixel_values(data, key))
     return {"rows": [row.plain() for row in rows], "curves": curves}
@@ -164,11 +167,20 @@ def half_step_rows(trace: list[dict], subject: Subject) -> list[Row]:
     ]
 
 
-def linear_gaussian_em(x: Tensor, key: int, subject: Subject) -> tuple[list[Row], list[dict]]:
+def em_report(report: Report, iterations: int) -> Callable[[int], None]:
+    """Return a function that reports iterations of EM as a training's progress."""
+    return lambda i: report("train", i / iterations, f"EM, iteration {i}/{iterations}")
+
+
+def linear_gaussian_em(
+    x: Tensor, key: int, subject: Subject, report: Report
+) -> tuple[list[Row], list[dict]]:
     """Claim 4 on the linear-Gaussian model, with its closed-form fixed point."""
     steps = linear_gaussian_steps(x)
     start = random_linear_gaussian(x, LATENT_DIMENSIONS, key)
-    fitted, trace = expectation_maximization(steps, start, PCA_ITERATIONS)
+    fitted, trace = expectation_maximization(
+        steps, start, PCA_ITERATIONS, report=em_report(report, PCA_ITERATIONS)
+    )
     closed = maximum_likelihood(x, LATENT_DIMENSIONS)
     limit = steps.log_evidence(closed)
     distance = (fitted.covariance() - closed.covariance()).norm() / closed.covariance().norm()
@@ -194,11 +206,15 @@ def linear_gaussian_em(x: Tensor, key: int, subject: Subject) -> tuple[list[Row]
     return rows, [em_curve(trace, subject) | {"limit": limit}]
 
 
-def mixture_em(x: Tensor, levels: int, key: int, subject: Subject) -> tuple[list[Row], list[dict]]:
+def mixture_em(
+    x: Tensor, levels: int, key: int, subject: Subject, report: Report
+) -> tuple[list[Row], list[dict]]:
     """Claim 4 on a mixture of diagonal normals."""
     start = random_mixture(x, COMPONENTS, key)
     steps = mixture_steps(x, least_variance(levels))
-    _, trace = expectation_maximization(steps, start, MIXTURE_ITERATIONS)
+    _, trace = expectation_maximization(
+        steps, start, MIXTURE_ITERATIONS, report=em_report(report, MIXTURE_ITERATIONS)
+    )
     return half_step_rows(trace, subject), [em_curve(trace, subject)]
 
 

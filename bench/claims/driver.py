@@ -169,14 +169,15 @@ def work(item, board) -> dict:
 
     from bench.sweep.engine import reporter
 
+    report = reporter(item.key, board)
     if isinstance(item, ClosedFormItem):
         from bench.claims.closed_form import measure
 
-        return {"record": None, "measurement": measure(item.task, item.seed)}
+        return {"record": None, "measurement": measure(item.task, item.seed, report)}
     from bench.claims.measure import train_and_measure
 
     gpus = [str(name) for name in ray.get_gpu_ids()]
-    return train_and_measure(item, reporter(item.key, board), gpus)
+    return train_and_measure(item, report, gpus)
 
 
 def claims(name: str, results: Path, address: str | None = None, workers: int | None = None):

@@ -33,7 +33,11 @@ class HalfSteps:
 
 
 def expectation_maximization(
-    steps: HalfSteps, parameters: Any, iterations: int, converged: float = float("-inf")
+    steps: HalfSteps,
+    parameters: Any,
+    iterations: int,
+    converged: float = float("-inf"),
+    report: Callable[[int], None] = lambda iteration: None,
 ) -> tuple[Any, list[dict]]:
     """Return the parameters after EM, and the bound and the evidence after every half-step.
 
@@ -42,6 +46,7 @@ def expectation_maximization(
         parameters: Where to start.
         iterations: Largest number of pairs of half-steps.
         converged: Stops once an M-step raises the bound by less than this, in nats per datum.
+        report: Is told the number of each iteration that is done.
     """
     trace: list[dict] = []
     evidence = steps.log_evidence(parameters)
@@ -53,6 +58,7 @@ def expectation_maximization(
         evidence = steps.log_evidence(parameters)
         raised = steps.bound(q, parameters)
         trace.append(half_step(iteration, "M", raised, evidence))
+        report(iteration)
         if raised - closed < converged:
             break
     return parameters, trace

@@ -55,31 +55,34 @@ def linear_gaussian_steps(x: Tensor) -> HalfSteps:
     def moments(q: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the means over data of E[(x − μ) zᵀ] (D, d) and E[z zᵀ] (d, d)."""
         gain, covariance = q
-        return scatter @ gain.T, covariance + gain @ scatter @ gain.T
+        cross = scatter @ gain.T
+        return cross, covariance + gain @ cross
 
-    def square_error(weight: Tensor, q: tuple[Tensor, Tensor]) -> Tensor:
-        cross, second = moments(q)
+    def square_error(weight: Tensor, cross: Tensor, second: Tensor) -> Tensor:
         explained = 2 * (weight * cross).sum() - (weight.T @ weight * second).sum()
         return scatter.trace() - explained
 
     def m_step(q: tuple[Tensor, Tensor]) -> LinearGaussianParameters:
         cross, second = moments(q)
         weight = torch.linalg.solve(second, cross.T).T
-        return LinearGaussianParameters(weight, mean, square_error(weight, q) / dimensions)
+        return LinearGaussianParameters(
+            weight, mean, square_error(weight, cross, second) / dimensions
+        )
 
     def bound(q: tuple[Tensor, Tensor], parameters: LinearGaussianParameters) -> float:
-        second, latent = moments(q)[1], len(q[1])
-        variance = parameters.variance
-        likelihood = dimensions * (LOG_2PI + variance.log())
-        likelihood = -0.5 * (likelihood + square_error(parameters.weight, q) / variance)
+        cross, second = moments(q)
+        latent, variance = len(second), parameters.variance
+        error = square_error(parameters.weight, cross, second)
+        likelihood = -0.5 * (dimensions * (LOG_2PI + variance.log()) + error / variance)
         prior = -0.5 * (latent * LOG_2PI + second.trace())
         entropy = 0.5 * (latent * (1 + LOG_2PI) + torch.linalg.slogdet(q[1])[1])
         return (likelihood + prior + entropy).item()
 
     def log_evidence(parameters: LinearGaussianParameters) -> float:
-        covariance = parameters.covariance()
-        distance = torch.linalg.solve(covariance, scatter).trace()
-        determinant = torch.linalg.slogdet(covariance)[1]
+        # One factorization for both; a solve and a determinant apart take nearly 3 times as long.
+        factor = torch.linalg.cholesky(parameters.covariance())
+        distance = (torch.cholesky_inverse(factor) * scatter).sum()
+        determinant = 2 * factor.diagonal().log().sum()
         return -0.5 * (dimensions * LOG_2PI + determinant + distance).item()
 
     return HalfSteps(lambda p: p.gain_and_covariance(), m_step, bound, log_evidence)
