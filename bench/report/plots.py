@@ -120,7 +120,8 @@ def elbo_decomposition(records: list[dict], task: str):
         axis.text(total, position, f" {total:.1f}", va="center", fontsize=9)
     log_n = value_of(next(iter(models.values()))[0], "log_n")
     axis.set_xlabel("−ELBO (nats per image)")
-    axis.set_title(
+    # Over the figure, not the axes, which long names of models make narrow.
+    figure.suptitle(
         f"{task}: the ELBO taken apart, test split, means over seeds; "
         f"mutual information ≤ log n = {log_n:.2f}",
         fontsize=10,
