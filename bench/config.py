@@ -1,7 +1,8 @@
-"""A run's typed settings, its key, and the job that a worker is handed."""
+"""A run's typed settings, its key, the job that a worker is handed, and what it tells of it."""
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,9 @@ from bench.errors import InputError
 
 if TYPE_CHECKING:
     from bench.data.tasks import Task
+
+# (phase, share done in [0, 1], text): called often, must be cheap.
+Report = Callable[[str, float, str], None]
 
 
 @dataclass(frozen=True)

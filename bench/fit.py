@@ -17,7 +17,7 @@ from bench.checkpoints import (
     can_go_on,
     join,
 )
-from bench.config import Job, trainer_config
+from bench.config import Job, Report, trainer_config
 from bench.data.module import TaskDataModule
 from bench.data.tasks import TaskData
 from bench.models.generative import GenerativeModel
@@ -25,8 +25,6 @@ from bench.models.terms import Model
 from bench.nets import Network
 from bench.record import code_version
 
-# (phase, share done in [0, 1], text): called often, must be cheap.
-Report = Callable[[str, float, str], None]
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}

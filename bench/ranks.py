@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from bench.config import Job, task_of
+from bench.config import Job, Report, task_of
 from bench.errors import InputError
-from bench.fit import Report, fit, quiet
+from bench.fit import fit, quiet
 from bench.memory import keep_freed_memory
 from bench.models.generative import TrainingDiverged
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
-from bench.config import Job, evaluation_config, task_of
+from bench.config import Job, Report, evaluation_config, task_of
 from bench.data.tasks import TaskData, load_task
 from bench.devices import devices_for
 from bench.errors import InputError
 from bench.estimators.evaluate import evaluate
-from bench.fit import Report, fit, quiet
+from bench.fit import fit, quiet
 from bench.models.generative import TrainingDiverged
 from bench.models.terms import Model
 from bench.noise import derive_seed

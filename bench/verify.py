@@ -1,14 +1,13 @@
 """`bench verify`: run cited rows again from their configuration, and judge what comes out."""
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log, sqrt
 from pathlib import Path
 
 import pandas as pd
 
-from bench.config import Job, key_of, task_of
+from bench.config import Job, Report, key_of, task_of
 from bench.data.tasks import load_task
 from bench.errors import InputError
 from bench.parsing import validate
@@ -21,7 +20,6 @@ from bench.trained import load_trained
 
 # What float64 sums may differ by on machines whose instructions differ.
 ROUNDING = 1e-6
-Report = Callable[[str, float, str], None]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from bench.sweep.driver import SweepOptions, make_plan
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SWEEPS = [path.parent for path in sorted((ROOT / "results").glob("*/datapackage.json"))]
+# Those whose records are published; those of the default sweep are made by whoever runs it.
+RECORDED = [path.name for path in SWEEPS if path.name != "default"]
 
 
 def test_the_dictionary_is_todays():
@@ -41,7 +43,7 @@ def test_the_readmes_published_numbers_are_the_committed_ones():
     assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
 
 
-@pytest.mark.parametrize("name", ["mnist-smoke", "fashion-smoke", "mnist", "fashion"])
+@pytest.mark.parametrize("name", RECORDED)
 def test_keys_of_published_runs_are_todays(name):
     """An option, a default or a name that changes must leave the keys of what was run as they are."""
     plan = make_plan(name, ROOT / "results", SweepOptions())

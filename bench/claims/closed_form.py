@@ -1,6 +1,5 @@
 """Claims 1, 3 and 4 on models whose evidence, posterior and M-step are closed forms; float64."""
 
-from collections.abc import Callable
 from math import sqrt
 
 import torch
@@ -17,11 +16,11 @@ from bench.claims.rows import (
     equal,
     rounding,
 )
+from bench.config import Report
 from bench.data.tasks import Task, TaskData, load_task
 from bench.densities.dequantization import dequantize_uniformly, level_counts
 from bench.densities.normal import LOG_2PI
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
-from bench.fit import Report
 from bench.models.expectation_maximization import dequantized, expectation_maximization
 from bench.models.gaussian_mixture import least_variance, mixture_steps, random_mixture
 from bench.models.linear_gaussian import LinearGaussianVAE
@@ -167,20 +166,13 @@ def half_step_rows(trace: list[dict], subject: Subject) -> list[Row]:
     ]
 
 
-def em_report(report: Report, iterations: int) -> Callable[[int], None]:
-    """Return a function that reports iterations of EM as a training's progress."""
-    return lambda i: report("train", i / iterations, f"EM, iteration {i}/{iterations}")
-
-
 def linear_gaussian_em(
     x: Tensor, key: int, subject: Subject, report: Report
 ) -> tuple[list[Row], list[dict]]:
     """Claim 4 on the linear-Gaussian model, with its closed-form fixed point."""
     steps = linear_gaussian_steps(x)
     start = random_linear_gaussian(x, LATENT_DIMENSIONS, key)
-    fitted, trace = expectation_maximization(
-        steps, start, PCA_ITERATIONS, report=em_report(report, PCA_ITERATIONS)
-    )
+    fitted, trace = expectation_maximization(steps, start, PCA_ITERATIONS, report=report)
     closed = maximum_likelihood(x, LATENT_DIMENSIONS)
     limit = steps.log_evidence(closed)
     distance = (fitted.covariance() - closed.covariance()).norm() / closed.covariance().norm()
@@ -212,9 +204,7 @@ def mixture_em(
     """Claim 4 on a mixture of diagonal normals."""
     start = random_mixture(x, COMPONENTS, key)
     steps = mixture_steps(x, least_variance(levels))
-    _, trace = expectation_maximization(
-        steps, start, MIXTURE_ITERATIONS, report=em_report(report, MIXTURE_ITERATIONS)
-    )
+    _, trace = expectation_maximization(steps, start, MIXTURE_ITERATIONS, report=report)
     return half_step_rows(trace, subject), [em_curve(trace, subject)]
 
 

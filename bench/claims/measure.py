@@ -17,9 +17,9 @@ from bench.claims.flow import flow_rows
 from bench.claims.levels import unseen_levels
 from bench.claims.optimal_prior import exemplar_curves, shown_samples, swap_rows
 from bench.claims.rows import Row, Subject
-from bench.config import Job
+from bench.config import Job, Report
 from bench.devices import devices_for
-from bench.fit import Report, quiet
+from bench.fit import quiet
 from bench.models.vae import VAE
 from bench.noise import derive_seed
 from bench.record import read_record, record_path

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.config import Report
 from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
 
@@ -37,7 +38,7 @@ def expectation_maximization(
     parameters: Any,
     iterations: int,
     converged: float = float("-inf"),
-    report: Callable[[int], None] = lambda iteration: None,
+    report: Report = lambda phase, share, text: None,
 ) -> tuple[Any, list[dict]]:
     """Return the parameters after EM, and the bound and the evidence after every half-step.
 
@@ -46,7 +47,7 @@ def expectation_maximization(
         parameters: Where to start.
         iterations: Largest number of pairs of half-steps.
         converged: Stops once an M-step raises the bound by less than this, in nats per datum.
-        report: Is told the number of each iteration that is done.
+        report: Is told how far it is, as a run's training.
     """
     trace: list[dict] = []
     evidence = steps.log_evidence(parameters)
@@ -58,7 +59,7 @@ def expectation_maximization(
         evidence = steps.log_evidence(parameters)
         raised = steps.bound(q, parameters)
         trace.append(half_step(iteration, "M", raised, evidence))
-        report(iteration)
+        report("train", iteration / iterations, f"EM, iteration {iteration}/{iterations}")
         if raised - closed < converged:
             break
     return parameters, trace

@@ -45,37 +45,37 @@ class LinearGaussianParameters:
 def linear_gaussian_steps(x: Tensor) -> HalfSteps:
     """Return EM's half-steps on x (n, D), float64; an iteration costs D²·d whatever n is.
 
-    μ stays at its maximum-likelihood value, the mean of x. q is the pair (A, C) of the posterior.
+    μ stays at its maximum-likelihood value, the mean of x. q, the posterior N(A (x − μ), C), is held as
+    its means over data of E[(x − μ) zᵀ] (D, d) and E[z zᵀ] (d, d), and C.
     Tipping & Bishop 1999, eqs. 27 to 30.
     """
     mean = x.mean(0)
     scatter = (x - mean).T @ (x - mean) / len(x)
     dimensions = x.shape[1]
 
-    def moments(q: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the means over data of E[(x − μ) zᵀ] (D, d) and E[z zᵀ] (d, d)."""
-        gain, covariance = q
+    def e_step(parameters: LinearGaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
+        gain, covariance = parameters.gain_and_covariance()
         cross = scatter @ gain.T
-        return cross, covariance + gain @ cross
+        return cross, covariance + gain @ cross, covariance
 
     def square_error(weight: Tensor, cross: Tensor, second: Tensor) -> Tensor:
         explained = 2 * (weight * cross).sum() - (weight.T @ weight * second).sum()
         return scatter.trace() - explained
 
-    def m_step(q: tuple[Tensor, Tensor]) -> LinearGaussianParameters:
-        cross, second = moments(q)
+    def m_step(q: tuple[Tensor, Tensor, Tensor]) -> LinearGaussianParameters:
+        cross, second, _ = q
         weight = torch.linalg.solve(second, cross.T).T
         return LinearGaussianParameters(
             weight, mean, square_error(weight, cross, second) / dimensions
         )
 
-    def bound(q: tuple[Tensor, Tensor], parameters: LinearGaussianParameters) -> float:
-        cross, second = moments(q)
+    def bound(q: tuple[Tensor, Tensor, Tensor], parameters: LinearGaussianParameters) -> float:
+        cross, second, covariance = q
         latent, variance = len(second), parameters.variance
         error = square_error(parameters.weight, cross, second)
         likelihood = -0.5 * (dimensions * (LOG_2PI + variance.log()) + error / variance)
         prior = -0.5 * (latent * LOG_2PI + second.trace())
-        entropy = 0.5 * (latent * (1 + LOG_2PI) + torch.linalg.slogdet(q[1])[1])
+        entropy = 0.5 * (latent * (1 + LOG_2PI) + torch.linalg.slogdet(covariance)[1])
         return (likelihood + prior + entropy).item()
 
     def log_evidence(parameters: LinearGaussianParameters) -> float:
@@ -85,7 +85,7 @@ def linear_gaussian_steps(x: Tensor) -> HalfSteps:
         determinant = 2 * factor.diagonal().log().sum()
         return -0.5 * (dimensions * LOG_2PI + determinant + distance).item()
 
-    return HalfSteps(lambda p: p.gain_and_covariance(), m_step, bound, log_evidence)
+    return HalfSteps(e_step, m_step, bound, log_evidence)
 
 
 def maximum_likelihood(x: Tensor, latent_dimensions: int) -> LinearGaussianParameters:
