@@ -33,9 +33,11 @@ function costRows(task, models, name, matches) {
   return { rows: all.filter(row => models.has(row.model)), others: all.filter(row => !models.has(row.model)) };
 }
 
-// A chart with a line for each model is as high as these need.
+// A chart with a row for each model is as high as these and the lines of their names need.
 function withHeight(rows) {
-  return { rows, height: 26 * new Set(rows.map(row => row.model)).size };
+  const models = [...new Set(rows.map(row => row.model))];
+  const lines = Math.max(1, ...models.map(model => model.split(" ").length));
+  return { rows, height: Math.max(26, 15 * lines) * models.length };
 }
 
 // Prior, aggregated posterior and their difference, a plot each.
@@ -81,7 +83,7 @@ function colors() {
   const style = getComputedStyle(document.documentElement);
   const color = name => style.getPropertyValue(name).trim();
   const text = color("--text"), faint = color("--faint"), line = color("--line");
-  const font = "system-ui, sans-serif", narrow = innerWidth < 600, labelLimit = narrow ? 105 : 170;
+  const font = "system-ui, sans-serif", narrow = innerWidth < 600, labelLimit = narrow ? 125 : 170;
   return {
     background: null, font, view: { stroke: null }, mark: { tooltip: true },
     axis: { labelColor: text, titleColor: faint, titleFontWeight: "normal", gridColor: line, domainColor: faint,

@@ -11,6 +11,8 @@ MASS = {"prior": "#4477aa", "q_agg": "#aa8811", "hole": "#dd3355", "excess": "#a
 SERIES = {"train": "#4477aa", "validation": "#ee6677"}
 # Ten of them; shapes tell models apart whose colour is the same.
 SCHEME = "tableau10"
+# The options in a model's name stand on lines of their own: cut off, two models would look alike.
+LINES = "split(datum.label, ' ')"
 
 
 def specifications() -> dict[str, dict]:
@@ -35,7 +37,8 @@ def rows() -> alt.NamedData:
 
 def by_rank(title: str | None = None) -> alt.Y:
     """Return models from top to bottom by their rank."""
-    return alt.Y("model:N", sort=alt.EncodingSortField("rank", op="min"), title=title)
+    order = alt.EncodingSortField("rank", op="min")
+    return alt.Y("model:N", sort=order, title=title, axis=alt.Axis(labelExpr=LINES))
 
 
 def decomposition() -> alt.LayerChart:
@@ -82,7 +85,7 @@ def against(name: str, title: str) -> alt.LayerChart:
     )
     others = alt.Chart(alt.NamedData("others")).encode(**encoding)
     others = others.mark_circle(size=16, opacity=0.4, color="#888888", cursor="pointer")
-    legend = alt.Legend(title=None, columns=2, orient="bottom")
+    legend = alt.Legend(title=None, columns=2, orient="bottom", labelExpr=LINES)
     best = alt.Chart(rows()).mark_point(filled=True, size=60, opacity=0.85, cursor="pointer")
     best = best.encode(
         **encoding,
