@@ -27,6 +27,7 @@ from bench.record import code_version
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+TELL_SECONDS = 2.0
 COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}
 
 
@@ -132,6 +133,7 @@ class ProgressCallback(Callback):
 
     def __init__(self, report: Report):
         self.report, self.started, self.before = report, time.perf_counter(), 0.0
+        self.told, self.bound = 0.0, ""
 
     def state_dict(self) -> dict[str, float]:
         return {"seconds": self.before + time.perf_counter() - self.started}
@@ -139,12 +141,25 @@ class ProgressCallback(Callback):
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.before = state["seconds"]
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.tell(trainer, 0.0)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module, outputs, batch, batch_idx) -> None:
+        # An epoch of a convolutional flow takes minutes.
+        if time.perf_counter() - self.told > TELL_SECONDS:
+            self.tell(trainer, (batch_idx + 1) / trainer.num_training_batches)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         bound = trainer.callback_metrics.get("validation_elbo")
-        text = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         if bound is not None:
-            text += f", bound {bound.item():.2f} nats"
-        self.report("train", (trainer.current_epoch + 1) / trainer.max_epochs, text)
+            self.bound = f", bound {bound.item():.2f} nats"
+        self.tell(trainer, 1.0)
+
+    def tell(self, trainer: pl.Trainer, share_of_epoch: float) -> None:
+        self.told = time.perf_counter()
+        epoch, epochs = trainer.current_epoch, trainer.max_epochs
+        text = f"epoch {epoch + 1}/{epochs}{self.bound}"
+        self.report("train", (epoch + share_of_epoch) / epochs, text)
 
 
 def quiet() -> None:
