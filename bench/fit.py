@@ -27,8 +27,9 @@ from bench.record import code_version
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-TELL_SECONDS = 2.0
 COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}
+# Between two reports of one epoch; a rank prints each of them to the worker that started it.
+TELL_SECONDS = 2.0
 
 
 def fit(
