@@ -40,12 +40,14 @@ def fit(
     logger,
     report: Report,
     note: Callable[[str], None],
+    callbacks: list[Callback] = [],
 ) -> dict:
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
     command that started this one). A compiled model's networks stay so. The best checkpoint, that of
-    the highest validation bound, and the last one stand in the job's storage afterwards.
+    the highest validation bound, and the last one stand in the job's storage afterwards. Callbacks
+    of the caller's are called before its own.
 
     Returns:
         epochs, history, and seconds_before: what this training took before it was cut off.
@@ -102,7 +104,7 @@ def fit(
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
         logger=logger or False,
-        callbacks=[*checkpoints, stopping, progress],
+        callbacks=[*callbacks, *checkpoints, stopping, progress],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=10**9,

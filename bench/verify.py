@@ -16,6 +16,7 @@ from bench.report.reduce import METRICS, SPLITS, data_hash, row_of
 from bench.report.rows import chosen_rows, read_runs
 from bench.run import describe_data, evaluate_model, run
 from bench.sweep.driver import SweepOptions, make_plan
+from bench.sweep.progress import share_of_run
 from bench.trained import load_trained
 
 # What float64 sums may differ by on machines whose instructions differ.
@@ -183,6 +184,8 @@ def what_changed(cited: Cited) -> str | None:
 def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     """Run the chosen rows again, one after the other, and judge each; writes nothing.
 
+    ``report`` is told the share of all of them that is done.
+
     Raises:
         InputError: No such table or row.
     """
@@ -190,7 +193,9 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     verdicts = []
     for number, one in enumerate(cited):
         follow = lambda phase, share, text, number=number, one=one: report(
-            f"{number + 1} of {len(cited)} {one.label}: {phase}", share, text
+            f"{number + 1} of {len(cited)} {one.label}: {phase}",
+            (number + share_of_run(phase, share)) / len(cited),
+            text,
         )
         changed = what_changed(one)
         if changed is not None:
