@@ -163,3 +163,18 @@ def test_rows_are_found_by_names_with_spaces(published):
     for wrong in ("nothing here", "model=none", "ffffffffffffffffffff"):
         with pytest.raises(InputError):
             chosen_rows(table, wrong, "runs.csv")
+
+
+def test_it_tells_what_share_of_all_runs_is_done(published, monkeypatch):
+    def done_before(job, report):
+        report("train", 0.5, "")
+        report("evaluate", 0.5, "")
+        return read_record(published / "runs" / job.key / "record.json")
+
+    monkeypatch.setattr("bench.verify.run", done_before)
+    told = []
+    row = "task=digits-binary model=bernoulli_vae"
+    verdicts = verify(published / "leaderboard.csv", row, lambda *words: told.append(words[1]))
+    assert [verdict.outcome for verdict in verdicts] == ["identical"] * 3
+    shares = [(number + done) / 3 for number in range(3) for done in (0.35, 0.85)]
+    assert told == pytest.approx(shares)
