@@ -10,6 +10,11 @@ from bench.report.published import Published, published
 from bench.report.rows import all_runs, read_runs
 
 
+def follows_a_paper(sweep: str) -> bool:
+    """Tell whether a published number has its recipe in this sweep."""
+    return any(entry.sweep == sweep for entry in published())
+
+
 def write_paper_match(results: Path) -> pd.DataFrame:
     """Write paper_match.csv for all sweeps of a folder of results; nothing if none follows a paper.
 

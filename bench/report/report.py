@@ -7,7 +7,7 @@ import pandas as pd
 from bench.errors import InputError
 from bench.record import read_records, write_atomically
 from bench.report.package import write_package
-from bench.report.paper_match import paper_match_markdown, write_paper_match
+from bench.report.paper_match import follows_a_paper, paper_match_markdown, write_paper_match
 from bench.report.reduce import (
     csv_text,
     environments_of,
@@ -47,7 +47,8 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         write_atomically(directory / name, csv_text(table))
     write_atomically(directory / "leaderboard.tex", latex(board))
     write_package(directory, timings, environments_of(records))
-    match = write_paper_match(directory.parent)
+    # Beside any other sweep it stays as it is, to the last digit, whatever versions made it.
+    match = write_paper_match(directory.parent) if follows_a_paper(directory.name) else None
     # matplotlib and Altair take a second each to import, and only these need them.
     from bench.report.page.write import write_page
     from bench.report.plots import draw_all
@@ -57,7 +58,7 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     write_page(directory / "page.html", directory.name, records, board, drawn)
     if readme is not None:
         rewrite_readme(readme, "leaderboard", directory.name, markdown(board))
-        if len(match):
+        if match is not None and len(match):
             rewrite_readme(
                 readme, "paper_match", directory.parent.name, paper_match_markdown(match)
             )

@@ -98,5 +98,5 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
 
 
 def all_runs(results: Path) -> list[Path]:
-    """Return every runs.csv under a folder of results."""
-    return sorted(results.glob("*/runs.csv"))
+    """Return every runs.csv under a folder of results: of one's own sweeps, then of published ones."""
+    return [path for own in ("*", "published/*") for path in sorted(results.glob(f"{own}/runs.csv"))]
