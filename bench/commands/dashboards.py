@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from bench.commands.call import call
-from bench.tracking import PROJECT
 
 
 def dashboard(arguments: list[str]) -> int:
@@ -15,7 +14,7 @@ def run_dashboard(
     sweep: str = "default",
     results: str = "results",
     entity: str | None = None,
-    project: str = PROJECT,
+    project: str | None = None,
     dry_run: bool = False,
 ) -> int:
     """Send a sweep to W&B: its logs, its tables and checkpoints as artifacts, and a report.
@@ -24,12 +23,14 @@ def run_dashboard(
         sweep: The sweep's name.
         results: Folder of all results.
         entity: Owner of the W&B project; your default if not given.
-        project: The W&B project.
+        project: The W&B project; that of WANDB_PROJECT, else likelihood-bench, if not given.
         dry_run: Print as JSON what would be sent, the report's specification included; send
             nothing. Needs neither network nor login.
     """
     from bench.dashboard.content import content_of
+    from bench.wandb_settings import project as usual
 
+    project = project or usual()
     content = content_of(Path(results) / sweep)
     if dry_run:
         from bench.dashboard.specification import plan_of

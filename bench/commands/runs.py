@@ -4,15 +4,16 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from bench.commands.call import call
-from bench.tracking import WandbMode
+from bench.wandb_settings import WandbMode
 
 
 def train(arguments: list[str]) -> int:
     """Do one run, print its numbers and write its record."""
     from bench.parsing import make_parser, parse_run
-    from bench.tracking import resolve_wandb_mode
+    from bench.wandb_settings import resolve_wandb_mode
 
     parser = make_parser()
     parser.add_argument(
@@ -40,6 +41,7 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.record import write_record
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable, locked
+    from bench.tracking import offline_log
 
     key = key_of(config)
     directory = output / "runs" / key
@@ -59,6 +61,8 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
     print_estimates(record["metrics"])
     print(f"record: {path}")
+    if wandb != "disabled" and (log := offline_log(job)):
+        print(f"W&B's log is offline; this sends it: wandb sync {quote(str(log))}")
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
-from bench.tracking import WandbMode
+from bench.wandb_settings import WandbMode
 
 
 def sweep(arguments: list[str]) -> int:
@@ -45,7 +45,7 @@ def run_sweep(
     """
     from bench.sweep.driver import SweepOptions, make_plan
     from bench.sweep.driver import sweep as drive
-    from bench.tracking import resolve_wandb_mode
+    from bench.wandb_settings import resolve_wandb_mode
 
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from bench.dashboard.content import Content
 from bench.dashboard.specification import REPORT, TABLE, report_of, workspaces
 from bench.errors import InputError
-from bench.tracking import logged_in, quiet_settings
+from bench.tracking import quiet_settings
+from bench.wandb_settings import logged_in
 
 # Seconds that a request may take, and logs that one call of `wandb sync` is given.
 TIMEOUT, AT_ONCE = 15, 200

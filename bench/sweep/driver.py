@@ -15,6 +15,7 @@ from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.status import LOCK
+from bench.wandb_settings import reachable_mode
 
 # How often an engine of our own that died is started again.
 ENGINE_RETRIES = 10
@@ -137,6 +138,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
         cached = len(plan.chosen) - len(pending)
         print(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record", flush=True)
         if pending:
+            mode = reachable_mode(options.wandb_mode, print)
+            pending = [replace(job, wandb_mode=mode) for job in pending]
             run_pending(plan, pending, cached, options)
     return plan
 
