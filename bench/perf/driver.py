@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.fit import quiet
+from bench.machine import usable_cores
 from bench.perf.estimators import aggregate_rows, evidence_rows
 from bench.perf.growth import growth_rows
 from bench.perf.interleaved import Comparison
@@ -44,7 +45,7 @@ def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         started = time.monotonic()
         rows += measure()
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    machine = f"{cpu_model()}, {os.cpu_count()} cores"
+    machine = f"{cpu_model()}, {usable_cores()} cores"
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in rows])
     table = table.assign(machine=machine, commit=code_version()["commit"])
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]

@@ -12,6 +12,7 @@ from sys import intern
 import pandas as pd
 
 from bench.errors import InputError
+from bench.machine import usable_cores
 from bench.record import read_records, record_path, write_atomically
 from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
 from bench.report.intervals import interval, paired_difference
@@ -165,13 +166,13 @@ def load_sweep(directory: Path) -> list[dict]:
 
     Records of runs that the sweep no longer has stay out, and so do curves and images, which only
     figures need and which are most of a record. Many records are read and checked by a process
-    for each core.
+    for each core that there is to use.
     """
     keys, runs = read_manifest(directory), directory / "runs"
     if len(keys) < PARALLEL_FROM:
         return slim_records(runs, keys)
     chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
         parts = pool.map(slim_records, [runs] * len(chunks), chunks)
         return [record for part in parts for record in part]
 

@@ -6,6 +6,7 @@ from statistics import median
 
 from bench.config import task_of
 from bench.errors import InputError
+from bench.machine import usable_cores
 from bench.record import read_record
 from bench.sweep.driver import Plan, SweepOptions
 from bench.sweep.progress import duration
@@ -45,7 +46,7 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     console.print(table)
     words = f"{len(pending)} of {len(plan.chosen)} runs to do"
     if pending and unknown < len(pending):
-        workers = options.workers or os.cpu_count() or 1
+        workers = options.workers or usable_cores()
         words += f", about {duration(total / min(workers, len(pending)))} with {workers} at once"
     if unknown:
         words += f"; nothing is known of the time of {unknown} of them"
