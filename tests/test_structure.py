@@ -57,9 +57,11 @@ MAY_IMPORT = {
         "run",
         "tracking",
     },
-    "record": {"record_schema"},
+    "checkout": set(),
+    "record": {"checkout", "record_schema"},
     "record_schema": set(),
-    "report": {"record"},
+    "record_consistency": set(),
+    "report": {"checkout", "record", "record_consistency"},
     "perf": {
         "bolts",
         "noise",
