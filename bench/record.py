@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench import __version__
+from bench.checkout import code_hash, read_checkout
 from bench.errors import InputError
 from bench.record_schema import problem_of
 
@@ -24,9 +24,6 @@ PACKAGES = (
     "numpy",
     "ray",
 )
-# What decides the numbers: a change elsewhere (results, prose) does not make a run dirty.
-CODE = ("bench", "configs", "pyproject.toml", "constraints.txt")
-REPOSITORY = Path(__file__).parents[1]
 
 
 def record_path(runs: Path, key: str) -> Path:
@@ -91,32 +88,22 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 @lru_cache(maxsize=1)
 def code_version() -> dict[str, Any]:
     """Return the commit that the code stands at, whether it differs from it, and its hash.
 
-    Taken once a process: what a process runs is what it imported, whatever the tree becomes.
+    Where there is no commit, ``commit_unknown`` says why. Taken once a process: what a process runs
+    is what it imported, whatever the tree becomes.
     """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    inside = git("ls-files", "--error-unmatch", "bench/__init__.py") is not None
-    return {
+    paths = sorted(Path(__file__).parent.rglob("*.py"))
+    checkout = read_checkout()
+    known = {
         "version": __version__,
-        "code_sha256": digest.hexdigest(),
-        "commit": git("rev-parse", "HEAD") if inside else None,
-        "dirty": bool(git("status", "--porcelain", "--", *CODE)) if inside else None,
+        "code_sha256": code_hash([(path.name, path.read_bytes()) for path in paths]),
+        "commit": checkout.commit,
+        "dirty": checkout.dirty,
     }
+    return known | ({"commit_unknown": checkout.unknown} if checkout.unknown else {})
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Commands for those who cite: ``bench cite`` and ``bench verify``."""
 
+import sys
 from pathlib import Path
 
 from bench.commands.call import call
@@ -17,7 +18,8 @@ def run_cite(key: str, results: str = "results") -> int:
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
         results: Folder of all results.
     """
-    from bench.report.rows import all_runs, chosen_rows, citation, read_runs
+    from bench.report.citation import citation
+    from bench.report.rows import all_runs, chosen_rows, read_runs
 
     paths = all_runs(Path(results))
     if not paths:
@@ -27,7 +29,13 @@ def run_cite(key: str, results: str = "results") -> int:
     found = 0
     for path in paths:
         try:
-            rows = chosen_rows(read_runs(path), key, str(path))
+            table = read_runs(path)
+        except InputError as error:
+            # It may be the one that is meant.
+            print(f"bench: left out: {error}", file=sys.stderr)
+            continue
+        try:
+            rows = chosen_rows(table, key, str(path))
         except InputError:
             continue
         print(citation(rows, path.parent))

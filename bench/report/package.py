@@ -10,7 +10,7 @@ from bench.record import write_atomically
 from bench.report.columns import Column, leaderboard_columns, runs_columns, timings_columns
 
 # Raised when a column is added; a new first number when one is renamed, or means something else.
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 TITLE = "# What the tables hold"
 # Tables that no sweep's package holds.
 OTHER_TABLES = (

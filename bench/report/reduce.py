@@ -14,6 +14,7 @@ import pandas as pd
 from bench.errors import InputError
 from bench.machine import usable_cores
 from bench.record import read_records, record_path, write_atomically
+from bench.record_consistency import check_consistent, check_same_data
 from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
@@ -59,6 +60,7 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
         "commit": record["environment"]["commit"],
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
+        "dirty": record["environment"].get("dirty"),
     }
     return first | value | provenance
 
@@ -77,8 +79,10 @@ def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
         for split in SPLITS:
             for name, value in row_of(record, sweep, split).items():
                 columns.setdefault(name, []).append(value)
-    whole = {column.name: "Int64" for column in runs_columns() if column.type == "integer"}
-    return pd.DataFrame(columns).astype(whole)
+    # Types that may be empty.
+    types = {"integer": "Int64", "boolean": "boolean"}
+    own = {column.name: types[column.type] for column in runs_columns() if column.type in types}
+    return pd.DataFrame(columns).astype(own)
 
 
 def timings_table(records: list[dict]) -> pd.DataFrame:
@@ -167,18 +171,25 @@ def load_sweep(directory: Path) -> list[dict]:
     Records of runs that the sweep no longer has stay out, and so do curves and images, which only
     figures need and which are most of a record. Many records are read and checked by a process
     for each core that there is to use.
+
+    Raises:
+        InputError: There is no sweep, a record is damaged or contradicts itself, or runs of one task
+            had other data.
     """
     keys, runs = read_manifest(directory), directory / "runs"
     if len(keys) < PARALLEL_FROM:
-        return slim_records(runs, keys)
-    chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
-        parts = pool.map(slim_records, [runs] * len(chunks), chunks)
-        return [record for part in parts for record in part]
+        records = slim_records(runs, keys)
+    else:
+        chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+        with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
+            parts = pool.map(slim_records, [runs] * len(chunks), chunks)
+            records = [record for part in parts for record in part]
+    check_same_data(records)
+    return records
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:
-    return [slim(record) for record in read_records(runs, keys)]
+    return [slim(check_consistent(record)) for record in read_records(runs, keys)]
 
 
 def slim(record: dict) -> dict:
@@ -191,7 +202,8 @@ def slim(record: dict) -> dict:
     without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
-    kept["environment"] = {"commit": record["environment"]["commit"]}
+    environment = record["environment"]
+    kept["environment"] = {"commit": environment["commit"], "dirty": environment.get("dirty")}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}

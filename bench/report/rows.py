@@ -1,12 +1,17 @@
-"""Rows of published tables: found by their key or by task and model, and how to cite them."""
+"""Rows of published tables, found by their key or by task and model."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from bench import __version__
 from bench.errors import InputError
-from bench.report.columns import RUN
+from bench.record_schema import KEY
+from bench.report.columns import runs_columns
+from bench.report.reduce import SPLITS, row_of
+
+# Columns that came after the first tables.
+ADDED = ("dirty",)
+TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -15,19 +20,56 @@ def read_runs(path: Path) -> pd.DataFrame:
     Args:
         path: The file, or a leaderboard.csv that it stands beside.
 
+    Returns:
+        The table with every column of today's, each of its own type: a hash of digits alone is text.
+
     Raises:
-        InputError: It is not there, or has not the columns of a runs.csv.
+        InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
+    types = {column.name: TYPES[column.type] for column in runs_columns()}
     try:
-        table = pd.read_csv(path, float_precision="round_trip")
-    except (OSError, ValueError) as error:
+        # An empty cell alone is none: a model may be called None.
+        table = pd.read_csv(
+            path, float_precision="round_trip", dtype=types, keep_default_na=False, na_values=[""]
+        )
+    except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as a table of runs: {reason}") from None
-    missing = [column.name for column in RUN if column.name not in table.columns]
+    missing = [name for name in types if name not in table.columns and name not in ADDED]
     if missing:
         raise InputError(f"{path}: is no runs.csv, it has no column {missing[0]}")
+    for name in ADDED:
+        if name not in table.columns:
+            table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
+    is_run = table["key"].str.fullmatch(KEY.pattern).eq(True) & table["split"].isin(SPLITS)
+    is_run &= table[["sweep", "task", "model", "status", "seed"]].notna().all(axis=1)
+    is_run &= ~table.duplicated(["key", "split"], keep=False)
+    if not is_run.all():
+        line = int((~is_run).to_numpy().argmax()) + 2
+        raise InputError(
+            f"{path}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
+            f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
+            "the only one of that key and split"
+        )
     return table
+
+
+def altered_column(row: pd.Series, record: dict) -> str | None:
+    """Return the first column in which a row of runs.csv is not what its record says, if any is.
+
+    Args:
+        row: The row, as ``read_runs`` returns it.
+        record: The record of its run.
+    """
+    own = row_of(record, str(row["sweep"]), str(row["split"]))
+    for name, value in own.items():
+        told = row[name]
+        if pd.isna(told) and (value is None or name in ADDED):
+            continue
+        if value is None or pd.isna(told) or told != value:
+            return name
+    return None
 
 
 def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
@@ -73,28 +115,6 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
                 f"row: '{word}' is no condition column=value; columns are those of runs.csv"
             )
     return parts
-
-
-def citation(table: pd.DataFrame, directory: Path) -> str:
-    """Return what to cite for the runs of ``table``: software, commit, data, and how to redo them."""
-    lines = [f"Likelihood Bench {__version__}, {directory}/leaderboard.csv"]
-    for (task, model), group in table.groupby(["task", "model"], sort=False):
-        test = group[group["split"] == "test"]
-        bits = ", ".join(f"{value:.4f}" for value in test["bits_per_dim"].dropna())
-        samples = " and ".join(f"{k:.0f}" for k in test["importance_samples"].dropna().unique())
-        commits = " ".join(map(str, test["commit"].unique()))
-        row = test["key"].iloc[0] if len(test) == 1 else f"'task={task} model={model}'"
-        lines += [
-            "",
-            f"  row      {task}, {model}, seed {', '.join(map(str, test['seed']))}",
-            f"  result   {bits or 'none: failed'} bits/dim on test, K = {samples or '–'}",
-            f"  commit   {commits}",
-            f"  data     sha256 {' '.join(test['data_sha256'].unique())}",
-            f"  key      {' '.join(test['key'])}",
-            f"  again    git checkout {commits.split()[0]} && make setup",
-            f"           .venv/bin/bench verify {directory}/runs.csv --row {row}",
-        ]
-    return "\n".join(lines)
 
 
 def all_runs(results: Path) -> list[Path]:
