@@ -1,12 +1,28 @@
 """Rows of published tables: found by their key or by task and model, and how to cite them."""
 
+import io
+import shlex
 from pathlib import Path
 
 import pandas as pd
 
 from bench import __version__
 from bench.errors import InputError
-from bench.report.columns import RUN
+from bench.files import MIB, read_bytes
+from bench.printing import number
+from bench.record_schema import is_hash, is_key, is_line, is_task
+from bench.report.columns import RUN, runs_columns
+
+LONGEST = 512 * MIB
+# Columns of text by which rows are found and cited: what each cell must be.
+TEXTS = {
+    "key": (is_key, "key"),
+    "task": (is_task, "name of a task"),
+    "model": (is_line, "name of a model"),
+    "sweep": (is_line, "name of a sweep"),
+    "commit": (is_hash, "commit"),
+    "data_sha256": (is_hash, "hash"),
+}
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -16,17 +32,49 @@ def read_runs(path: Path) -> pd.DataFrame:
         path: The file, or a leaderboard.csv that it stands beside.
 
     Raises:
-        InputError: It is not there, or has not the columns of a runs.csv.
+        InputError: It is not there, or is no runs.csv.
     """
     path = path.with_name("runs.csv")
     try:
-        table = pd.read_csv(path, float_precision="round_trip")
+        content = read_bytes(path, LONGEST)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table of runs: {reason}") from None
+        raise InputError(f"{path}: cannot be read as a table of runs: {error}") from None
+    return parse_runs(content, str(path))
+
+
+def parse_runs(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table that a runs.csv holds.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        InputError: It has not the columns of a runs.csv, or a cell that none can have.
+    """
+    columns = {column.name: column for column in runs_columns()}
+    texts = {name: str for name, column in columns.items() if column.type == "string"}
+    try:
+        # A model may be called NA.
+        table = pd.read_csv(
+            io.BytesIO(content),
+            float_precision="round_trip",
+            dtype=texts,
+            na_values=[""],
+            keep_default_na=False,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: cannot be read as a table of runs: {error}") from None
     missing = [column.name for column in RUN if column.name not in table.columns]
     if missing:
-        raise InputError(f"{path}: is no runs.csv, it has no column {missing[0]}")
+        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
+    for name, (is_right, words) in TEXTS.items():
+        if name in table and not table[name].dropna().drop_duplicates().map(is_right).all():
+            raise InputError(f"{where}: a cell of column {name} is no {words}")
+    for name, column in columns.items():
+        is_number = column.type in ("integer", "number")
+        if is_number and name in table and table[name].dtype.kind not in "iuf":
+            raise InputError(f"{where}: a cell of column {name} is no number")
     return table
 
 
@@ -80,10 +128,10 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
     lines = [f"Likelihood Bench {__version__}, {directory}/leaderboard.csv"]
     for (task, model), group in table.groupby(["task", "model"], sort=False):
         test = group[group["split"] == "test"]
-        bits = ", ".join(f"{value:.4f}" for value in test["bits_per_dim"].dropna())
+        bits = ", ".join(number(value, 4) for value in test["bits_per_dim"].dropna())
         samples = " and ".join(f"{k:.0f}" for k in test["importance_samples"].dropna().unique())
         commits = " ".join(map(str, test["commit"].unique()))
-        row = test["key"].iloc[0] if len(test) == 1 else f"'task={task} model={model}'"
+        row = test["key"].iloc[0] if len(test) == 1 else shlex.quote(f"task={task} model={model}")
         lines += [
             "",
             f"  row      {task}, {model}, seed {', '.join(map(str, test['seed']))}",
