@@ -27,6 +27,7 @@ from bench.models.linear_gaussian import LinearGaussianVAE
 from bench.models.vae import VAE
 from bench.nets import MLP
 from bench.noise import Noise
+from bench.printing import say
 from bench.record import code_version, write_atomically
 
 REPEATS = 1000
@@ -274,7 +275,7 @@ def measure(instrument: Instrument) -> dict:
     }
 
 
-def calibrate(directory: Path, progress: Callable[[str], None] = print) -> pd.DataFrame:
+def calibrate(directory: Path, progress: Callable[[str], None] = say) -> pd.DataFrame:
     """Measure every instrument and write calibration.csv. Returns the table."""
     torch.set_num_threads(1)
     groups = (

@@ -10,7 +10,7 @@ import pytest
 import bench
 
 ROOT = Path(bench.__file__).parent
-# Each part may import those named, itself, and bench.errors.
+# Each part may import those named, itself, bench.errors and bench.printing.
 MAY_IMPORT = {
     "noise": set(),
     "nets": set(),
@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "tracking": {"config", "launchers", "report", "wandb_settings"},
     "sweep": {
         "config",
+        "files",
         "parsing",
         "data",
         "machine",
@@ -66,10 +67,17 @@ MAY_IMPORT = {
         "wandb_settings",
     },
     "checkout": set(),
-    "record": {"checkout", "record_schema"},
+    "record": {"checkout", "files", "record_schema"},
     "record_schema": set(),
     "record_consistency": set(),
-    "report": {"checkout", "machine", "record", "record_consistency", "record_schema"},
+    "report": {
+        "checkout",
+        "files",
+        "machine",
+        "record",
+        "record_consistency",
+        "record_schema",
+    },
     "perf": {
         "bolts",
         "noise",
@@ -96,6 +104,7 @@ MAY_IMPORT = {
         "densities",
         "devices",
         "estimators",
+        "files",
         "fit",
         "models",
         "noise",
@@ -144,6 +153,8 @@ MAY_IMPORT = {
     },
     "__main__": {"commands", "memory"},
     "errors": set(),
+    "files": set(),
+    "printing": set(),
     "library": {"config", "data", "densities", "estimators", "models", "noise"},
     # Each when it is first asked for.
     "__init__": {
@@ -179,7 +190,7 @@ def test_imports_run_one_way(path):
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
     for name in imports_of(path):
         part = name.split(".")[1]
-        if part in (own, "errors"):
+        if part in (own, "errors", "printing"):
             continue
         assert part in MAY_IMPORT[own], f"{path.name} imports {name}"
         allowed = ONLY.get((own, part))
@@ -206,6 +217,16 @@ def test_help_imports_nothing_heavy():
         "sys.exit(any(m in sys.modules for m in heavy))"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_one_place_prints():
+    """So that every text of others passes it; what prints elsewhere is read by a program of ours."""
+    printing = set()
+    for path in ROOT.rglob("*.py"):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        if any(isinstance(function, ast.Name) and function.id == "print" for function in calls):
+            printing.add(str(path.relative_to(ROOT)))
+    assert printing == {"__main__.py", "printing.py", "ranks.py", "perf/peer_work.py"}
 
 
 def test_files_stay_small():

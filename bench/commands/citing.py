@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
+from bench.printing import say
 
 
 def cite(arguments: list[str]) -> int:
@@ -38,7 +39,8 @@ def run_cite(key: str, results: str = "results") -> int:
             rows = chosen_rows(table, key, str(path))
         except InputError:
             continue
-        print(citation(rows, path.parent))
+        for line in citation(rows, path.parent).split("\n"):
+            say(line)
         found += 1
     if not found:
         raise InputError(f"cite: no row of {len(paths)} tables under {results} has '{key}'")
@@ -66,9 +68,9 @@ def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> i
     else:
         verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), print_progress())
     for verdict in verdicts:
-        print(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
+        say(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
         for reason in verdict.reasons:
-            print(f"           {reason}")
+            say(f"           {reason}")
     good = sum(verdict.is_good for verdict in verdicts)
-    print(f"{good} of {len(verdicts)} runs verified")
+    say(f"{good} of {len(verdicts)} runs verified")
     return 0 if all(verdict.is_good for verdict in verdicts) else 1

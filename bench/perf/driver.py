@@ -16,6 +16,8 @@ from bench.perf.interleaved import Comparison
 from bench.perf.peers import peer_rows
 from bench.perf.sweeps import sweep_rows
 from bench.perf.training import training_rows
+from bench.printing import print_table as print_cells
+from bench.printing import say
 from bench.record import code_version, cpu_model, write_atomically
 from bench.report.reduce import csv_text
 
@@ -44,14 +46,14 @@ def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name, measure in parts.items():
         started = time.monotonic()
         rows += measure()
-        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+        say(f"{name}: {time.monotonic() - started:.0f} s")
     machine = f"{cpu_model()}, {usable_cores()} cores"
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in rows])
     table = table.assign(machine=machine, commit=code_version()["commit"])
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
     started = time.monotonic()
     growth = pd.DataFrame([asdict(row) for row in growth_rows()]).assign(machine=machine)
-    print(f"growth: {time.monotonic() - started:.0f} s", flush=True)
+    say(f"growth: {time.monotonic() - started:.0f} s", flush=True)
     write_atomically(directory / "perf.csv", csv_text(table))
     write_atomically(directory / "growth.csv", csv_text(growth))
     from bench.perf.figure import draw
@@ -88,13 +90,10 @@ def growth_markdown(growth: pd.DataFrame) -> str:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table("what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted")
+    rows = []
     for row in table.itertuples():
         wanted = "" if pd.isna(row.target) else f"{row.target:g}"
-        shown.add_row(
+        cells = [
             row.what,
             row.against,
             f"{row.ours:.3g}",
@@ -103,6 +102,8 @@ def print_table(table: pd.DataFrame) -> None:
             f"{row.ratio:.2f}",
             f"{row.low:.2f} to {row.high:.2f}",
             wanted,
-            style="red" if row.met is False else "",
-        )
-    Console(width=None if os.isatty(1) else 170).print(shown)
+        ]
+        rows.append(cells)
+    headings = ["what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted"]
+    missed = {position for position, met in enumerate(table["met"]) if met is False}
+    print_cells("speed", headings, rows, texts={0, 1, 4}, red=missed)

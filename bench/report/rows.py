@@ -1,17 +1,28 @@
 """Rows of published tables, found by their key or by task and model."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record_schema import KEY
+from bench.files import MIB, read_bytes
+from bench.record_schema import KEY, is_hash, is_line, is_task
 from bench.report.columns import runs_columns
 from bench.report.reduce import SPLITS, row_of
 
+LONGEST = 512 * MIB
 # Columns that came after the first tables.
 ADDED = ("dirty",)
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
+# Columns of text by which rows are found and cited: what each cell must be.
+TEXTS = {
+    "task": (is_task, "name of a task"),
+    "model": (is_line, "name of a model"),
+    "sweep": (is_line, "name of a sweep"),
+    "commit": (is_hash, "commit"),
+    "data_sha256": (is_hash, "hash"),
+}
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -27,18 +38,39 @@ def read_runs(path: Path) -> pd.DataFrame:
         InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
+    try:
+        content = read_bytes(path, LONGEST)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a table of runs: {error}") from None
+    return parse_runs(content, str(path))
+
+
+def parse_runs(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table that a runs.csv holds, as ``read_runs`` does.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        InputError: It has not the columns of a runs.csv, or cells that are none of it.
+    """
     types = {column.name: TYPES[column.type] for column in runs_columns()}
     try:
         # An empty cell alone is none: a model may be called None.
         table = pd.read_csv(
-            path, float_precision="round_trip", dtype=types, keep_default_na=False, na_values=[""]
+            io.BytesIO(content),
+            float_precision="round_trip",
+            dtype=types,
+            keep_default_na=False,
+            na_values=[""],
         )
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table of runs: {reason}") from None
+        raise InputError(f"{where}: cannot be read as a table of runs: {reason}") from None
     missing = [name for name in types if name not in table.columns and name not in ADDED]
     if missing:
-        raise InputError(f"{path}: is no runs.csv, it has no column {missing[0]}")
+        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
     for name in ADDED:
         if name not in table.columns:
             table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
@@ -48,10 +80,13 @@ def read_runs(path: Path) -> pd.DataFrame:
     if not is_run.all():
         line = int((~is_run).to_numpy().argmax()) + 2
         raise InputError(
-            f"{path}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
+            f"{where}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
             f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
             "the only one of that key and split"
         )
+    for name, (is_right, words) in TEXTS.items():
+        if not table[name].dropna().drop_duplicates().map(is_right).all():
+            raise InputError(f"{where}: a cell of column {name} is no {words}")
     return table
 
 
