@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Container
+from typing import TextIO
 
 # What stands for a character that an output's encoding does not have; others are written as \x….
 PLAIN = {
@@ -66,9 +67,9 @@ def printable(text: object) -> str:
     return escaped(str(text)).encode(encoding, "bench.plain").decode(encoding)
 
 
-def say(line: object) -> None:
-    """Print a line, whoever wrote what is in it."""
-    print(printable(line), flush=True)
+def say(line: object, file: TextIO | None = None) -> None:
+    """Print a line, whoever wrote what is in it; to stdout, if no other stream is given."""
+    print(printable(line), file=file, flush=True)
 
 
 def number(value: float, decimals: int, sign: str = "") -> str:

@@ -95,7 +95,8 @@ MAY_IMPORT = {
         "run",
         "sweep",
     },
-    "calibrate": {"densities", "estimators", "models", "nets", "noise", "record"},
+    "calibrate": {"instruments", "record"},
+    "instruments": {"densities", "estimators", "models", "nets", "noise"},
     "trained": {"checkpoints", "config", "data", "models", "parsing"},
     "claims": {
         "checkpoints",

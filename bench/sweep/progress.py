@@ -111,10 +111,7 @@ class Progress:
         work = float(self.trained_done)
         for key, (phase, share, _) in self.running.items():
             if key not in self.instant:
-                rest = 1 - TRAINING_SHARE
-                work += (
-                    TRAINING_SHARE * share if phase == "train" else TRAINING_SHARE + rest * share
-                )
+                work += share_of_run(phase, share)
         if work < 0.1:
             return None
         return (time.monotonic() - self.started) / work * max(self.trained - work, 0)
@@ -156,6 +153,13 @@ class Progress:
                 write_atomically(self.directory / STATUS, json.dumps(self.snapshot(ended)) + "\n")
             except OSError:
                 pass  # only for onlookers
+
+
+def share_of_run(phase: str, share: float) -> float:
+    """Return the share of a whole run that is done, from that of its phase."""
+    if phase == "train":
+        return TRAINING_SHARE * share
+    return TRAINING_SHARE + (1 - TRAINING_SHARE) * share
 
 
 def duration(seconds: float) -> str:
