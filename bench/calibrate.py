@@ -20,6 +20,7 @@ from bench.instruments import (
     surgery_instruments,
     toy_instruments,
 )
+from bench.printing import say
 from bench.record import code_version, write_atomically
 
 COVERAGE = (0.92, 0.98)
@@ -90,10 +91,9 @@ def calibrate(directory: Path, report: Callable[[str, float, str], None]) -> pd.
         rows.append(row)
         share = "" if row["coverage"] is None else f", coverage {row['coverage']:.1%}"
         verdict = "calibrated" if row["calibrated"] else "NOT CALIBRATED"
-        print(
+        say(
             f"{verdict:14}  {row['estimator']:36} bias {row['bias']:+.5f} ± "
-            f"{row['bias_stderr']:.5f}{share} ({row['expected']}; {row['setting']})",
-            flush=True,
+            f"{row['bias_stderr']:.5f}{share} ({row['expected']}; {row['setting']})"
         )
     table = pd.DataFrame(rows).assign(commit=code_version()["commit"])
     write_atomically(directory / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -5,6 +5,7 @@ from typing import Literal
 
 from bench.commands.call import call
 from bench.errors import InputError
+from bench.printing import print_table, say
 
 
 def calibrate(arguments: list[str]) -> int:
@@ -24,7 +25,7 @@ def run_calibrate(results: str = "results") -> int:
     with telling_time_left() as report:
         table = measure_all(directory, report)
     good = int(table["calibrated"].sum())
-    print(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
+    say(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
     return 0 if good == len(table) else 1
 
 
@@ -76,7 +77,7 @@ def run_data(
     failures = []
     for name in names:
         try:
-            print(fetch(name), flush=True)
+            say(fetch(name))
         except InputError as error:
             failures.append(str(error))
     if failures:
@@ -117,6 +118,8 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     table = pd.concat(tables)
     path = Path(results) / "codecs" / "codecs.csv"
     write_atomically(path, csv_text(table))
-    print(table[["task", "codec", "layout", "headers", "bits_per_dim"]].to_string(index=False))
-    print(f"written: {path}")
+    shown = table[["task", "codec", "layout", "headers", "bits_per_dim"]]
+    rows = [[*row[:-1], f"{row[-1]:.6f}"] for row in shown.itertuples(index=False)]
+    print_table("lossless codecs", list(shown), rows, texts=range(4))
+    say(f"written: {path}")
     return 0

@@ -1,6 +1,5 @@
 """`bench perf`: measure everything, and write the table, the figure and the page of the docs."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,12 +9,15 @@ import pandas as pd
 
 from bench.config import Report
 from bench.fit import quiet
+from bench.machine import usable_cores
 from bench.perf.estimators import aggregate_rows, evidence_rows
 from bench.perf.growth import growth_rows
 from bench.perf.peers import peer_rows
 from bench.perf.sizes import Sizes, Tell
 from bench.perf.sweeps import sweep_rows
 from bench.perf.training import training_rows
+from bench.printing import print_table as print_cells
+from bench.printing import say
 from bench.record import code_version, cpu_model, write_atomically
 from bench.report.reduce import csv_text
 
@@ -52,8 +54,8 @@ def perf(
         started = time.monotonic()
         rows[name] = measure(sizes, share_of(report, name, before, weight))
         before += weight
-        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    machine = f"{cpu_model()}, {os.cpu_count()} cores"
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+    machine = f"{cpu_model()}, {usable_cores()} cores"
     growth = pd.DataFrame([asdict(row) for row in rows.pop("growth")]).assign(machine=machine)
     compared = [row for part in rows.values() for row in part]
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in compared])
@@ -100,13 +102,10 @@ def growth_markdown(growth: pd.DataFrame) -> str:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table("what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted")
+    rows = []
     for row in table.itertuples():
         wanted = "" if pd.isna(row.target) else f"{row.target:g}"
-        shown.add_row(
+        cells = [
             row.what,
             row.against,
             f"{row.ours:.3g}",
@@ -115,6 +114,8 @@ def print_table(table: pd.DataFrame) -> None:
             f"{row.ratio:.2f}",
             f"{row.low:.2f} to {row.high:.2f}",
             wanted,
-            style="red" if row.met is False else "",
-        )
-    Console(width=None if os.isatty(1) else 170).print(shown)
+        ]
+        rows.append(cells)
+    headings = ["what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted"]
+    missed = {position for position, met in enumerate(table["met"]) if met is False}
+    print_cells("speed", headings, rows, texts={0, 1, 4}, red=missed)
