@@ -42,12 +42,12 @@ def perf(
     peers_here = lambda sizes, tell: peer_rows(peers, sizes, tell)
     # (part, its share of the time on two cores, what measures it)
     parts: list[tuple[str, float, Callable[[Sizes, Tell], list]]] = [
-        ("training", 0.36, training_rows),
-        ("aggregated posterior", 0.1, aggregate_rows),
-        ("importance-weighted bound", 0.04, evidence_rows),
+        ("training", 0.37, training_rows),
+        ("aggregated posterior", 0.06, aggregate_rows),
+        ("importance-weighted bound", 0.02, evidence_rows),
         ("start-up and packing", 0.08, sweep_rows),
-        ("peers", 0.27, peers_here),
-        ("growth", 0.15, growth_rows),
+        ("peers", 0.33, peers_here),
+        ("growth", 0.14, growth_rows),
     ]
     rows, before = {}, 0.0
     for name, weight, measure in parts:
