@@ -27,7 +27,7 @@ from bench.models.linear_gaussian import LinearGaussianVAE
 from bench.models.vae import VAE
 from bench.nets import MLP
 from bench.noise import Noise
-from bench.record import code_version, write_atomically
+from bench.record import commit_label, write_atomically
 
 REPEATS = 1000
 COVERAGE = (0.92, 0.98)
@@ -294,6 +294,6 @@ def calibrate(directory: Path, progress: Callable[[str], None] = print) -> pd.Da
             f"{verdict:14}  {row['estimator']:36} bias {row['bias']:+.5f} ± "
             f"{row['bias_stderr']:.5f}{share} ({row['expected']}; {row['setting']})"
         )
-    table = pd.DataFrame(rows).assign(commit=code_version()["commit"])
+    table = pd.DataFrame(rows).assign(commit=commit_label())
     write_atomically(directory / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))
     return table

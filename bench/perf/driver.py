@@ -15,7 +15,7 @@ from bench.perf.interleaved import Comparison
 from bench.perf.peers import peer_rows
 from bench.perf.sweeps import sweep_rows
 from bench.perf.training import training_rows
-from bench.record import code_version, cpu_model, write_atomically
+from bench.record import commit_label, cpu_model, write_atomically
 from bench.report.reduce import csv_text
 
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
@@ -46,7 +46,7 @@ def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
     machine = f"{cpu_model()}, {os.cpu_count()} cores"
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in rows])
-    table = table.assign(machine=machine, commit=code_version()["commit"])
+    table = table.assign(machine=machine, commit=commit_label())
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
     started = time.monotonic()
     growth = pd.DataFrame([asdict(row) for row in growth_rows()]).assign(machine=machine)
