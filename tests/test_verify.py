@@ -12,7 +12,7 @@ from bench.checkout import read_checkout
 from bench.errors import InputError
 from bench.record import read_record, write_record
 from bench.report.reduce import csv_text, read_manifest, runs_table
-from bench.report.rows import chosen_rows, read_runs
+from bench.report.rows import altered_mean, chosen_rows, read_runs
 from bench.verify import verify
 
 SWEEP = """
@@ -102,6 +102,29 @@ def test_a_table_that_is_not_its_records_is_altered(copy, capsys):
     assert verdict.outcome == "altered" and verdict.reasons[0].startswith("table: test elbo is -")
     assert main(["verify", str(copy / "runs.csv"), "--row", key]) == 1
     assert "0 of 1 runs verified" in capsys.readouterr().out
+
+
+def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
+    shutil.copy(DEFAULT, tmp_path / "runs.csv")
+    path, runs = tmp_path / "leaderboard.csv", read_runs(DEFAULT)
+    board = pd.read_csv(DEFAULT.with_name(path.name), float_precision="round_trip")
+    first = runs.query("model == 'gaussian_vae' and task == 'digits-17'").iloc[0]
+    mine = (board["task"] == first["task"]) & (board["model"] == first["model"])
+    for name in ("seeds", "kl", "bits_per_dim_low", "bits_per_dim"):
+        changed = board.copy()
+        changed.loc[mine, name] -= 1
+        changed.to_csv(path, index=False)
+        assert altered_mean(path, runs, first["task"], first["model"])
+    [verdict] = verify(path, first["key"], silent)
+    assert verdict.outcome == "altered"
+    assert verdict.reasons[0].startswith("leaderboard: bits_per_dim is 1.3")
+
+
+@pytest.mark.parametrize("path", sorted(DEFAULT.parents[1].glob("*/leaderboard.csv")), ids=lambda p: p.parent.name)
+def test_published_leaderboards_are_what_their_runs_are(path):
+    runs = read_runs(path)
+    rows = runs[["task", "model"]].drop_duplicates().itertuples(index=False)
+    assert [row for row in rows if altered_mean(path, runs, *row)] == []
 
 
 def test_a_little_off_is_within_in_another_environment_alone(copy):

@@ -1,13 +1,15 @@
 """Rows of published tables, found by their key or by task and model."""
 
+from math import isclose
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import InputError
 from bench.record_schema import KEY
-from bench.report.columns import runs_columns
-from bench.report.reduce import SPLITS, row_of
+from bench.report.columns import leaderboard_columns, runs_columns
+from bench.report.intervals import interval
+from bench.report.reduce import METRICS, SPLITS, row_of
 
 # Columns that came after the first tables.
 ADDED = ("dirty",)
@@ -27,18 +29,7 @@ def read_runs(path: Path) -> pd.DataFrame:
         InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
-    types = {column.name: TYPES[column.type] for column in runs_columns()}
-    try:
-        # An empty cell alone is none: a model may be called None.
-        table = pd.read_csv(
-            path, float_precision="round_trip", dtype=types, keep_default_na=False, na_values=[""]
-        )
-    except (OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table of runs: {reason}") from None
-    missing = [name for name in types if name not in table.columns and name not in ADDED]
-    if missing:
-        raise InputError(f"{path}: is no runs.csv, it has no column {missing[0]}")
+    table = read_table(path, {column.name: TYPES[column.type] for column in runs_columns()})
     for name in ADDED:
         if name not in table.columns:
             table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
@@ -52,6 +43,22 @@ def read_runs(path: Path) -> pd.DataFrame:
             f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
             "the only one of that key and split"
         )
+    return table
+
+
+def read_table(path: Path, types: dict[str, object]) -> pd.DataFrame:
+    """Read a CSV with these columns. Raises InputError if it has others, or is none."""
+    try:
+        # An empty cell alone is none: a model may be called None.
+        table = pd.read_csv(
+            path, float_precision="round_trip", dtype=types, keep_default_na=False, na_values=[""]
+        )
+    except (OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: cannot be read as a table: {reason}") from None
+    missing = [name for name in types if name not in table.columns and name not in ADDED]
+    if missing:
+        raise InputError(f"{path}: is no {path.name}, it has no column {missing[0]}")
     return table
 
 
@@ -69,6 +76,39 @@ def altered_column(row: pd.Series, record: dict) -> str | None:
             continue
         if value is None or pd.isna(told) or told != value:
             return name
+    return None
+
+
+def altered_mean(leaderboard: Path, runs: pd.DataFrame, task: str, model: str) -> str | None:
+    """Return what a row of leaderboard.csv says that its runs do not, in words; None if nothing.
+
+    Args:
+        leaderboard: The file.
+        runs: runs.csv, as ``read_runs`` returns it.
+        task: The row's task.
+        model: The row's model; one that has no row claims nothing.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    types = {column.name: TYPES[column.type] for column in leaderboard_columns()}
+    table = read_table(leaderboard, types)
+    own = table[(table["task"] == task) & (table["model"] == model)]
+    of_model = (runs["task"] == task) & (runs["model"] == model) & (runs["split"] == "test")
+    tests = runs[of_model & (runs["status"] == "ok")]
+    if own.empty:
+        return None
+    row = own.iloc[0]
+    if len(own) > 1 or row["seeds"] != len(tests):
+        return f"{len(own)} rows of {row['seeds']} seeds, where runs.csv has {len(tests)}"
+    is_exact = bool(tests["importance_samples"].eq(0).all())
+    for name in METRICS:
+        cells = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+        for told, value in zip(cells, interval(tests[name].dropna().tolist(), is_exact)):
+            if pd.isna(told) and value is None:
+                continue
+            if pd.isna(told) or value is None or not isclose(told, value, rel_tol=1e-9, abs_tol=1e-9):
+                return f"{name} is {told}, where runs.csv gives {value}"
     return None
 
 
