@@ -21,7 +21,8 @@ FILES = {
 
 def git(repository, *words):
     own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    own |= {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    for who in ("AUTHOR", "COMMITTER"):
+        own |= {f"GIT_{who}_NAME": "a", f"GIT_{who}_EMAIL": "a@b"}
     done = subprocess.run(
         ["git", "-C", repository, *words], env=os.environ | own, capture_output=True, text=True
     )

@@ -128,7 +128,8 @@ def others_of(column, split):
 @given(data=st.data())
 def test_a_number_beyond_its_tolerance_is_never_good_whatever_else_is_edited(data):
     column = data.draw(st.sampled_from(MEASURED))
-    split = data.draw(st.sampled_from([s for s in ("test", "train") if column in AGAIN["metrics"][s]]))
+    splits = [name for name in ("test", "train") if column in AGAIN["metrics"][name]]
+    split = data.draw(st.sampled_from(splits))
     names = data.draw(st.lists(st.sampled_from(EDITABLE), unique=True, max_size=8))
     cells = {name: data.draw(CELLS[TYPES[name]]) for name in names}
     value = AGAIN["metrics"][split][column]["value"]
@@ -155,13 +156,15 @@ def test_what_a_row_says_of_its_run_must_be_so(name):
 
 
 def test_a_run_that_fails_again_is_identical_and_one_that_fails_now_is_outside():
-    failed = AGAIN | {"status": "failed", "reason": "diverged", "metrics": {}}
-    failed = {n: part for n, part in failed.items() if n not in ("decoder", "prior", "parameters", "epochs")}
-    assert not judge(Cited(KEY, RUNS[RUNS["key"] == KEY], {}, None, None), failed, RUNS, False).is_good
-    empty = {name: None for name in (*MEASURED, "bits_per_dim_stderr", "importance_samples")}
-    empty |= {name: None for name in ("importance_data", "decoder", "prior", "parameters", "epochs")}
+    of_ok = ("decoder", "prior", "parameters", "epochs")
+    failed = {name: part for name, part in AGAIN.items() if name not in of_ok}
+    failed |= {"status": "failed", "reason": "diverged", "metrics": {}}
+    cited = Cited(KEY, RUNS[RUNS["key"] == KEY], {}, None, None)
+    assert not judge(cited, failed, RUNS, False).is_good
+    measured = (*MEASURED, "bits_per_dim_stderr", "importance_samples", "importance_data")
+    empty = {name: None for name in (*measured, *of_ok)}
     runs = edited(empty | {"status": "failed"}, edited(empty | {"status": "failed"}), split="train")
-    cited = Cited(KEY, runs[runs["key"] == KEY], {}, None, None)
+    cited = replace(cited, rows=runs[runs["key"] == KEY])
     verdict = judge(cited, failed, runs, False)
     assert verdict.outcome == "identical" and verdict.reasons == ("failed: diverged",)
     with_number = edited({"bits_per_dim": 0.1}, runs)

@@ -120,11 +120,11 @@ def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
     assert verdict.reasons[0].startswith("leaderboard: bits_per_dim is 1.3")
 
 
-@pytest.mark.parametrize("path", sorted(DEFAULT.parents[1].glob("*/leaderboard.csv")), ids=lambda p: p.parent.name)
-def test_published_leaderboards_are_what_their_runs_are(path):
-    runs = read_runs(path)
-    rows = runs[["task", "model"]].drop_duplicates().itertuples(index=False)
-    assert [row for row in rows if altered_mean(path, runs, *row)] == []
+def test_published_leaderboards_are_what_their_runs_are():
+    for path in DEFAULT.parents[1].glob("*/leaderboard.csv"):
+        runs = read_runs(path)
+        rows = runs[["task", "model"]].drop_duplicates().itertuples(index=False)
+        assert [row for row in rows if altered_mean(path, runs, *row)] == [], path
 
 
 def test_a_little_off_is_within_in_another_environment_alone(copy):

@@ -107,7 +107,8 @@ def altered_mean(leaderboard: Path, runs: pd.DataFrame, task: str, model: str) -
         for told, value in zip(cells, interval(tests[name].dropna().tolist(), is_exact)):
             if pd.isna(told) and value is None:
                 continue
-            if pd.isna(told) or value is None or not isclose(told, value, rel_tol=1e-9, abs_tol=1e-9):
+            known = pd.notna(told) and value is not None
+            if not known or not isclose(told, value, rel_tol=1e-9, abs_tol=1e-9):
                 return f"{name} is {told}, where runs.csv gives {value}"
     return None
 
