@@ -12,6 +12,7 @@ from typing import Any
 from bench import __version__
 from bench.checkout import code_hash, read_checkout
 from bench.errors import InputError
+from bench.files import MIB, is_there, read_text
 from bench.record_schema import problem_of
 
 PACKAGES = (
@@ -24,19 +25,24 @@ PACKAGES = (
     "numpy",
     "ray",
 )
+# The longest have a tenth of a MiB; parsed, one takes up to thirty times its size in memory.
+LONGEST = 16 * MIB
 
 
 def record_path(runs: Path, key: str) -> Path:
     return runs / key / "record.json"
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Write by rename, so that a reader sees the whole file or none, and a kill loses nothing."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write by rename, so that a reader sees the whole file or none, and a kill loses nothing.
+
+    Text is written as UTF-8, its line ends as they are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
+        with open(partial, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -62,7 +68,7 @@ def write_record(runs: Path, record: dict) -> Path:
 def read_record(path: Path) -> dict:
     """Read a record and check it. Raises InputError if it is damaged, altered or no record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path, LONGEST))
         intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
@@ -77,8 +83,12 @@ def read_record(path: Path) -> dict:
 
 def read_records(runs: Path, keys: list[str]) -> list[dict]:
     """Read the records of ``keys`` that there are under ``runs``."""
-    paths = [record_path(runs, key) for key in keys]
-    return [read_record(path) for path in paths if path.is_file()]
+    return [read_record(record_path(runs, key)) for key in keys if has_record(runs, key)]
+
+
+def has_record(runs: Path, key: str) -> bool:
+    """Tell whether a run has a record, whole or not."""
+    return is_there(record_path(runs, key))
 
 
 def package_version(name: str) -> str | None:

@@ -17,6 +17,7 @@ from bench.report.reduce import SPLITS, data_hash
 from bench.report.rows import altered_column, altered_mean, chosen_rows, read_runs
 from bench.run import describe_data, evaluate_model, run
 from bench.sweep.driver import SweepOptions, make_plan
+from bench.sweep.progress import share_of_run
 from bench.trained import load_trained
 from bench.verdicts import Cited, Verdict, judge
 
@@ -111,6 +112,8 @@ def what_changed(cited: Cited) -> str | None:
 def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     """Run the chosen rows again, one after the other, and judge each; writes nothing.
 
+    ``report`` is told the share of all of them that is done.
+
     Raises:
         InputError: No such table or row.
     """
@@ -118,7 +121,9 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     verdicts = []
     for number, one in enumerate(cited):
         follow = lambda phase, share, text, number=number, one=one: report(
-            f"{number + 1} of {len(cited)} {one.label}: {phase}", share, text
+            f"{number + 1} of {len(cited)} {one.label}: {phase}",
+            (number + share_of_run(phase, share)) / len(cited),
+            text,
         )
         known = unverifiable(one, table, runs)
         if known is not None:

@@ -7,6 +7,7 @@ from shlex import quote
 import pandas as pd
 
 from bench.checkout import COMMIT, code_hash_at
+from bench.printing import number
 from bench.record import read_record, record_path
 from bench.record_consistency import check_consistent
 from bench.report.rows import altered_column
@@ -24,7 +25,7 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
         tests = group[group["split"] == "test"]
         tests = group.drop_duplicates("key") if tests.empty else tests
         measured = tests[tests["split"] == "test"]
-        bits = ", ".join(f"{value:.4f}" for value in measured["bits_per_dim"].dropna())
+        bits = ", ".join(number(value, 4) for value in measured["bits_per_dim"].dropna())
         samples = " and ".join(f"{k:.0f}" for k in measured["importance_samples"].dropna().unique())
         lines += [
             "",

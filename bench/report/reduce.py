@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from concurrent.futures import ProcessPoolExecutor
 from math import sqrt
 from multiprocessing import get_context
@@ -12,8 +11,11 @@ from sys import intern
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record import read_records, record_path, write_atomically
+from bench.files import MIB, read_text
+from bench.machine import usable_cores
+from bench.record import has_record, read_record, record_path, write_atomically
 from bench.record_consistency import check_consistent, check_same_data
+from bench.record_schema import is_key
 from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
@@ -23,6 +25,8 @@ SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
+# A million runs have 22 MB.
+LONGEST_MANIFEST = 32 * MIB
 LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
@@ -56,7 +60,7 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
     provenance = {
         "beta": config["trainer"]["beta"],
         "importance_data": bound.get("n"),
-        "commit": record["environment"]["commit"],
+        "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
         "dirty": dirty_of(record["environment"]),
@@ -128,7 +132,8 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
 def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:
     good = [record for record in group if record["status"] == "ok"]
     tests = [row_of(record, sweep, "test") for record in good]
-    bound = good[0]["bound"] if good else None
+    bounds = {record["bound"] for record in good}
+    bound = "upper" if len(bounds) > 1 else next(iter(bounds), None)
     row = {"rank": None, "task": task, "model": model}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
     for name in METRICS:
@@ -155,19 +160,26 @@ def manifest_path(directory: Path) -> Path:
 def write_manifest(directory: Path, keys: list[str]) -> None:
     """Write which runs the sweep consists of, in the order of its tables."""
     text = json.dumps({"sweep": directory.name, "keys": keys}, indent=1) + "\n"
-    if not manifest_path(directory).is_file() or manifest_path(directory).read_text() != text:
-        write_atomically(manifest_path(directory), text)
+    path = manifest_path(directory)
+    try:
+        is_written = read_text(path, LONGEST_MANIFEST) == text
+    except (OSError, ValueError):
+        is_written = False
+    if not is_written:
+        write_atomically(path, text)
 
 
 def read_manifest(directory: Path) -> list[str]:
     """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
     try:
-        keys = json.loads(manifest_path(directory).read_text())["keys"]
-        if not all(re.fullmatch(r"[0-9a-f]{16}", key) for key in keys):
+        keys = json.loads(read_text(manifest_path(directory), LONGEST_MANIFEST))["keys"]
+        if not isinstance(keys, list) or not all(map(is_key, keys)):
             raise ValueError
-        return keys
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"report: no sweep in {directory} (no readable manifest.json)") from None
+    if len(set(keys)) < len(keys):
+        raise InputError(f"report: {manifest_path(directory)} names a run more than once")
+    return keys
 
 
 def load_sweep(directory: Path) -> list[dict]:
@@ -175,18 +187,19 @@ def load_sweep(directory: Path) -> list[dict]:
 
     Records of runs that the sweep no longer has stay out, and so do curves and images, which only
     figures need and which are most of a record. Many records are read and checked by a process
-    for each core.
+    for each core that there is to use.
 
     Raises:
         InputError: There is no sweep, a record is damaged or contradicts itself, or runs of one task
             had other data.
     """
-    keys, runs = read_manifest(directory), directory / "runs"
+    runs = directory / "runs"
+    keys = [key for key in read_manifest(directory) if has_record(runs, key)]
     if len(keys) < PARALLEL_FROM:
         records = slim_records(runs, keys)
     else:
         chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
             parts = pool.map(slim_records, [runs] * len(chunks), chunks)
             records = [record for part in parts for record in part]
     check_same_data(records)
@@ -194,7 +207,7 @@ def load_sweep(directory: Path) -> list[dict]:
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:
-    return [slim(check_consistent(record)) for record in read_records(runs, keys)]
+    return [slim(check_consistent(read_record(record_path(runs, key)))) for key in keys]
 
 
 def slim(record: dict) -> dict:
@@ -208,7 +221,7 @@ def slim(record: dict) -> dict:
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
-    kept["environment"] = {"commit": environment["commit"], "dirty": dirty_of(environment)}
+    kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of(environment)}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
@@ -247,4 +260,4 @@ def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
 def missing_keys(directory: Path) -> list[str]:
     """Return the keys of a sweep's runs that have no record."""
     keys = read_manifest(directory)
-    return [key for key in keys if not record_path(directory / "runs", key).is_file()]
+    return [key for key in keys if not has_record(directory / "runs", key)]

@@ -1,19 +1,30 @@
 """Rows of published tables, found by their key or by task and model."""
 
+import io
 from math import isclose
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record_schema import KEY
-from bench.report.columns import leaderboard_columns, runs_columns
+from bench.files import MIB, read_bytes
+from bench.record_schema import KEY, is_hash, is_line, is_task
+from bench.report.columns import Column, leaderboard_columns, runs_columns
 from bench.report.intervals import interval
 from bench.report.reduce import METRICS, SPLITS, row_of
 
+LONGEST = 512 * MIB
 # Columns that came after the first tables.
 ADDED = ("dirty",)
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
+# Columns of text by which rows are found and cited: what each cell must be.
+TEXTS = {
+    "task": (is_task, "name of a task"),
+    "model": (is_line, "name of a model"),
+    "sweep": (is_line, "name of a sweep"),
+    "commit": (is_hash, "commit"),
+    "data_sha256": (is_hash, "hash"),
+}
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -29,7 +40,28 @@ def read_runs(path: Path) -> pd.DataFrame:
         InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
-    table = read_table(path, {column.name: TYPES[column.type] for column in runs_columns()})
+    return parse_runs(bytes_of(path), str(path))
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return what is in a table's file. Raises InputError if it cannot be read."""
+    try:
+        return read_bytes(path, LONGEST)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def parse_runs(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table that a runs.csv holds, as ``read_runs`` does.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        InputError: It has not the columns of a runs.csv, or cells that are none of it.
+    """
+    table = parse_table(content, where, runs_columns())
     for name in ADDED:
         if name not in table.columns:
             table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
@@ -39,26 +71,34 @@ def read_runs(path: Path) -> pd.DataFrame:
     if not is_run.all():
         line = int((~is_run).to_numpy().argmax()) + 2
         raise InputError(
-            f"{path}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
+            f"{where}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
             f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
             "the only one of that key and split"
         )
+    for name, (is_right, words) in TEXTS.items():
+        if not table[name].dropna().drop_duplicates().map(is_right).all():
+            raise InputError(f"{where}: a cell of column {name} is no {words}")
     return table
 
 
-def read_table(path: Path, types: dict[str, object]) -> pd.DataFrame:
-    """Read a CSV with these columns. Raises InputError if it has others, or is none."""
+def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFrame:
+    """Return the table of a CSV, each column of its type. Raises InputError if it has others."""
+    types = {column.name: TYPES[column.type] for column in columns}
     try:
         # An empty cell alone is none: a model may be called None.
         table = pd.read_csv(
-            path, float_precision="round_trip", dtype=types, keep_default_na=False, na_values=[""]
+            io.BytesIO(content),
+            float_precision="round_trip",
+            dtype=types,
+            keep_default_na=False,
+            na_values=[""],
         )
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table: {reason}") from None
+        raise InputError(f"{where}: cannot be read as a table: {reason}") from None
     missing = [name for name in types if name not in table.columns and name not in ADDED]
     if missing:
-        raise InputError(f"{path}: is no {path.name}, it has no column {missing[0]}")
+        raise InputError(f"{where}: is no {Path(where).name}, it has no column {missing[0]}")
     return table
 
 
@@ -91,8 +131,7 @@ def altered_mean(leaderboard: Path, runs: pd.DataFrame, task: str, model: str) -
     Raises:
         InputError: The file cannot be read.
     """
-    types = {column.name: TYPES[column.type] for column in leaderboard_columns()}
-    table = read_table(leaderboard, types)
+    table = parse_table(bytes_of(leaderboard), str(leaderboard), leaderboard_columns())
     own = table[(table["task"] == task) & (table["model"] == model)]
     of_model = (runs["task"] == task) & (runs["model"] == model) & (runs["split"] == "test")
     tests = runs[of_model & (runs["status"] == "ok")]
@@ -159,5 +198,5 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
 
 
 def all_runs(results: Path) -> list[Path]:
-    """Return every runs.csv under a folder of results."""
-    return sorted(results.glob("*/runs.csv"))
+    """Return every runs.csv under a folder of results: of one's own sweeps, then of published ones."""
+    return [path for own in ("*", "published/*") for path in sorted(results.glob(f"{own}/runs.csv"))]

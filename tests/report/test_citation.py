@@ -98,10 +98,13 @@ def test_a_commit_that_is_none_is_in_no_command(cited, tmp_path, capsys, commit)
     cited({"commit": COMMIT}, with_records=False)
     path = tmp_path / "results" / "sweep" / "runs.csv"
     path.write_text(path.read_text().replace(COMMIT, commit))
-    assert main(["cite", "task=digits-17 model=m", "--results", str(tmp_path / "results")]) == 0
-    printed = capsys.readouterr().out
-    assert "commit   unknown" in printed and "worktree" not in printed
-    assert not commit or commit not in printed
+    code = main(["cite", "task=digits-17 model=m", "--results", str(tmp_path / "results")])
+    printed, said = capsys.readouterr()
+    assert "worktree" not in printed
+    if commit:
+        assert code == 2 and printed == "" and "a cell of column commit is no commit" in said
+    else:
+        assert code == 0 and "commit   unknown" in printed
 
 
 def test_keys_and_commits_of_digits_alone_are_text(cited):
