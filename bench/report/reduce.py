@@ -63,9 +63,15 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
-        "dirty": record["environment"].get("dirty"),
+        "dirty": dirty_of(record["environment"]),
     }
     return first | value | provenance
+
+
+def dirty_of(environment: dict) -> bool | None:
+    """Return whether a run's code was not that of its commit; None if nobody knows."""
+    dirty = environment.get("dirty")
+    return dirty if isinstance(dirty, bool) else None
 
 
 def data_hash(data: dict) -> str:
@@ -215,7 +221,7 @@ def slim(record: dict) -> dict:
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
-    kept["environment"] = {name: environment.get(name) for name in ("commit", "dirty")}
+    kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of(environment)}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
