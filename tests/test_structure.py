@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "convolutional": {"nets"},
     "bolts": {"nets"},
     "config": {"data"},
+    "differences": {"config"},
     "parsing": {"config", "data", "densities", "models", "nets", "noise"},
     "data": {"noise"},
     "densities": {"convolutional", "nets", "noise"},
@@ -48,6 +49,7 @@ MAY_IMPORT = {
     "tracking": {"config", "report"},
     "sweep": {
         "config",
+        "differences",
         "parsing",
         "data",
         "memory",
@@ -59,7 +61,7 @@ MAY_IMPORT = {
     },
     "record": {"record_schema"},
     "record_schema": set(),
-    "report": {"record"},
+    "report": {"differences", "record"},
     "perf": {
         "bolts",
         "noise",
@@ -84,6 +86,7 @@ MAY_IMPORT = {
         "data",
         "densities",
         "devices",
+        "differences",
         "estimators",
         "fit",
         "models",

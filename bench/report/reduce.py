@@ -11,6 +11,7 @@ from sys import intern
 
 import pandas as pd
 
+from bench.differences import differing, options_of
 from bench.errors import InputError
 from bench.record import read_records, record_path, write_atomically
 from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
@@ -169,11 +170,32 @@ def load_sweep(directory: Path) -> list[dict]:
     """
     keys, runs = read_manifest(directory), directory / "runs"
     if len(keys) < PARALLEL_FROM:
-        return slim_records(runs, keys)
+        return named_apart(slim_records(runs, keys))
     chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         parts = pool.map(slim_records, [runs] * len(chunks), chunks)
-        return [record for part in parts for record in part]
+        return named_apart([record for part in parts for record in part])
+
+
+def named_apart(records: list[dict]) -> list[dict]:
+    """Return slim records, those of one task and model differing in the seed alone.
+
+    Where they differ in more, a model's name tells by which options, so that each configuration
+    has a row of its own.
+    """
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    for record in records:
+        texts.setdefault((record["task"], record["model"]), {})[record["config_text"]] = ""
+    for own in texts.values():
+        if len(own) == 1:
+            continue
+        options = {text: options_of(json.loads(text)) for text in own}
+        names = differing(list(options.values()))
+        for text, chosen in options.items():
+            own[text] = "".join(f" {name}={chosen[name]}" for name in names if name in chosen)
+    for record in records:
+        record["model"] += texts[record["task"], record["model"]][record["config_text"]]
+    return records
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:

@@ -52,7 +52,9 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     from bench.report.page.write import write_page
     from bench.report.plots import draw_all
 
+    names = {record["key"]: record["model"] for record in records}
     drawn = read_records(directory / "runs", keys_to_draw(records, board))
+    drawn = [record | {"model": names[record["key"]]} for record in drawn]
     draw_all(drawn, directory / "figures")
     write_page(directory / "page.html", directory.name, records, board, drawn)
     if readme is not None:
