@@ -16,11 +16,12 @@ from bench.devices import devices_for
 from bench.errors import InputError
 from bench.estimators.evaluate import evaluate
 from bench.fit import fit, quiet
+from bench.launchers import hidden, is_a_launchers
 from bench.models.generative import TrainingDiverged
 from bench.models.terms import Model
 from bench.noise import derive_seed
 from bench.parsing import build_model
-from bench.pictures import grid_of, latent_map, png, shown_images
+from bench.pictures import enlarged, grid_of, latent_map, png, shown_images
 from bench.ranks import fit_on_ranks
 from bench.record import environment
 from bench.run_log import RunLog
@@ -65,7 +66,7 @@ def run(
     }
     started = time.perf_counter()
     notes: list[str] = []
-    with open_log(job) as log:
+    with hidden(is_a_launchers), open_log(job) as log:
         report = log.following(report)
         note = lambda line: (notes.append(line), log.write(line))
         try:
@@ -148,10 +149,9 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             fitted["epochs"] = trace[-1]["iteration"] if trace else 0
         if trainable:
             if len(devices) == 1:
-                fitted = fit(model, data, job, devices, tracker.logger, report, note)
+                fitted = fit(model, data, job, devices, tracker.log, report, note)
             else:
-                fitted = fit_on_ranks(job, devices, report, note)
-                tracker.curves(fitted["history"])
+                fitted = fit_on_ranks(job, devices, tracker.log, report, note)
             if config["trainer"]["compile"] != "none":
                 # Training's networks are compiled; numbers come from plain ones.
                 model = build_model(config, data.shape, data.task.levels)
@@ -179,7 +179,7 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
                 "evaluate_seconds": time.perf_counter() - evaluation_started,
             },
         } | describe_data(data)
-        grids = {name: grid_of(grid, data) for name, grid in images.items()}
+        grids = {name: enlarged(grid_of(grid, data)) for name, grid in images.items()}
         tracker.finish(identity | record, grids)
     return record
 

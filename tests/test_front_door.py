@@ -15,6 +15,7 @@ import yaml
 
 from bench.__main__ import main
 from bench.checkpoints import content_hash
+from tests.offline_logs import read_offline_run
 
 SWEEP = {
     "matrix": {
@@ -150,24 +151,6 @@ def test_wandb_holds_what_the_csv_holds(results):
         assert len(curve) == len(record["history"]) == 3
         assert header["config"]["trainer"] == record["config"]["trainer"]
         assert any("images/samples.sha256" in row for row in history)
-
-
-def read_offline_run(path):
-    """Return (what identifies the run, its history, its summary) by W&B's own reader."""
-    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    header, history, summary = {}, [], {}
-    for line in done.stdout.splitlines():
-        entry = json.loads(line)
-        if entry["type"] == "run" and not header:
-            run = entry["run"]
-            header = {"group": run["run_group"], "job_type": run["job_type"], "tags": run["tags"]}
-            header |= {"id": run["run_id"], "config": run["config"]["update"]}
-        elif entry["type"] == "history":
-            history.append(entry["history"]["item"])
-        elif entry["type"] == "summary":
-            summary |= entry["summary"].get("update", {})
-    return header, history, summary
 
 
 def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
