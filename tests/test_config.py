@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from bench.config import key_of
+from bench.config import EvaluationConfig, key_of
 from bench.errors import InputError
 from bench.parsing import build_model, parse_run, validate
 
@@ -35,6 +35,12 @@ def test_bad_input_gets_one_clear_line(arguments, message):
         parse_run(arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("number", [2.5, True, "3", None, float("nan")])
+def test_numbers_of_samples_that_are_not_whole_are_refused(number):
+    with pytest.raises(InputError, match="evaluation.importance_samples: .* is no whole number"):
+        EvaluationConfig(importance_samples=number)
 
 
 def test_canonical_form_holds_every_default_and_reads_back():

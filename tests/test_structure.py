@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "convolutional": {"nets"},
     "bolts": {"nets"},
     "config": {"data"},
+    "differences": {"config"},
     "parsing": {"config", "data", "densities", "files", "models", "nets", "noise"},
     "data": {"files", "noise"},
     "densities": {"convolutional", "nets", "noise"},
@@ -54,6 +55,7 @@ MAY_IMPORT = {
     "tracking": {"config", "launchers", "report", "wandb_settings"},
     "sweep": {
         "config",
+        "differences",
         "files",
         "parsing",
         "data",
@@ -72,6 +74,7 @@ MAY_IMPORT = {
     "record_consistency": set(),
     "report": {
         "checkout",
+        "differences",
         "files",
         "machine",
         "record",
@@ -104,6 +107,7 @@ MAY_IMPORT = {
         "data",
         "densities",
         "devices",
+        "differences",
         "estimators",
         "files",
         "fit",

@@ -10,6 +10,7 @@ from sys import intern
 
 import pandas as pd
 
+from bench.differences import differing, options_of
 from bench.errors import InputError
 from bench.files import MIB, read_text
 from bench.machine import usable_cores
@@ -203,6 +204,27 @@ def load_sweep(directory: Path) -> list[dict]:
             parts = pool.map(slim_records, [runs] * len(chunks), chunks)
             records = [record for part in parts for record in part]
     check_same_data(records)
+    return named_apart(records)
+
+
+def named_apart(records: list[dict]) -> list[dict]:
+    """Return slim records, those of one task and model differing in the seed alone.
+
+    Where they differ in more, a model's name tells by which options, so that each configuration
+    has a row of its own.
+    """
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    for record in records:
+        texts.setdefault((record["task"], record["model"]), {})[record["config_text"]] = ""
+    for own in texts.values():
+        if len(own) == 1:
+            continue
+        options = {text: options_of(json.loads(text)) for text in own}
+        names = differing(list(options.values()))
+        for text, chosen in options.items():
+            own[text] = "".join(f" {name}={chosen[name]}" for name in names if name in chosen)
+    for record in records:
+        record["model"] += texts[record["task"], record["model"]][record["config_text"]]
     return records
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
+from bench.differences import refuse_mixed_rows
 from bench.errors import InputError
 from bench.files import is_there
 from bench.parsing import build_model, parse_run, read_yaml, resolve
@@ -107,6 +108,8 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         )
         resources[key] = cell.resources
         cells.append(replace(cell, point=cell.point | {"key": key}))
+    rows = ((f"{task_of(job.config).name}, {job.model}", job.config) for job in jobs.values())
+    refuse_mixed_rows(rows, path.name)
     chosen = selected(cells, options.only, path.name) if options.only else cells
     return Plan(directory, jobs, resources, {cell.point["key"] for cell in chosen})
 
