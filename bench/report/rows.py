@@ -13,7 +13,7 @@ from bench.printing import number
 from bench.record_schema import is_hash, is_key, is_line, is_task
 from bench.report.columns import RUN, runs_columns
 
-LONGEST = 512 * MIB
+LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns of text by which rows are found and cited: what each cell must be.
 TEXTS = {
     "key": (is_key, "key"),
@@ -52,6 +52,7 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
     Raises:
         InputError: It has not the columns of a runs.csv, or a cell that none can have.
     """
+    check_header(content, where)
     columns = {column.name: column for column in runs_columns()}
     texts = {name: str for name, column in columns.items() if column.type == "string"}
     try:
@@ -65,9 +66,6 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read as a table of runs: {error}") from None
-    missing = [column.name for column in RUN if column.name not in table.columns]
-    if missing:
-        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
     for name, (is_right, words) in TEXTS.items():
         if name in table and not table[name].dropna().drop_duplicates().map(is_right).all():
             raise InputError(f"{where}: a cell of column {name} is no {words}")
@@ -76,6 +74,16 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
         if is_number and name in table and table[name].dtype.kind not in "iuf":
             raise InputError(f"{where}: a cell of column {name} is no number")
     return table
+
+
+def check_header(content: bytes, where: str) -> None:
+    """Refuse a header that is none of a runs.csv, of which the reader of tables may take minutes."""
+    names = content[:LONGEST_HEADER].partition(b"\n")[0].decode("utf-8", "replace").split(",")
+    missing = [column.name for column in RUN if column.name not in names]
+    if missing:
+        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: is no runs.csv, it has two columns of one name")
 
 
 def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
