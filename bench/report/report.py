@@ -90,7 +90,9 @@ def readme_files(
     return {readme: text} if text != old else {}
 
 
-def drawn_files(directory: Path, records: list[dict], board: pd.DataFrame) -> dict[Path, str | bytes]:
+def drawn_files(
+    directory: Path, records: list[dict], board: pd.DataFrame
+) -> dict[Path, str | bytes]:
     """Return {file: what it is to hold} of the figures and the page."""
     # matplotlib and Altair take a second each to import, and only these need them.
     from bench.report.page.write import page_of

@@ -13,7 +13,7 @@ from bench.report.columns import Column, leaderboard_columns, runs_columns
 from bench.report.intervals import interval
 from bench.report.reduce import METRICS, SPLITS, row_of
 
-LONGEST = 512 * MIB
+LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns that came after the first tables.
 ADDED = ("dirty",)
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
@@ -84,6 +84,7 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
 def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFrame:
     """Return the table of a CSV, each column of its type. Raises InputError if it has others."""
     types = {column.name: TYPES[column.type] for column in columns}
+    check_header(content, where, [name for name in types if name not in ADDED])
     try:
         # An empty cell alone is none: a model may be called None.
         table = pd.read_csv(
@@ -96,10 +97,17 @@ def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFra
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{where}: cannot be read as a table: {reason}") from None
-    missing = [name for name in types if name not in table.columns and name not in ADDED]
+    return table
+
+
+def check_header(content: bytes, where: str, columns: list[str]) -> None:
+    """Refuse a header of another table, of which the reader of tables may take minutes."""
+    names = content[:LONGEST_HEADER].partition(b"\n")[0].decode("utf-8", "replace").split(",")
+    missing = [name for name in columns if name not in names]
     if missing:
         raise InputError(f"{where}: is no {Path(where).name}, it has no column {missing[0]}")
-    return table
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: is no {Path(where).name}, it has two columns of one name")
 
 
 def altered_column(row: pd.Series, record: dict) -> str | None:

@@ -33,7 +33,7 @@
     const { bits_per_dim: mean, bits_per_dim_low: from, bits_per_dim_high: to } = row;
     if (mean === null) return null;
     const known = from !== null && row.bound !== "exact";
-    const text = known ? `95 % interval from ${from.toFixed(4)} to ${to.toFixed(4)}` : "no interval";
+    const text = known ? `95 % interval from ${fixed(from, 4)} to ${fixed(to, 4)}` : "no interval";
     const drawn = element("span", { class: "interval", role: "img", "aria-label": text, title: text });
     if (known) {
       const bar = element("span", { class: "range" });
@@ -86,7 +86,7 @@
     const { runs } = task.rest, host = task.section.querySelector(".runs");
     const rows = runs.key.map((_, i) => runAt(runs, i));
     const number = (title, value, digits) => ({ title, value,
-      show: row => value(row) == null ? "–" : digits === null ? String(value(row)) : value(row).toFixed(digits) });
+      show: row => value(row) == null ? "–" : digits === null ? String(value(row)) : fixed(value(row), digits) });
     const id = `runs-filter-${task.section.dataset.number}`;
     const own = element("input", { id, type: "search", autocomplete: "off", spellcheck: "false" });
     const place = element("div");
