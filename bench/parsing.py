@@ -196,7 +196,9 @@ def validate(config: Any) -> dict:
         raise InputError("config: not a mapping of options to values")
     check_class_paths(config)
     try:
-        return plain_dict(run_parser().parse_object(config).as_dict())
+        plain = plain_dict(run_parser().parse_object(config).as_dict())
+        trainer_config(plain), evaluation_config(plain)
+        return plain
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
 
