@@ -40,10 +40,15 @@ def logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     own = os.environ.get("WANDB_BASE_URL")
-    hosts = [urlsplit(own).netloc] if own else HOSTS
+    try:
+        hosts = [urlsplit(own).netloc] if own else HOSTS
+    except ValueError as error:
+        raise InputError(f"WANDB_BASE_URL: '{own}' is no address: {error}") from None
+    if not all(hosts):
+        raise InputError(f"WANDB_BASE_URL: '{own}' is no address such as https://api.wandb.ai")
     try:
         known = netrc(os.environ.get("NETRC"))
-    except (OSError, NetrcParseError):
+    except (OSError, UnicodeDecodeError, NetrcParseError):
         return False
     return any(known.authenticators(host) for host in hosts)
 
