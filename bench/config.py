@@ -12,6 +12,8 @@ from bench.errors import InputError
 if TYPE_CHECKING:
     from bench.data.tasks import Task
 
+# More than any machine has; an OpenMP that is asked for 10^9 ends the process.
+MOST_THREADS = 1024
 # (phase, share done in [0, 1], text): called often, must be cheap.
 Report = Callable[[str, float, str], None]
 
@@ -80,6 +82,8 @@ class TrainerConfig:
         )
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
         check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
+        if self.threads > MOST_THREADS:
+            raise InputError(f"trainer.threads: {self.threads} is more than {MOST_THREADS}")
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "

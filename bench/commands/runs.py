@@ -7,6 +7,8 @@ from pathlib import Path
 from shlex import quote
 
 from bench.commands.call import call
+from bench.commands.places import check_folder
+from bench.errors import InputError
 from bench.printing import say
 from bench.wandb_settings import WandbMode
 
@@ -24,6 +26,7 @@ def train(arguments: list[str]) -> int:
         "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
     )
     options = parse_run(arguments, parser)
+    check_folder("output", options["output"])
     output, wandb = Path(options.pop("output")), options.pop("wandb")
     return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
 
@@ -111,6 +114,8 @@ def run_evaluate(
     from bench.run import evaluate_model
     from bench.trained import load_trained
 
+    if output is not None and Path(output).resolve() == Path(checkpoint).resolve():
+        raise InputError(f"output: {output} is the checkpoint, which it would replace")
     trained = load_trained(Path(checkpoint))
     data, config = trained.data, trained.config
     changes = {
