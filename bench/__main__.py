@@ -4,12 +4,12 @@ Each command imports what it needs when it is called, so that help is there at o
 """
 
 import os
-import select
 import sys
 from importlib import import_module
 
 from bench.errors import InputError
 from bench.memory import keep_freed_memory
+from bench.unread import unread
 
 # {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
@@ -42,20 +42,20 @@ def overview() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
     words = sys.argv[1:] if arguments is None else arguments
-    try:
-        code = called(words)
-        sys.stdout.flush()
-        return code
-    except InputError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        if not nobody_reads_on():
-            raise
-        return 1  # as rich does
+    with unread() as output:
+        try:
+            code = called(words)
+            output.flush()
+            lost = output.explanation()
+            if lost is not None:
+                raise InputError(f"output: it is not whole: {lost}; everything else was done")
+            return code
+        except InputError as error:
+            print(f"bench: error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("bench: interrupted", file=sys.stderr)
+            return 130
 
 
 def called(words: list[str]) -> int:
@@ -74,17 +74,6 @@ def called(words: list[str]) -> int:
     keep_freed_memory()
     module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
     return getattr(module, words[0])(words[1:])
-
-
-def nobody_reads_on() -> bool:
-    """Tell whether the output goes into a pipe that was closed, as `head` does; then drop the rest."""
-    stdout = sys.stdout.fileno()
-    poll = select.poll()
-    poll.register(stdout, 0)
-    if not any(event & select.POLLERR for _, event in poll.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
-    return True
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ MAY_IMPORT = {
     },
     "codecs": {"data", "record", "report"},
     "verify": {"config", "data", "parsing", "record", "report", "run", "sweep", "trained"},
-    "__main__": {"commands", "memory"},
+    "__main__": {"commands", "memory", "unread"},
+    "unread": set(),
     "errors": set(),
     "library": {"config", "data", "densities", "estimators", "models", "noise"},
     # Each when it is first asked for.

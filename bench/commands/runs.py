@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from bench.commands.call import call
@@ -73,9 +72,7 @@ def print_progress() -> Callable[[str, float, str], None]:
         now = time.monotonic()
         if now - last > 5:
             last = now
-            # A run goes on to its record though nobody reads on.
-            with suppress(BrokenPipeError):
-                print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
+            print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
 
     return report
 
