@@ -36,9 +36,10 @@ def model_name(arguments: list[str]) -> str:
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.config import Job, key_of
-    from bench.record import write_record
+    from bench.record import read_record, record_path
     from bench.report.tables import print_estimates
-    from bench.sweep.driver import check_buildable, locked
+    from bench.sweep.driver import check_buildable, refuse_unwritable, write_or_refuse
+    from bench.sweep.single import done_once, list_single_runs
 
     key = key_of(config)
     directory = output / "runs" / key
@@ -46,19 +47,32 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     check_buildable([job])
     from bench.run import run
 
-    with locked(output):
-        record = run(job, print_progress())
-        notes = record.pop("notes")
-        path = write_record(output / "runs", record)
-    for line in notes:
-        print(f"note: {line}")
+    refuse_unwritable(output)
+    path = record_path(output / "runs", key)
+    with done_once(directory) as by_another:
+        if by_another and path.is_file():
+            record = read_record(path)
+        else:
+            record = run(job, print_progress())
+            for line in record.pop("notes"):
+                print(f"note: {line}")
+            write_or_refuse(output, record)
+    is_listed = list_single_runs(output)
     if record["status"] != "ok":
         print(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
         return 1
     print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
     print_estimates(record["metrics"])
     print(f"record: {path}")
+    if is_listed:
+        print(f"all runs of {output}: {how_to_report(output)}")
     return 0
+
+
+def how_to_report(output: Path) -> str:
+    """Return the command that makes tables and a page of a folder of runs."""
+    where = "" if output.parent == Path("results") else f" --results {output.parent}"
+    return f"bench report {output.name}{where}"
 
 
 def print_progress() -> Callable[[str, float, str], None]:

@@ -8,6 +8,7 @@ from bench.errors import InputError
 from bench.record import read_record, record_path
 from bench.report.reduce import read_manifest
 from bench.sweep.progress import STATUS, table_of
+from bench.sweep.single import is_single, manifest_of
 
 LOCK = ".driver.lock"
 
@@ -36,6 +37,7 @@ def show_status(directory: Path) -> int:
     from rich.console import Console
 
     keys = read_manifest(directory)
+    again = "`bench train` of it" if is_single(manifest_of(directory)) else "`bench sweep`"
     good, failed, damaged, missing = [], [], [], []
     for key in keys:
         path = record_path(directory / "runs", key)
@@ -58,7 +60,7 @@ def show_status(directory: Path) -> int:
             f"({record['key']}): {record['reason']}"
         )
     for key in damaged:
-        print(f"damaged {key}: done again by the next `bench sweep`")
+        print(f"damaged {key}: done again by the next {again}")
     if is_driven(directory):
         snapshot = read_snapshot(directory)
         if snapshot is None or snapshot["ended"]:
@@ -66,7 +68,7 @@ def show_status(directory: Path) -> int:
         else:
             Console().print(table_of(snapshot))
     elif missing or damaged:
-        print("no driver is at work; `bench sweep` goes on with what is left")
+        print(f"no driver is at work; {again} goes on with what is left")
     return 0 if len(good) == len(keys) else 1
 
 
