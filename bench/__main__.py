@@ -3,8 +3,12 @@
 Each command imports what it needs when it is called, so that help is there at once.
 """
 
+import atexit
+import gc
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
 
 from bench.errors import InputError
@@ -41,6 +45,10 @@ def overview() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
+    if arguments is None:
+        # The process ends with the command. Python would look through all of PyTorch for garbage
+        # once more, which takes a second or two.
+        atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     with unread() as output:
         try:
@@ -69,6 +77,10 @@ def called(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
+    # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Lightning adds to a handler
+    # that is there; left to itself it waits for the end of an epoch.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # cuBLAS needs it for deterministic results, and reads it once, at its start.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()

@@ -15,6 +15,7 @@ import yaml
 
 from bench.__main__ import main
 from bench.checkpoints import content_hash
+from bench.commands.sweeps import print_missing
 
 SWEEP = {
     "matrix": {
@@ -270,6 +271,33 @@ def test_output_that_has_no_place_is_missed_only_where_it_was_wanted():
     full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True)
     assert full.returncode == 2 and "output: it is not whole: No space left" in full.stderr
     assert subprocess.run(f"{command} >&- 2>&-", shell=True).returncode == 0
+
+
+def test_a_training_obeys_a_termination_signal_at_once(tmp_path, capsys, monkeypatch):
+    """Lightning alone would wait for the end of the epoch."""
+    told = []
+
+    def terminated(*progress):
+        told.append(progress)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("bench.commands.runs.print_progress", lambda: terminated)
+    words = ["--data=digits-17", "--model=gaussian_vae", f"--output={tmp_path}"]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["train", *words]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(told) == 1 and capsys.readouterr().err == "bench: interrupted\n"
+
+
+def test_only_what_was_asked_for_is_listed_as_missing(capsys):
+    print_missing(["a", "b", "c"], {"b", "d"})
+    said = capsys.readouterr().out
+    assert "1 runs have no record and are not in the tables: b\n" in said
+    assert "2 runs that were not asked for have no record yet" in said
+    print_missing(["a", "b"], None)
+    assert capsys.readouterr().out.endswith("2 runs have no record and are not in the tables: a, b\n")
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])

@@ -140,11 +140,19 @@ def write_report(
     print_leaderboard(board)
     print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
     missing = missing_keys(directory)
-    if missing:
-        print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")
+    print_missing(missing, chosen)
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"])
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0
+
+
+def print_missing(missing: list[str], chosen: set[str] | None) -> None:
+    """Say which of the chosen runs (None: all) have no record, and of how many others that is so."""
+    asked = [key for key in missing if chosen is None or key in chosen]
+    if asked:
+        print(f"{len(asked)} runs have no record and are not in the tables: {', '.join(asked)}")
+    if len(asked) < len(missing):
+        print(f"{len(missing) - len(asked)} runs that were not asked for have no record yet")
 
 
 def claims(arguments: list[str]) -> int:
