@@ -14,6 +14,7 @@ from bench.record import read_record, record_path, write_atomically, write_recor
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
+from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.single import is_single, manifest_of
 from bench.sweep.status import LOCK
@@ -138,6 +139,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             [request_of(plan.resources[k], plan.jobs[k].config, here[1] > 0) for k in plan.chosen],
             [here],
         )
+    else:
+        refuse_no_cluster(options.address)
     with locked(plan.directory):
         write_manifest(plan.directory, list(plan.jobs))
         pending = plan.pending(options.retry_failed)
