@@ -187,6 +187,9 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> d
     except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
     plain = plain_dict(config.as_dict())
+    for group in ("data", "trainer", "evaluation"):
+        if not isinstance(plain[group], dict):
+            raise InputError(f"{group}: {plain[group]!r} is no mapping of options to values")
     trainer_config(plain), evaluation_config(plain)
     return plain
 
@@ -254,4 +257,13 @@ def one_line(error: Exception) -> str:
     if path:
         text = f"'{path.group(1)}' is unknown"
     text = text.replace("<class '", "").replace("'>", "").strip(" :")
-    return f"{'.'.join(keys)}: {text}" if keys else text
+    return f"{nested(keys)}: {text}" if keys else text
+
+
+def nested(keys: list[str]) -> str:
+    """Return the path to the innermost of nested keys, of which some repeat what is around them."""
+    path = ""
+    for key in keys:
+        is_whole = not path or f"{key}.".startswith(f"{path}.")
+        path = key if is_whole else f"{path}.{key}"
+    return path

@@ -43,6 +43,26 @@ def test_numbers_of_samples_that_are_not_whole_are_refused(number):
         EvaluationConfig(importance_samples=number)
 
 
+@pytest.mark.parametrize(
+    "option, content, message",
+    [
+        ("--trainer", "patience: x", "trainer.patience: Expected a int"),
+        ("--evaluation", "elbo_samples: x", "evaluation.elbo_samples: Expected a int"),
+        ("--data", "binarization: x", "data.binarization: Expected"),
+        ("--config", "trainer: {patience: x}", "trainer.patience: Expected a int"),
+        ("--config", "data: x", "data: Unable to load"),
+        ("--config", "trainer: 3", "trainer: 3 is no mapping"),
+        ("--config", "evaluation: [1]", "evaluation: [1] is no mapping"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_by_its_option_once(option, content, message, tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as error:
+        parse_run([*BASE, option, str(path)])
+    assert str(error.value).startswith(message)
+
+
 def test_canonical_form_holds_every_default_and_reads_back():
     config = parse_run(BASE)
     assert config["model"]["init_args"]["encoder"]["init_args"]["activation"] == "silu"
