@@ -138,17 +138,20 @@ def test_a_process_that_a_launcher_started_as_rank_one_is_rank_zero(short, litte
     """Some of it is read when Lightning is imported. A rank that is not 0 logged nothing."""
     config, clean, _ = short
     script = (
-        "import json, sys; from bench.config import Job; from bench.run import run;"
+        "import json, sys, torch; from bench.config import Job; from bench.run import run;"
         "record = run(Job(json.loads(sys.argv[1]), 'model', 'test', sys.argv[2], 'offline'));"
-        "print(json.dumps([record[n] for n in ('metrics', 'history', 'images', 'notes')]))"
+        "record['precision'] = torch.get_float32_matmul_precision();"
+        "names = ('metrics', 'history', 'images', 'notes', 'precision');"
+        "print(json.dumps([record[name] for name in names]))"
     )
-    environment = dict(os.environ)
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
     for variables in LAUNCHED.values():
         environment |= variables
     words = [sys.executable, "-c", script, json.dumps(config), str(tmp_path / "run")]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    *found, notes = json.loads(done.stdout)
+    *found, notes, precision = json.loads(done.stdout)
+    assert precision == "highest"
     assert found == json.loads(json.dumps(numbers(clean))) and not notes and not done.stderr
     (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     _, history, summary = read_offline_run(log)
