@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,11 @@ import wandb
 
 import bench.tracking
 import bench.wandb_settings
+from bench.__main__ import main
 from bench.config import Job
 from bench.errors import InputError
 from bench.sweep import driver
+from bench.sweep.wandb_sweep import wandb_sweep
 from bench.tracking import LONGEST_TAG, offline_log, tracked
 from bench.wandb_settings import project, reachable_mode, resolve_wandb_mode
 from tests.conftest import small_config
@@ -145,7 +148,9 @@ def test_a_sweep_asks_for_the_server_once_for_all_of_its_runs(tmp_path, fresh, c
     matrix = {"data": ["digits-binary"], "model": ["bernoulli_vae"], "seed": [1, 2]}
     file.write_text(json.dumps({"matrix": matrix}))
     options = driver.SweepOptions(wandb_mode=resolve_wandb_mode("auto"))
-    driver.sweep(str(file), tmp_path / "results", options)
+    fresh.setenv("WANDB_PROJECT", "mine")
+    plan = driver.sweep(str(file), tmp_path / "results", options)
+    assert wandb_sweep(plan, str(file), tmp_path)["project"] == "mine"
     assert options.wandb_mode == "online" and {job.wandb_mode for job in runs} == {"offline"}
     assert capsys.readouterr().out.count("does not answer") == 1
 
@@ -179,6 +184,18 @@ def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path
     assert steps_in(log) == [9, 18]
     (line,) = said
     assert f"`wandb sync {log}`" in line
+
+
+def test_train_prints_the_command_that_sends_its_offline_log(tmp_path, fresh, capsys):
+    """Offline because nobody is logged in; a folder's name may need quotes."""
+    words = ["--data", "digits-binary", "--model", "bernoulli_vae", "--trainer.max_epochs=1"]
+    words += ["--evaluation.importance_samples=2", "--output", str(tmp_path / "my runs")]
+    assert main(["train", *words]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    log = Path(shlex.split(line.partition(": ")[2].removeprefix("wandb sync "))[0])
+    assert log.is_dir() and steps_in(log)[0] == 11
+    assert main(["train", *words, "--wandb", "disabled"]) == 0
+    assert "wandb" not in capsys.readouterr().out.lower().replace(str(tmp_path).lower(), "")
 
 
 def test_curves_arrive_under_the_gradient_step(tmp_path, fresh):
