@@ -1,9 +1,15 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers data clean-environment
+.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
+# What `make verify` holds new runs against: what is published of SWEEP, else what is in RESULTS.
+TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RESULTS)/$(SWEEP)/leaderboard.csv)
+# For maintainers: tables of tracked pages that are rewritten too, where these are named:
+# README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`.
+README =
+PAGE =
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 PEERS := .venv-peers
@@ -49,14 +55,14 @@ docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
 	@echo "written: site/index.html"
 
-report: $(VENV)/.ready  ## rebuild tables, figures, page.html and the README's leaderboard of SWEEP from its records
-	@$(BENCH) report $(SWEEP) --results $(RESULTS) --readme README.md
+report: $(VENV)/.ready  ## rebuild tables, figures and page.html of SWEEP from its records
+	@$(BENCH) report $(SWEEP) --results $(RESULTS) $(if $(README),--readme $(README))
 
 claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
-	@$(BENCH) claims $(SWEEP) --results $(RESULTS) --readme README.md $(if $(WORKERS),--workers $(WORKERS))
+	@$(BENCH) claims $(SWEEP) --results $(RESULTS) $(if $(README),--readme $(README)) $(if $(WORKERS),--workers $(WORKERS))
 
-verify: $(VENV)/.ready  ## run the rows of SWEEP again and judge the numbers; ROW=KEY or ROW='task=… model=…'
-	@$(BENCH) verify $(RESULTS)/$(SWEEP)/leaderboard.csv $(if $(ROW),--row '$(ROW)')
+verify: $(VENV)/.ready  ## run the published rows of SWEEP again (or TABLE's) and judge the numbers; ROW=KEY or ROW='task=… model=…'
+	@$(BENCH) verify $(TABLE) $(if $(ROW),--row '$(ROW)')
 
 calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)
@@ -70,7 +76,7 @@ codecs: $(VENV)/.ready  ## measure PNG, WebP, JPEG XL and others on the 8-bit te
 	@$(BENCH) codecs --results $(RESULTS)
 
 perf: $(VENV)/.ready perf-peers  ## measure speed against floors, bare loops and peers: results/perf/
-	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python --page docs/perf.md
+	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))
 
 perf-peers: $(PEERS)/.ready  ## install the peers of `make perf`, into an environment of their own
 
@@ -80,6 +86,12 @@ $(PEERS)/.ready:
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet \
 		torch==2.13.0 pythae==0.1.2 zuko==1.6.0 nflows==0.14 normflows==1.7.3 pykeops==2.3
 	@touch $@
+
+publish:  ## for maintainers: make results/published/default/ and its tables in README.md anew
+	@$(MAKE) sweep report claims SWEEP=default RESULTS=results/published README=README.md
+
+publish-instruments:  ## for maintainers: make results/published/{calibration,codecs,perf}/ and docs/perf.md anew
+	@$(MAKE) calibrate codecs perf RESULTS=results/published PAGE=docs/perf.md
 
 data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST, and say which way it took
 	@$(BENCH) data

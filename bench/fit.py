@@ -40,13 +40,15 @@ def fit(
     curve: Callable[[dict], None] | None,
     report: Report,
     note: Callable[[str], None],
+    callbacks: list[Callback] = [],
 ) -> dict:
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
     command that started this one). A compiled model's networks stay so. The best checkpoint, that of
     the highest validation bound, and the last one stand in the job's storage afterwards. ``curve``
-    is told each epoch's point of every curve: ``GenerativeModel.point``.
+    is told each epoch's point of every curve: ``GenerativeModel.point``. Callbacks of the caller's
+    are called before its own.
 
     Returns:
         epochs, history, and seconds_before: what this training took before it was cut off.
@@ -104,7 +106,7 @@ def fit(
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
         logger=False,
-        callbacks=[*checkpoints, stopping, progress],
+        callbacks=[*callbacks, *checkpoints, stopping, progress],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

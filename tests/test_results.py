@@ -1,6 +1,9 @@
 """What is committed under results/ and said in the README is what the tables hold."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +16,29 @@ from bench.parsing import validate
 from bench.record import read_record
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
+from bench.report.rows import all_runs
 from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SWEEPS = [path.parent for path in sorted((ROOT / "results").glob("*/datapackage.json"))]
+PUBLISHED = ROOT / "results" / "published"
+
+
+def git(*words: str, given: str = "") -> list[str]:
+    """Return what git says of this checkout, whoever owns it; nothing of an export without history."""
+    command = ["git", "-c", f"safe.directory={ROOT}", *words]
+    return subprocess.run(
+        command, cwd=ROOT, input=given, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+# Whoever runs the tests may have results of their own beside these.
+FILES = git("ls-files", "results")
+needs_git = pytest.mark.skipif(not FILES, reason="no checkout that git can read")
 # Those whose records are published; those of the default sweep are made by whoever runs it.
-RECORDED = [path.name for path in SWEEPS if path.name != "default"]
+RECORDED = ["fashion", "fashion-smoke", "mnist", "mnist-smoke", "surgery"]
+SWEEPS = [PUBLISHED / "default", *[ROOT / "results" / name for name in RECORDED]]
 
 
 def test_the_dictionary_is_todays():
@@ -34,8 +52,12 @@ def test_committed_tables_are_what_their_data_packages_say(sweep):
 
 
 def test_the_readmes_leaderboard_is_the_committed_one():
-    path = ROOT / "results" / "default" / "leaderboard.csv"
+    path = PUBLISHED / "default" / "leaderboard.csv"
     assert markdown(pd.read_csv(path, float_precision="round_trip")) in README
+
+
+def test_published_rows_are_found_to_be_cited():
+    assert PUBLISHED / "default" / "runs.csv" in all_runs(ROOT / "results")
 
 
 def test_the_readmes_published_numbers_are_the_committed_ones():
@@ -56,7 +78,7 @@ def test_keys_of_published_runs_are_todays(name):
 
 
 def test_the_codecs_of_the_readme_are_those_of_the_csv():
-    table = pd.read_csv(ROOT / "results" / "codecs" / "codecs.csv")
+    table = pd.read_csv(PUBLISHED / "codecs" / "codecs.csv")
     table = table[table["headers"] == "without"].set_index(["task", "layout", "codec"])
     names = ["PNG", "JPEG XL lossless", "WebP lossless", "deflate", "LZMA"]
     tasks = {"MNIST": "mnist-256", "Fashion-MNIST": "fashion-256"}
@@ -71,8 +93,62 @@ def test_the_codecs_of_the_readme_are_those_of_the_csv():
 
 
 def test_released_checkpoints_are_of_published_runs():
-    paths = sorted((ROOT / "results").glob("*/checkpoints/*.ckpt"))
+    paths = [path for sweep in SWEEPS for path in sorted(sweep.glob("checkpoints/*.ckpt"))]
     assert paths and sum(path.stat().st_size for path in paths) < 40e6
     for path in paths:
         assert key_of(validate(read_checkpoint(path)["bench"]["config"])) == path.stem
         assert (path.parents[1] / "runs" / path.stem / "record.json").is_file()
+
+
+@needs_git
+def test_every_sweep_with_a_data_package_is_held_against_it():
+    found = {ROOT / name for name in FILES if name.endswith("/datapackage.json")}
+    assert found == {sweep / "datapackage.json" for sweep in SWEEPS}
+
+
+@needs_git
+def test_what_readers_make_leaves_their_clone_clean():
+    """Else their next pull conflicts with what was published since."""
+    published = [name.removeprefix("results/published/") for name in FILES if "/published/" in name]
+    assert {name.partition("/")[0] for name in published} == {
+        "calibration",
+        "codecs",
+        "default",
+        "perf",
+    }
+    made = [f"results/{name}" for name in published]
+    for run in ("default/runs/key", "default/claims/runs/key", "train/runs/key"):
+        made += [f"results/{run}/{name}" for name in ("record.json", "best.ckpt", "log.txt")]
+    for name in ("status.json", ".driver.lock", "claims/measurements/key.json", "wandb-sweep.yaml"):
+        made.append(f"results/default/{name}")
+    made += ["results/train/page.html", "results/own-sweep/leaderboard.csv"]
+    # `make publish` leaves nothing untracked either.
+    made += ["results/published/README.md", "results/published/default/runs/key/record.json"]
+    made += ["results/published/default/claims/measurements/key.json"]
+    ignored = git("check-ignore", "--no-index", "--stdin", given="\n".join(made))
+    assert set(made) == set(ignored)
+    assert not set(made) & set(FILES)
+    assert not git("ls-files", "--cached", "--ignored", "--exclude-standard", "results")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_only_publishing_rewrites_tracked_pages_and_tables():
+    def commands(*targets: str) -> list[str]:
+        """Return the calls of `bench` that these targets would make."""
+        environment = {name: text for name, text in os.environ.items() if "MAKE" not in name}
+        words = ["make", "--dry-run", *targets]
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        return [line for line in done.stdout.splitlines() if "/bench " in line]
+
+    measured = ["sweep", "report", "claims", "calibrate", "codecs", "perf"]
+    for line in (own := commands(*measured)):
+        assert f"{line} ".count(" --results results ") == 1 and ".md" not in line
+    public = commands("publish", "publish-instruments")
+    assert len(own) == len(public) == len(measured)
+    assert all(" --results results/published " in f"{line} " for line in public)
+    assert sum("--readme README.md" in line for line in public) == 2
+    assert sum("--page docs/perf.md" in line for line in public) == 1
+    assert "results/published/default/leaderboard.csv" in commands("verify")[0]
+    assert "results/mnist/leaderboard.csv" in commands("verify", "SWEEP=mnist")[0]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from bench.commands.call import call
+from bench.printing import say
 
 
 def dashboard(arguments: list[str]) -> int:
@@ -35,9 +36,10 @@ def run_dashboard(
     if dry_run:
         from bench.dashboard.specification import plan_of
 
-        print(json.dumps(plan_of(content, project, entity or ""), indent=1))
+        for line in json.dumps(plan_of(content, project, entity or ""), indent=1).split("\n"):
+            say(line)
         return 0
     from bench.dashboard.upload import upload
 
-    print(f"report: {upload(content, project, entity)}")
+    say(f"report: {upload(content, project, entity)}")
     return 0

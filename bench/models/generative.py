@@ -25,7 +25,7 @@ TRIPLING_STARTS = [(3**i - 1) / (3**8 - 1) for i in range(8)]
 
 
 class TrainingDiverged(RuntimeError):
-    """The training objective is no longer a finite number."""
+    """The objective is no longer a finite number, or what was trained is no model of its data."""
 
 
 class GenerativeModel(pl.LightningModule):

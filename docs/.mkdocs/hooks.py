@@ -13,9 +13,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # Files from outside docs/ that pages show or link to, at the same place under the site.
 RESULTS = (
-    "results/perf/perf.png",
-    "results/default/claims.html",
-    "results/default/figures/digits-binary-decomposition.png",
+    "results/published/perf/perf.png",
+    "results/published/default/claims.html",
+    "results/published/default/figures/digits-binary-decomposition.png",
 )
 # A function's name stands apart from its argument; the conversion leaves no space there.
 FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")

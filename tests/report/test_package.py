@@ -8,6 +8,7 @@ from bench.report.package import dictionary
 from bench.report.reduce import leaderboard_table, runs_table, write_manifest
 from bench.report.report import report
 from tests.made_up import record
+from tests.report.test_paper_match import run
 from tests.report.test_reduce import RECORDS
 
 
@@ -42,12 +43,16 @@ def test_every_column_of_every_table_is_described():
         assert f"| `{column.name}` | {column.unit} |" in dictionary()
 
 
-def test_somebody_elses_readme_is_left_alone(sweep):
-    readme = sweep.parent / "README.md"
-    assert readme.read_text() == dictionary()
+def test_somebody_elses_readme_and_numbers_of_other_sweeps_are_left_alone(sweep):
+    readme, match = sweep.parent / "README.md", sweep.parent / "paper_match.csv"
+    assert readme.read_text() == dictionary() and not match.exists()
     readme.write_text("mine\n")
+    match.write_text("made with other versions\n")
+    (sweep.parent / "mnist").mkdir()
+    rows = pd.DataFrame([run("gated_vae", 1, -85.0)])
+    rows.to_csv(sweep.parent / "mnist" / "runs.csv", index=False)
     report(sweep)
-    assert readme.read_text() == "mine\n"
+    assert readme.read_text() == "mine\n" and match.read_text() == "made with other versions\n"
 
 
 def test_failed_runs_leave_integers_whole(tmp_path):
