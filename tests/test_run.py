@@ -1,11 +1,10 @@
 """A run's numbers: equal whenever it is repeated, and moved by every field of its configuration."""
 
 import copy
+import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from math import isfinite, log
 
@@ -18,7 +17,7 @@ from bench.errors import InputError
 from bench.models.generative import GenerativeModel
 from bench.parsing import build_model, parse_run
 from bench.run import run
-from tests.conftest import small_config
+from tests.conftest import patience, small_config
 
 MODELS = ["gaussian_vae", "bernoulli_vae", "realnvp", "aggregate_vae"]
 
@@ -74,7 +73,7 @@ def test_the_same_run_twice_and_after_others_is_byte_identical(model, tmp_path):
     assert numbers(run_of(config, tmp_path / "c")) == numbers(first)
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(warm, tmp_path):
     """SIGKILL in the middle of training, then the same call: the numbers of an uninterrupted run."""
     config = small_config(
         "gaussian_vae", "digits-17", "--trainer.max_epochs=200", "--trainer.patience=100"
@@ -83,15 +82,12 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
         "import json, sys; from bench.config import Job; from bench.run import run;"
         "job = json.loads(sys.argv[1]); run(Job(job, 'model', 'test', sys.argv[2], 'disabled'))"
     )
-    import json
-
-    words = [sys.executable, "-c", script, json.dumps(config), str(tmp_path / "killed")]
-    process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
+    process = warm.start("-c", script, json.dumps(config), tmp_path / "killed")
+    deadline = time.monotonic() + patience(60)
     while not (tmp_path / "killed" / LAST).is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(patience(10)) == -signal.SIGKILL, process.stderr
     assert read_checkpoint(tmp_path / "killed" / LAST)["epoch"] < 199
     resumed = run_of(config, tmp_path / "killed")
     assert numbers(resumed) == numbers(run_of(config, tmp_path / "whole"))
