@@ -1,7 +1,7 @@
 """Python in a process of its own, which finds the large libraries imported already.
 
-Importing PyTorch, Lightning and W&B takes longer than most of what the tests do with them. One process
-does it once, without importing anything of this project, and forks for each command.
+Importing PyTorch and Lightning takes longer than most of what the tests do with them. One process does
+it once, without importing anything of this project, and forks for each command.
 
 python tests/warm.py SOCKET -m bench …    # what `python -m bench …` does, by the process that listens there
 """
@@ -113,8 +113,8 @@ def asked(address: str, words, cwd: str, env: dict | None, standard: list[int]) 
 
 def serve(listener: socket.socket) -> list | None:
     """Fork for each request; return it in the process that is to become it, None at the end."""
+    # Not W&B, which makes a folder when it is imported, and removes it at the end of a process.
     import pytorch_lightning  # noqa: F401
-    import wandb.sdk.launch  # noqa: F401
 
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
