@@ -42,7 +42,7 @@ WITH_CODE = [page for page in WITH_CODE if any(is_run(block) for block in blocks
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    for folder in ("bench", "configs"):  # with what is compiled of them, which is not so anew
+    for folder in ("bench", "configs"):  # and __pycache__, so that nothing is compiled again
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
