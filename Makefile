@@ -43,7 +43,7 @@ sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it,
 	@$(BENCH) sweep $(SWEEP) --results $(RESULTS) $(OPTIONS)
 
 test: $(VENV)/.ready-for-tests  ## run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
 test-long: $(VENV)/.ready-for-tests  ## run what takes minutes each: a node that dies, chaos in short
 	@$(VENV)/bin/python -m pytest -m long

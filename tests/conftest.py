@@ -1,6 +1,7 @@
 """Shared set-up: one thread, and small configurations that train in a second."""
 
 import os
+import time
 from contextlib import nullcontext
 
 os.environ["WANDB_MODE"] = "disabled"
@@ -10,6 +11,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from bench.parsing import parse_run  # noqa: E402
+from tests.warm import Server  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -114,3 +116,25 @@ def points(monkeypatch):
 @pytest.fixture
 def config_of():
     return small_config
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Starts Python in processes of their own that need not import the large libraries."""
+    server = Server()
+    yield server
+    server.close()
+
+
+def patience(seconds: float) -> float:
+    """Return how long to wait before a wait counts as one for ever.
+
+    Args:
+        seconds: Ample on an idle machine. One that is busier, or slower than 0.1 s for a loop of a
+            million, is given as much more; BENCH_PATIENCE multiplies it once again.
+    """
+    started = time.perf_counter()
+    sum(1 for _ in range(1_000_000))
+    slowness = (time.perf_counter() - started) / 0.1
+    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    return seconds * max(1.0, slowness, load) * float(os.environ.get("BENCH_PATIENCE", 1))

@@ -1,6 +1,5 @@
 """lightning-bolts' networks, VAE and batch check, behind the adapter that makes them importable."""
 
-import subprocess
 import sys
 import warnings
 from math import isfinite
@@ -19,7 +18,7 @@ from bench.models.bolts_vae import BoltsVAE
 from bench.noise import Noise
 from bench.parsing import build_model, parse_run
 from bench.run import run
-from tests.conftest import small_config
+from tests.conftest import patience, small_config
 
 SHAPE = (3, 32, 32)
 DIMENSIONS = 3 * 32 * 32
@@ -58,7 +57,7 @@ def test_without_lightning_bolts_one_line_says_how_to_install_it(monkeypatch):
         BoltsResNet18(SHAPE, (4,))
 
 
-def test_without_lightning_bolts_everything_else_works():
+def test_without_lightning_bolts_everything_else_works(warm):
     """In a process of its own, where nothing has imported it before."""
     code = (
         "import sys; sys.modules['pl_bolts'] = None\n"
@@ -70,7 +69,8 @@ def test_without_lightning_bolts_everything_else_works():
         "    except ValueError as error: print(type(error).__name__, error)\n"
         "print([m for m in sys.modules if m.startswith('pl_bolts.')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm.run("-c", code, timeout=patience(60))
+    assert done.returncode == 0, done.stderr
     *errors, imported = done.stdout.splitlines()
     assert len(errors) == 2 and imported == "[]"
     assert all(line.startswith("InputError lightning-bolts") for line in errors)

@@ -15,6 +15,7 @@ import pytest
 
 import bench
 from bench.claims.catalogue import CLAIMS
+from tests.conftest import patience
 
 ROOT = Path(bench.__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -41,35 +42,31 @@ WITH_CODE = [page for page in WITH_CODE if any(is_run(block) for block in blocks
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    for folder in ("bench", "configs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    for folder in ("bench", "configs"):  # and __pycache__, so that nothing is compiled again
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs(page, checkout):
+def test_the_code_of_a_page_runs(page, checkout, warm):
     """In a copy of the checkout: its files are written, its Python and its commands run in order."""
     blocks = blocks_of(page)
     for _, title, text in blocks:
         if title:
             assert not (checkout / title).exists(), f"{title} is there already"
             (checkout / title).write_text(text, encoding="utf-8")
-    python = shlex.quote(sys.executable)
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    call = shlex.join([sys.executable, str(ROOT / "tests" / "warm.py"), warm.address])
     for language, title, text in blocks:
         if title or language == "yaml":
             continue
-        words = [sys.executable, "-c", text]
-        if language == "bash":
-            words = ["bash", "-euc", f'bench() {{ {python} -m bench "$@"; }}\n{text}']
-        done = subprocess.run(
-            words,
-            cwd=checkout,
-            env={**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        where = {"cwd": checkout, "env": environment}
+        if language == "python":
+            done = warm.run("-c", text, timeout=patience(120), **where)
+        else:
+            words = ["bash", "-euc", f'bench() {{ {call} -m bench "$@"; }}\n{text}']
+            limit = patience(120)
+            done = subprocess.run(words, capture_output=True, text=True, timeout=limit, **where)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
@@ -95,7 +92,7 @@ def test_the_notebook_runs_and_holds_its_outputs():
     assert all(cell.execution_count for cell in cells)
     assert sum(bool(cell.outputs) for cell in cells) >= 3
     stored = [texts(cell) for cell in cells]
-    client.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    client.NotebookClient(notebook, timeout=patience(120), kernel_name="python3").execute()
     # Digits may differ between machines; what a cell shows may not be missing.
     assert [len(text) > 0 for text in map(texts, cells)] == [len(text) > 0 for text in stored]
 
@@ -135,7 +132,7 @@ def site(tmp_path_factory) -> Path:
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", config, "-d", folder],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patience(120),
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -13,6 +11,7 @@ import torch
 import yaml
 
 import bench.run
+from bench.__main__ import main
 from bench.checkpoints import LAST, CheckedCheckpointIO, content_hash, read_checkpoint
 from bench.config import Job
 from bench.errors import InputError
@@ -24,7 +23,7 @@ from bench.sweep.driver import SweepOptions, locked, make_plan, settle
 from bench.sweep.engine import Finished
 from bench.sweep.progress import Progress
 from tests import chaos
-from tests.conftest import small_config
+from tests.conftest import patience, small_config
 
 
 def full(*_, **__):
@@ -192,50 +191,40 @@ def sweep_file(tmp_path_factory):
     return path
 
 
-def drive(sweep_file, results, *more):
-    words = ["sweep", str(sweep_file), "--results", str(results), "--wandb", "disabled", *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def words(sweep_file, results, *more):
+    return ["sweep", str(sweep_file), "--results", str(results), "--wandb", "disabled", *more]
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
 )
-def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(number, sweep_file, tmp_path):
-    driver = drive(sweep_file, tmp_path)
+def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(
+    number, warm, sweep_file, tmp_path, capsys
+):
+    driver = warm.start("-m", "bench", *words(sweep_file, tmp_path))
     runs = tmp_path / "interrupted" / "runs"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patience(60)
     while not list(runs.glob(f"*/{LAST}")) and time.monotonic() < deadline:
         time.sleep(0.1)
     family = psutil.Process(driver.pid).children(recursive=True)
     # As a terminal does it: to every process of the group.
     os.killpg(driver.pid, number)
     started = time.monotonic()
-    output, _ = driver.communicate(timeout=60)
-    assert time.monotonic() - started < 30, output
-    assert driver.returncode == 130, output
+    code, output = driver.wait(patience(60)), driver.stdout + driver.stderr
+    assert time.monotonic() - started < patience(30), output
+    assert code == 130, output
     assert "stopped; the same command goes on where this one ended" in output
     assert "Traceback" not in output
-    gone, alive = psutil.wait_procs(family, timeout=10)
+    gone, alive = psutil.wait_procs(family, timeout=patience(10))
     assert not alive
-    status = subprocess.run(
-        [sys.executable, "-m", "bench", "status", "interrupted", "--results", str(tmp_path)],
-        capture_output=True,
-        text=True,
-    )
-    assert status.returncode == 1 and "no driver is at work" in status.stdout
+    assert main(["status", "interrupted", "--results", str(tmp_path)]) == 1
+    assert "no driver is at work" in capsys.readouterr().out
 
 
-def test_a_dry_run_writes_nothing_and_only_selects(sweep_file, tmp_path):
+def test_a_dry_run_writes_nothing_and_only_selects(sweep_file, tmp_path, capsys):
     for more in ([], ["--only", "model=realnvp seed=2"]):
-        driver = drive(sweep_file, tmp_path / "r", "--dry-run", *more)
-        output, _ = driver.communicate(timeout=120)
-        assert driver.returncode == 0, output
+        assert main(words(sweep_file, tmp_path / "r", "--dry-run", *more)) == 0
+        output = capsys.readouterr().out
         jobs = make_plan(str(sweep_file), tmp_path / "r", SweepOptions()).jobs
         named = [key for key in jobs if key in output]
         assert len(named) == (1 if more else len(jobs) == 6 and 6), output
@@ -255,7 +244,7 @@ def test_chaos_in_short(tmp_path):
     assert records and all(read_record(path)["status"] == "ok" for path in records)
 
 
-def test_failures_are_counted_kept_and_done_again_only_when_asked(tmp_path):
+def test_failures_are_counted_kept_and_done_again_only_when_asked(tmp_path, capsys):
     diverging = {"trainer.optimizer": "sgd", "trainer.learning_rate": 1e30}
     sweep = {
         "matrix": {"data": ["digits-17"], "model": ["realnvp"], "seed": {"from": 1, "to": 3}},
@@ -264,14 +253,14 @@ def test_failures_are_counted_kept_and_done_again_only_when_asked(tmp_path):
     }
     path = tmp_path / "failing.yaml"
     path.write_text(yaml.safe_dump(sweep))
-    more = ["--workers", "1"]
-    output, _ = (driver := drive(path, tmp_path, *more, "--max-failures", "1")).communicate()
-    assert driver.returncode == 2 and "2 runs have failed, more than max_failures" in output
+    sweep = words(path, tmp_path, "--workers", "1")
+    assert main([*sweep, "--max-failures", "1"]) == 2
+    assert "2 runs have failed, more than max_failures" in capsys.readouterr().err
     records = list((tmp_path / "failing").rglob("record.json"))
     reasons = [read_record(record).get("reason", "") for record in records]
     assert sum("last finite ELBO" in reason for reason in reasons) == 2
     # What failed keeps its record, until it is asked for.
-    output, _ = (driver := drive(path, tmp_path, *more)).communicate()
-    assert driver.returncode == 1 and "5 runs, 4 with a record" in output
-    output, _ = (driver := drive(path, tmp_path, *more, "--retry-failed")).communicate()
-    assert driver.returncode == 1 and "5 runs, 2 with a record" in output
+    assert main(sweep) == 1
+    assert "5 runs, 4 with a record" in capsys.readouterr().out
+    assert main([*sweep, "--retry-failed"]) == 1
+    assert "5 runs, 2 with a record" in capsys.readouterr().out

@@ -15,8 +15,9 @@ import yaml
 
 from bench.__main__ import main
 from bench.checkpoints import content_hash
-from tests.offline_logs import read_offline_run
 from bench.commands.sweeps import print_missing
+from tests.conftest import patience
+from tests.offline_logs import read_offline_run
 
 SWEEP = {
     "matrix": {
@@ -46,23 +47,15 @@ RUNS = 4 + 4
 TABLES = ("runs.csv", "leaderboard.csv")
 
 
-def bench(*words, **more):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more.pop("env", {})}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, words)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        **more,
-    )
+@pytest.fixture(scope="session")
+def bench(warm):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return lambda *words: warm.start("-m", "bench", *words, env=environment)
 
 
 def finished(process, code=0):
-    output, _ = process.communicate(timeout=280)
-    assert process.returncode == code, output
-    return output
+    assert process.wait(patience(120)) == code, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +66,7 @@ def sweep_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(sweep_file, tmp_path_factory):
+def results(bench, sweep_file, tmp_path_factory):
     """A sweep with two workers, uninterrupted, W&B offline: what the others are held against."""
     folder = tmp_path_factory.mktemp("whole")
     output = finished(
@@ -99,7 +92,7 @@ def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(results):
     assert len(pd.read_csv(folder / "timings.csv")) == RUNS
 
 
-def test_a_second_call_trains_nothing(results, sweep_file):
+def test_a_second_call_trains_nothing(bench, results, sweep_file):
     folder, _ = results
     before, started = table_bytes(folder), time.time()
     output = finished(bench("sweep", sweep_file, "--results", folder.parent, "--wandb", "offline"))
@@ -108,29 +101,33 @@ def test_a_second_call_trains_nothing(results, sweep_file):
     assert all(p.stat().st_mtime < started for p in folder.glob("runs/*/record.json"))
 
 
-def test_killed_and_continued_unread_with_one_worker_gives_the_same_bytes(results, sweep_file, tmp_path):
+def test_killed_and_continued_unread_with_one_worker_gives_the_same_bytes(
+    bench, results, sweep_file, tmp_path
+):
     """SIGKILL of driver and workers once two records are there; a record is damaged as well."""
     words = ("sweep", sweep_file, "--results", tmp_path, "--wandb", "disabled", "--workers", 1)
     process = bench(*words)
-    runs, deadline = tmp_path / "small" / "runs", time.monotonic() + 120
+    runs, deadline = tmp_path / "small" / "runs", time.monotonic() + patience(60)
     while len(list(runs.glob("*/record.json"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait(patience(10))
     written = sorted(runs.glob("*/record.json"))
     assert 5 <= len(written) < RUNS
     written[0].write_text(written[0].read_text()[:100])
     time.sleep(1)  # the engine's own processes follow their driver
-    again = bench(*words)
+    again = subprocess.Popen(
+        [sys.executable, "-m", "bench", *map(str, words)], stdout=subprocess.PIPE, text=True
+    )
     output = "".join(iter(again.stdout.readline, "starting the engine\n"))
     # As `head` does. Nobody reads on, and the sweep goes on.
     again.stdout.close()
-    assert again.wait(280) == 0
+    assert again.wait(patience(120)) == 0
     assert "damaged" in output and f"{RUNS} runs, {len(written) - 1} with a record" in output
     assert table_bytes(tmp_path / "small") == table_bytes(results[0])
 
 
-def test_wandb_holds_what_the_csv_holds(results):
+def test_wandb_holds_what_the_csv_holds(warm, results):
     """Every run's offline log, read back, against runs.csv: equal to the last digit."""
     folder, _ = results
     runs = pd.read_csv(folder / "runs.csv", float_precision="round_trip").set_index(
@@ -142,7 +139,7 @@ def test_wandb_holds_what_the_csv_holds(results):
     trained = {key for key, split in runs.index if runs.loc[(key, split), "epochs"] > 0}
     assert set(logs) == trained and len(trained) == 4
     for key, path in logs.items():
-        header, history, summary = read_offline_run(path)
+        header, history, summary = read_offline_run(path, warm)
         test = runs.loc[(key, "test")]
         assert header["id"] == key and header["group"] == "small" and header["job_type"] == "train"
         assert set(header["tags"]) == {test["task"], test["model"]}

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from math import cos, isfinite, log, pi
 
 import pytest
@@ -20,7 +19,7 @@ from bench.errors import InputError
 from bench.models.generative import GenerativeModel, TrainingDiverged
 from bench.parsing import build_model, parse_run
 from bench.run import check_against_uniform, run
-from tests.conftest import LAUNCHED, small_config
+from tests.conftest import LAUNCHED, patience, small_config
 from tests.offline_logs import read_offline_run
 
 # Mini-batches of 100 of the digits' training split.
@@ -79,23 +78,25 @@ def test_the_same_run_twice_and_after_others_is_byte_identical(model, tmp_path):
     assert numbers(run_of(config, tmp_path / "c")) == numbers(first)
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
+def test_a_killed_run_goes_on_to_the_same_numbers(warm, tmp_path):
     """SIGKILL in the middle of training, then the same call: the numbers of an uninterrupted run."""
-    config = small_config(
-        "gaussian_vae", "digits-17", "--trainer.max_epochs=200", "--trainer.patience=100"
-    )
-    script = (
-        "import json, sys; from bench.config import Job; from bench.run import run;"
-        "job = json.loads(sys.argv[1]); run(Job(job, 'model', 'test', sys.argv[2], 'disabled'))"
-    )
-    words = [sys.executable, "-c", script, json.dumps(config), str(tmp_path / "killed")]
-    process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed" / LAST).is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert read_checkpoint(tmp_path / "killed" / LAST)["epoch"] < 199
+    config = small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=20")
+    script = """
+import json, os, signal, sys
+from bench.config import Job
+from bench.models.generative import GenerativeModel
+from bench.run import run
+step = GenerativeModel.training_step
+def killed(self, *arguments):
+    if self.current_epoch == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments)
+GenerativeModel.training_step = killed
+run(Job(json.loads(sys.argv[1]), "model", "test", sys.argv[2], "disabled"))
+"""
+    process = warm.run("-c", script, json.dumps(config), tmp_path / "killed", timeout=patience(60))
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert 0 < read_checkpoint(tmp_path / "killed" / LAST)["epoch"] < 9
     resumed = run_of(config, tmp_path / "killed")
     assert numbers(resumed) == numbers(run_of(config, tmp_path / "whole"))
 
@@ -268,7 +269,7 @@ SMALL_FLOW = (
 # What else to set so that a field can show, and a value that differs from the base's.
 FIELDS = [
     ("gaussian_vae", "--seed=2"),
-    ("gaussian_vae", "--trainer.max_epochs=2"),
+    ("gaussian_vae", "--trainer.max_epochs=3"),
     ("gaussian_vae", "--trainer.batch_size=50"),
     ("gaussian_vae", "--trainer.optimizer=rmsprop"),
     ("gaussian_vae", "--trainer.optimizer=sgd --trainer.learning_rate=1e-6"),
@@ -283,7 +284,7 @@ FIELDS = [
     ("gaussian_vae", "--trainer.beta=0.5"),
     ("gaussian_vae", "--trainer.kl_warmup_epochs=3"),
     ("gaussian_vae", "--trainer.gradient_clip_norm=0.01"),
-    ("gaussian_vae", "--trainer.validate_every=1"),
+    ("gaussian_vae", "--trainer.validate_every=2"),
     ("gaussian_vae", "--evaluation.elbo_samples=3"),
     ("gaussian_vae", "--evaluation.importance_samples=13"),
     ("gaussian_vae", "--evaluation.importance_data=100"),
@@ -350,11 +351,13 @@ FIELDS = [
 
 
 def test_every_field_of_the_configuration_changes_the_numbers(tmp_path):
+    brief = ("--trainer.max_epochs=2", "--trainer.validate_every=1")
     seen = {}
-    base = run_of(small_config("gaussian_vae"), tmp_path / "base")
+    base = run_of(small_config("gaussian_vae", "digits-17", *brief), tmp_path / "base")
     seen[repr((base["metrics"], base["history"]))] = "the base"
     for number, (model, options) in enumerate(FIELDS):
-        record = run_of(small_config(model, "digits-17", *options.split()), tmp_path / str(number))
+        config = small_config(model, "digits-17", *brief, *options.split())
+        record = run_of(config, tmp_path / str(number))
         outcome = repr((record["metrics"], record["history"]))
         assert outcome not in seen, f"{options} changes nothing against {seen[outcome]}"
         seen[outcome] = options
@@ -367,7 +370,7 @@ def test_patience_and_threads_reach_what_they_name(tmp_path):
         small_config("realnvp", "digits-17", *options, "--trainer.patience=1"), tmp_path / "1"
     )
     longer = run_of(
-        small_config("realnvp", "digits-17", *options, "--trainer.patience=6"), tmp_path / "6"
+        small_config("realnvp", "digits-17", *options, "--trainer.patience=3"), tmp_path / "3"
     )
     assert short["epochs"] < longer["epochs"]
     threads = run_of(small_config("realnvp", "digits-17", "--trainer.threads=2"), tmp_path / "t")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench
+from tests.conftest import patience
 
 ROOT = Path(bench.__file__).parents[1]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -18,29 +19,24 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder]
-    subprocess.run([*PIP, "wheel", *options, ROOT], check=True, timeout=120)
+    subprocess.run([*PIP, "wheel", *options, ROOT], check=True, timeout=patience(60))
     (path,) = folder.glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
+def installed(warm, wheel, tmp_path_factory):
     """Return a function that runs code in an empty folder, with the wheel's `bench` and no other."""
     target = tmp_path_factory.mktemp("installed")
     options = ["--quiet", "--no-deps", "--no-index", "--target", target]
-    subprocess.run([*PIP, "install", *options, wheel], check=True, timeout=120)
+    subprocess.run([*PIP, "install", *options, wheel], check=True, timeout=patience(60))
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(*words: str) -> str:
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=elsewhere,
-            env={**os.environ, "PYTHONPATH": str(target)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        ).stdout
+        environment = {**os.environ, "PYTHONPATH": str(target)}
+        done = warm.run(*words, cwd=elsewhere, env=environment, timeout=patience(60))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert run("-c", "import bench; print(bench.__file__)").startswith(str(target))
     return run

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.printing import say
 from bench.record import write_atomically
 from bench.report.reduce import manifest_path
 
@@ -25,7 +26,7 @@ def done_once(directory: Path) -> Iterator[bool]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another process does this run; waiting for its record", flush=True)
+            say("another process does this run; waiting for its record")
             fcntl.flock(lock, fcntl.LOCK_EX)
             waited = True
         yield waited

@@ -1,6 +1,9 @@
 """`bench claims` from its file to its outcome."""
 
+import copy
 import json
+from functools import lru_cache
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -32,6 +35,12 @@ SMALL = {
         },
     },
 }  # fmt: skip
+
+
+@lru_cache(maxsize=None)
+def committed(name):
+    """Return (items, sweep) of a file that comes along; it takes seconds to read."""
+    return read_experiments(name, Path("no", "results"))
 
 
 def written(content, tmp_path):
@@ -68,8 +77,8 @@ def test_the_front_door(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "claims").glob("*.yaml")))
-def test_the_files_that_come_along_measure_every_claim_on_three_seeds(name, tmp_path):
-    items, _ = read_experiments(name, tmp_path)
+def test_the_files_that_come_along_measure_every_claim_on_three_seeds(name):
+    items, _ = committed(name)
     trained = [item for item in items if hasattr(item, "job")]
     assert sum(not hasattr(item, "job") for item in items) >= 3  # claims 1, 3 and 4
     for claim in (1, 2, 5, 6, 7, 8, 9, 10, 11, 12):
@@ -109,15 +118,16 @@ def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_written(
     assert not results.exists()
 
 
-def test_a_file_like_another_has_its_experiments_on_other_data(tmp_path):
-    mnist, _ = read_experiments("mnist", tmp_path)
-    fashion, name = read_experiments("fashion", tmp_path)
+def test_a_file_like_another_has_its_experiments_on_other_data():
+    mnist, _ = committed("mnist")
+    fashion, name = committed("fashion")
     assert name == "fashion"
 
     def contents(items):
         trained = [item for item in items if hasattr(item, "job")]
         others = [(item.task["dataset"], item.seed) for item in items if not hasattr(item, "job")]
-        return [(item.job.config, item.claims, item.images) for item in trained], others
+        configs = [copy.deepcopy(item.job.config) for item in trained]
+        return [(c, item.claims, item.images) for c, item in zip(configs, trained)], others
 
     (theirs, closed), (ours, closed_ours) = contents(mnist), contents(fashion)
     assert {config["data"]["dataset"] for config, *_ in ours} == {"fashion_mnist"}

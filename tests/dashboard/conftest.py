@@ -1,15 +1,13 @@
 """A small sweep's folder, with W&B's own offline logs, of runs that were never done."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from bench.config import Job
 from bench.record import write_record
 from bench.report.reduce import write_manifest
-from tests.conftest import small_config
+from tests.conftest import patience, small_config
 from tests.made_up import estimate, record
 
 HOSTILE = 'gaussian_vae <img src=x onerror=alert(1)> | `x` [y](z) it\'s="<1>"'
@@ -29,15 +27,15 @@ for words, record in json.load(sys.stdin):
 """
 
 
-def log_offline(pairs):
+def log_offline(warm, pairs):
     """Write W&B's offline logs of (job, record)."""
     given = json.dumps([(vars(job), made) for job, made in pairs])
-    done = subprocess.run([sys.executable, "-c", LOG], input=given, capture_output=True, text=True)
+    done = warm.run("-c", LOG, given=given, timeout=patience(120))
     assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(tmp_path_factory, warm):
     """(The sweep's folder, its [(job, record)]); one name is hostile, one run has a checkpoint."""
     folder = tmp_path_factory.mktemp("results") / "small-1.x"
     pairs = []
@@ -57,7 +55,7 @@ def made(tmp_path_factory):
         write_record(folder / "runs", row)
     write_manifest(folder, [job.key for job, _ in pairs])
     (folder / "runs" / pairs[0][0].key / "best.ckpt").write_bytes(b"weights")
-    log_offline(pairs)
+    log_offline(warm, pairs)
     from bench.report.reduce import csv_text, leaderboard_table, load_sweep, runs_table
 
     records = load_sweep(folder)

@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 
 from bench.wandb_settings import logged_in, resolve_wandb_mode
+from tests.conftest import patience
 from tests.dashboard.conftest import log_offline
 from tests.wandb_stand_in import serving
 
@@ -22,22 +21,21 @@ def folder(made, tmp_path):
     return tmp_path / made[0].name
 
 
-def dashboard(folder, url, *more):
-    words = [sys.executable, "-m", "bench", "dashboard", folder.name]
+@pytest.fixture
+def dashboard(warm):
+    """Sends a folder in a process of its own, as W&B keeps its settings for a process' whole life."""
+    return lambda folder, url: sent(warm, folder, url)
+
+
+def sent(warm, folder, url):
     environment = os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": "a" * 40}
     # Training may be offline; what is asked for here is not.
     environment["WANDB_MODE"] = "offline"
-    return subprocess.run(
-        [*words, "--results", str(folder.parent), *more],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        cwd=folder.parent,
-    )
+    words = ["-m", "bench", "dashboard", folder.name, "--results", folder.parent]
+    return warm.run(*words, env=environment, cwd=folder.parent, timeout=patience(120))
 
 
-def test_a_sweep_arrives_with_its_lineage_and_a_second_call_adds_nothing(folder, made):
+def test_a_sweep_arrives_with_its_lineage_and_a_second_call_adds_nothing(dashboard, folder, made):
     keys = [job.key for job, _ in made[1]]
     with serving() as store:
         for call in (1, 2):
@@ -102,13 +100,13 @@ def check_table(store, folder):
             assert value == expected or (value is None and pd.isna(expected))
 
 
-def test_a_run_that_was_resumed_or_done_again_is_one_run(folder, made):
+def test_a_run_that_was_resumed_or_done_again_is_one_run(dashboard, warm, folder, made):
     job, record = made[1][0]
     directory = folder / "runs" / job.key
     with serving() as store:
         assert dashboard(folder, store.url).returncode == 0
         time.sleep(1.1)  # the name of a log holds the second of its start
-        log_offline([(job.__class__(**vars(job) | {"directory": str(directory)}), record)])
+        log_offline(warm, [(job.__class__(**vars(job) | {"directory": str(directory)}), record)])
         assert len(list(directory.glob("wandb/offline-run-*"))) == 2
         changed = folder / "leaderboard.csv"
         changed.write_text(changed.read_text().replace("gaussian_vae,", "gaussian,"))
@@ -121,7 +119,7 @@ def test_a_run_that_was_resumed_or_done_again_is_one_run(folder, made):
         check_summaries(store, folder)
 
 
-def test_a_server_that_refuses_is_told_in_one_line(folder, made):
+def test_a_server_that_refuses_is_told_in_one_line(dashboard, folder):
     with serving() as store:
         store.refuse = "UpsertBucket"
         done = dashboard(folder, store.url)
@@ -130,7 +128,7 @@ def test_a_server_that_refuses_is_told_in_one_line(folder, made):
     assert line.startswith("bench: error: W&B: ") and "Traceback" not in done.stdout
 
 
-def test_a_run_that_is_elsewhere_is_not_made_anew(folder, made):
+def test_a_run_that_is_elsewhere_is_not_made_anew(dashboard, folder, made):
     """Logs were sent to another project: files have no run to belong to."""
     with serving() as store:
         assert dashboard(folder, store.url).returncode == 0

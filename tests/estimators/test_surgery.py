@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from math import log
 
 import pytest
@@ -13,6 +11,7 @@ from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
 from bench.report.columns import ESTIMATES
+from tests.conftest import patience
 from tests.estimators.surgery_ranks import filled
 
 
@@ -134,18 +133,13 @@ def test_metric_merges_like_one():
     assert merged.compute() == columns
 
 
-def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(tmp_path):
+def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(warm, tmp_path):
     """Two samples of each datum, so many that whole blocks do not divide evenly; or a single block."""
     shares = {1301: (1536, 1066), 100: (200, 0)}
     assert 1536 == 3 * ROW_BLOCK
-    words = [sys.executable, "-m", "tests.estimators.surgery_ranks", str(tmp_path)]
-    numbers = [str(n) for n in shares]
-    ranks = [subprocess.Popen([*words, str(rank), "2", *numbers]) for rank in range(2)]
-    try:
-        assert [rank.wait(timeout=100) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
+    words = ["-m", "tests.estimators.surgery_ranks", tmp_path]
+    ranks = [warm.start(*words, rank, 2, *shares) for rank in range(2)]
+    assert [rank.wait(patience(60)) for rank in ranks] == [0, 0], [rank.stderr for rank in ranks]
     for n, points in shares.items():
         alone = filled(n, [0, 1]).compute()
         for rank in range(2):

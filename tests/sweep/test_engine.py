@@ -16,6 +16,7 @@ from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
 from bench.sweep.engine import Engine, machine
 from bench.sweep.resources import Request
+from tests.conftest import patience
 from tests.engine_work import Named, die, trouble, where
 from tests.made_up import record
 
@@ -122,12 +123,12 @@ def test_a_node_that_dies_hands_its_run_on_at_its_last_epoch(tmp_path):
             stderr=subprocess.STDOUT,
             **pipes,
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + patience(60)
         while len(list(storage.rglob(LAST))) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         cluster.stdin.write("kill a node\n")
         cluster.stdin.flush()
-        output, _ = driver.communicate(timeout=240)
+        output, _ = driver.communicate(timeout=patience(120))
         assert driver.returncode == 0, output
     finally:
         cluster.stdin.close()

@@ -13,6 +13,7 @@ from bench.__main__ import main
 from bench.record import read_record
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.wandb_sweep import wandb_sweep
+from tests.conftest import patience
 from tests.wandb_stand_in import serving
 
 SWEEP = {
@@ -77,7 +78,7 @@ def test_an_agent_does_a_point_and_it_is_one_run_under_its_key(sweep_file, tmp_p
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=280,
+            timeout=patience(120),
         )
         assert not store.unknown, done.stdout + done.stderr
         assert list(store.runs) == [key], done.stdout + done.stderr
