@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench import __version__
 from bench.errors import InputError
-from bench.files import MIB, read_bytes
+from bench.files import MIB, is_there, read_bytes
 from bench.printing import number
 from bench.record_schema import is_hash, is_key, is_line, is_task
 from bench.report.columns import RUN, runs_columns
@@ -23,6 +23,7 @@ TEXTS = {
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
 }
+MAY_BE_EMPTY = ("commit", "data_sha256")
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -67,7 +68,9 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read as a table of runs: {error}") from None
     for name, (is_right, words) in TEXTS.items():
-        if name in table and not table[name].dropna().drop_duplicates().map(is_right).all():
+        cells = table.get(name, pd.Series(dtype=str)).drop_duplicates()
+        cells = cells.dropna() if name in MAY_BE_EMPTY else cells
+        if not cells.map(is_right).all():
             raise InputError(f"{where}: a cell of column {name} is no {words}")
     for name, column in columns.items():
         is_number = column.type in ("integer", "number")
@@ -136,6 +139,8 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
     lines = [f"Likelihood Bench {__version__}, {directory}/leaderboard.csv"]
     for (task, model), group in table.groupby(["task", "model"], sort=False):
         test = group[group["split"] == "test"]
+        if test.empty:
+            raise InputError(f"row: {task}, {model} has no row of the test split")
         bits = ", ".join(number(value, 4) for value in test["bits_per_dim"].dropna())
         samples = " and ".join(f"{k:.0f}" for k in test["importance_samples"].dropna().unique())
         commits = " ".join(map(str, test["commit"].unique()))
@@ -145,7 +150,7 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
             f"  row      {task}, {model}, seed {', '.join(map(str, test['seed']))}",
             f"  result   {bits or 'none: failed'} bits/dim on test, K = {samples or '–'}",
             f"  commit   {commits}",
-            f"  data     sha256 {' '.join(test['data_sha256'].unique())}",
+            f"  data     sha256 {' '.join(test['data_sha256'].dropna().unique())}",
             f"  key      {' '.join(test['key'])}",
             f"  again    git checkout {commits.split()[0]} && make setup",
             f"           .venv/bin/bench verify {directory}/runs.csv --row {row}",
@@ -155,4 +160,5 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
 
 def all_runs(results: Path) -> list[Path]:
     """Return every runs.csv under a folder of results."""
-    return sorted(results.glob("*/runs.csv"))
+    paths = (folder / "runs.csv" for folder in results.glob("*"))
+    return sorted(path for path in paths if is_there(path))
