@@ -105,7 +105,7 @@ def what_changed(cited: Cited) -> str | None:
     here = data_hash(describe_data(load_task(task_of(cited.config)))["data"])
     published = cited.rows["data_sha256"].iloc[0]
     if here != published:
-        return f"data: payload or split has the hash {here[:16]}…, published {published[:16]}…"
+        return f"data: payload or split has the hash {here[:16]}…, published {str(published)[:16]}…"
     return None
 
 

@@ -17,7 +17,7 @@ from bench.machine import usable_cores
 from bench.record import has_record, read_record, record_path, write_atomically
 from bench.record_consistency import check_consistent, check_same_data
 from bench.record_schema import is_key
-from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
+from bench.report.columns import DIFFERENCE, ESTIMATES, leaderboard_columns, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
 
@@ -127,7 +127,8 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
         row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
         value, source = published_value(sweep, task, row["model"])
         row |= {"bound": bound, "reference": value, "reference_source": source}
-    return pd.DataFrame(rows).astype({"rank": "Int64", "importance_samples": "Int64"})
+    table = pd.DataFrame(rows, columns=[column.name for column in leaderboard_columns()])
+    return table.astype({"rank": "Int64", "importance_samples": "Int64"})
 
 
 def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.files import MIB, read_bytes
+from bench.files import MIB, is_there, read_bytes
 from bench.record_schema import KEY, is_hash, is_line, is_task
 from bench.report.columns import Column, leaderboard_columns, runs_columns
 from bench.report.intervals import interval
@@ -25,6 +25,7 @@ TEXTS = {
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
 }
+MAY_BE_EMPTY = ("commit", "data_sha256")
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -76,7 +77,9 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
             "the only one of that key and split"
         )
     for name, (is_right, words) in TEXTS.items():
-        if not table[name].dropna().drop_duplicates().map(is_right).all():
+        cells = table[name].drop_duplicates()
+        cells = cells.dropna() if name in MAY_BE_EMPTY else cells
+        if not cells.map(is_right).all():
             raise InputError(f"{where}: a cell of column {name} is no {words}")
     return table
 
@@ -207,4 +210,5 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
 
 def all_runs(results: Path) -> list[Path]:
     """Return every runs.csv under a folder of results: of one's own sweeps, then of published ones."""
-    return [path for own in ("*", "published/*") for path in sorted(results.glob(f"{own}/runs.csv"))]
+    own, published = sorted(results.glob("*")), sorted(results.glob("published/*"))
+    return [path for folder in own + published if is_there(path := folder / "runs.csv")]
