@@ -98,7 +98,7 @@ MAY_IMPORT = {
         "sweep",
         "trained",
     },
-    "dashboard": {"record", "report", "tracking"},
+    "dashboard": {"files", "record", "report", "tracking"},
     "commands": {
         "checkpoints",
         "perf",
