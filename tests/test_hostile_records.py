@@ -5,6 +5,7 @@ import json
 import os
 import random
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from bench.config import Job
 from bench.errors import InputError
 from bench.record import checksum, read_record, write_record
 from bench.record_schema import LARGEST, problem_of
+from bench.report.citation import citation
 from bench.report.page.write import vega
 from bench.report.reduce import (
     csv_text,
@@ -24,7 +26,7 @@ from bench.report.reduce import (
     write_manifest,
 )
 from bench.report.report import report
-from bench.report.rows import citation, parse_runs
+from bench.report.rows import parse_runs
 from bench.report.tables import latex, markdown, print_leaderboard
 from bench.run import run
 from bench.sweep.dry_run import recorded_rates
@@ -131,7 +133,7 @@ def everything_but_figures(records):
     again = parse_runs(csv_text(runs).encode(), "runs.csv")
     print_leaderboard(board)
     csv_text(timings_table(slimmed))
-    return [markdown(board), latex(board), *citation(again, "s").split("\n")]
+    return [markdown(board), latex(board), *citation(again, Path("s")).split("\n")]
 
 
 def test_of_impossible_records_each_is_refused_in_a_line_or_becomes_tables(record, capsys):

@@ -122,7 +122,7 @@ MAY_IMPORT = {
         "sweep",
         "trained",
     },
-    "dashboard": {"record", "report", "tracking", "wandb_settings"},
+    "dashboard": {"files", "record", "report", "tracking", "wandb_settings"},
     "commands": {
         "checkpoints",
         "perf",

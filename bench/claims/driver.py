@@ -242,7 +242,15 @@ def record_of(item) -> dict | None:
         record = read_record(Path(item.job.directory) / "record.json")
     except InputError:
         return None
-    return record if record["status"] == "ok" else None
+    return record if record["status"] == "ok" and is_of(record, item.key) else None
+
+
+def is_of(record: dict, key: str) -> bool:
+    """Tell whether the configuration that a record holds is that of its key."""
+    try:
+        return key_of(record["config"]) == key
+    except (LookupError, TypeError, AttributeError):
+        return False
 
 
 def request(item, has_gpus: bool) -> Request:

@@ -1,5 +1,6 @@
 """What of a sweep's folder goes to W&B. Reads files; no network, no W&B."""
 
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import InputError
+from bench.files import read_bytes
 from bench.record import read_record, record_path
 from bench.report.reduce import read_manifest
+from bench.report.rows import LONGEST, read_runs
 
 TABLES = ("leaderboard.csv", "runs.csv", "claims.csv")
 # What W&B allows in the names of artifacts, and its filters can hold in a string.
@@ -60,9 +63,12 @@ def content_of(directory: Path) -> Content:
     tables = [directory / name for name in TABLES if (directory / name).is_file()]
     if {path.name for path in tables} < {"leaderboard.csv", "runs.csv"}:
         raise InputError(f"dashboard: {directory} has no tables; bench report {sweep} writes them")
-    board, runs = (
-        pd.read_csv(directory / name, float_precision="round_trip") for name in TABLES[:2]
-    )
+    runs = read_runs(directory / "runs.csv")
+    try:
+        content = read_bytes(directory / "leaderboard.csv", LONGEST)
+        board = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+    except (OSError, ValueError) as error:
+        raise InputError(f"dashboard: leaderboard.csv cannot be read: {error}") from None
     logs: dict[str, list[Path]] = {}
     online, files, configs, images = set(), {}, [], {}
     for key in keys:

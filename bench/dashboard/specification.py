@@ -88,7 +88,7 @@ def report_of(content: Content, project: str, entity: str = ""):
     wr = workspaces()
     blocks = [
         wr.MarkdownBlock(text=introduction(sweep)),
-        wr.MarkdownBlock(text=markdown(board.map(escaped))),
+        wr.MarkdownBlock(text=markdown(board, escaped)),
         wr.PanelGrid(
             runsets=[wr.Runset(name="leaderboard", filters=chosen(sweep, REPORT))],
             hide_run_sets=True,

@@ -1,6 +1,7 @@
 """The leaderboard for people: in the terminal, and as Markdown."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -83,18 +84,19 @@ def print_leaderboard(board: pd.DataFrame) -> None:
     )
 
 
-def markdown(board: pd.DataFrame) -> str:
-    lines = []
-    for task, rows in shown_rows(board):
-        lines += [f"**{task}**", "", "| " + " | ".join(headings()) + " |"]
-        lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
-        lines += ["| " + " | ".join(map(in_markdown, cells)) + " |" for cells in rows] + [""]
-    return "\n".join(lines)
-
-
 def in_markdown(text: str) -> str:
     """Return text that is shown as it is: no markup, no end of a cell, no comment, no formula."""
     return re.sub(r"[\\`*\[\]<>|$&]", lambda found: f"&#{ord(found[0])};", escaped(text))
+
+
+def markdown(board: pd.DataFrame, shown: Callable[[str], str] = in_markdown) -> str:
+    """Return a table in Markdown for each task; ``shown`` makes a text one that is shown as it is."""
+    lines = []
+    for task, rows in shown_rows(board):
+        lines += [f"**{shown(task)}**", "", "| " + " | ".join(headings()) + " |"]
+        lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
+        lines += ["| " + " | ".join(map(shown, cells)) + " |" for cells in rows] + [""]
+    return "\n".join(lines)
 
 
 LATEX_CHARACTERS = str.maketrans(
