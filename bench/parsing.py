@@ -99,7 +99,9 @@ def names(group: str) -> list[str]:
 def resolve(group: str, name: str) -> Path:
     """Return the YAML file for a name under ``configs/<group>/``, or for a path to one."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / group / f"{name}.yaml"
-    if not re.fullmatch(r"[\w.-]+", name) and not name.endswith((".yaml", ".yml")):
+    # Its stem becomes a name in tables.
+    is_path = name.endswith((".yaml", ".yml")) and path.stem.isprintable()
+    if not re.fullmatch(r"[\w.-]+", name) and not is_path:
         raise InputError(f"{group}: '{name}' is no name; known are {', '.join(names(group))}")
     try:
         is_there = path.is_file()

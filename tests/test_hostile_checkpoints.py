@@ -58,7 +58,7 @@ def written(path, held, digest=None):
 
 
 def refused(path, read=read_checkpoint):
-    with limited(seconds=10, mebibytes=256), pytest.raises(InputError) as error:
+    with limited(seconds=60, mebibytes=256), pytest.raises(InputError) as error:
         read(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
     return str(error.value)
@@ -196,7 +196,7 @@ def test_a_model_of_any_size_is_not_built(option, value, message, good, folder):
     held = copy.deepcopy(good)
     held["bench"]["config"]["model"]["init_args"][option] = value
     path = written(folder / "x.ckpt", held)
-    with limited(seconds=10, mebibytes=256), pytest.raises(InputError, match=message):
+    with limited(seconds=60, mebibytes=256), pytest.raises(InputError, match=message):
         load_trained(path)
 
 
@@ -338,7 +338,7 @@ def test_four_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(goo
             except (AttributeError, NotImplementedError, RuntimeError, TypeError):
                 continue
         try:
-            with limited(seconds=10, mebibytes=256):
+            with limited(seconds=60, mebibytes=256):
                 load_trained(path)
         except InputError as error:
             assert "\n" not in str(error)
@@ -358,7 +358,7 @@ def test_a_hundred_and_fifty_hostile_configurations_in_whole_checkpoints(good, f
         parent[name] = rng.choice(values)
         written(path, held)
         try:
-            with limited(seconds=10, mebibytes=256):
+            with limited(seconds=60, mebibytes=256):
                 load_trained(path)
         except InputError as error:
             assert "\n" not in str(error)

@@ -1,6 +1,7 @@
 """Commands for single runs: ``bench train``, ``bench evaluate`` and ``bench release``."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
@@ -119,14 +120,14 @@ def run_evaluate(
         elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
         output: JSON file to write the estimates to.
     """
+    if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
+        raise InputError(f"output: {output} is the checkpoint, which it would replace")
     from bench.config import EvaluationConfig
     from bench.devices import devices_for
     from bench.report.tables import print_estimates
     from bench.run import evaluate_model
     from bench.trained import load_trained
 
-    if output is not None and Path(output).resolve() == Path(checkpoint).resolve():
-        raise InputError(f"output: {output} is the checkpoint, which it would replace")
     trained = load_trained(Path(checkpoint))
     data, config = trained.data, trained.config
     changes = {
