@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "machine": set(),
     "memory": set(),
     "run_log": set(),
-    "fit": {"checkpoints", "config", "data", "models", "nets", "record"},
-    "ranks": {"config", "data", "devices", "fit", "memory", "models", "parsing"},
+    "fit": {"checkpoints", "config", "data", "models", "nets", "record", "rendezvous"},
+    "ranks": {"config", "data", "devices", "fit", "memory", "models", "parsing", "rendezvous"},
+    "rendezvous": set(),
     "pictures": {"data", "models", "noise"},
     "run": {
         "checkpoints",

@@ -10,7 +10,8 @@ from bench.config import Job, key_of
 from bench.errors import InputError
 from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
 from bench.record import checksum, code_version, read_record, write_atomically, write_record
-from bench.sweep.driver import check_buildable, locked
+from bench.sweep.driver import check_buildable
+from bench.sweep.folder import locked
 from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request, Resources, request_of

@@ -10,13 +10,16 @@ import pytest
 import yaml
 
 from bench.checkpoints import LAST
+from bench.config import Job
 from bench.errors import InputError
 from bench.machine import GIB
 from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
 from bench.sweep.engine import Engine, machine
 from bench.sweep.resources import Request
+from tests.conftest import small_config
 from tests.engine_work import Named, die, trouble, where
+from tests.listening import Watch
 from tests.made_up import record
 
 
@@ -67,6 +70,22 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         Engine()
     assert given["num_cpus"] == 3 and given["_memory"] == 2 * GIB
     assert machine()[::2] == (3, 2.0)
+
+
+def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
+    """Of any process, at any time of a run on one device and of one on two ranks."""
+    configs = {
+        name: small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=2", *more)
+        for name, more in {"one": [], "two": ["--trainer.devices=2"]}.items()
+    }
+    jobs = [
+        Job(config, "m", "s", str(tmp_path / name), "offline") for name, config in configs.items()
+    ]
+    with Watch() as watch:
+        finished = list(engine.map(jobs, {job.key: Request(1) for job in jobs}))
+    done = [f.record["status"] for f in finished if f is not None]
+    assert done == ["ok", "ok"]
+    assert watch.found and not watch.elsewhere()
 
 
 def test_one_runs_trouble_is_its_own(engine):
