@@ -68,7 +68,7 @@ def code_hash_at(commit: str, repository: Path = REPOSITORY) -> str | None:
         return None
     try:
         held = files_at(repository, commit, "bench")
-        paths = sorted((p for p in map(PurePosixPath, held) if p.suffix == ".py"))
+        paths = sorted(p for p in map(PurePosixPath, held) if p.suffix == ".py")
         wanted = "".join(f"{held[str(path)]}\n" for path in paths)
         rest = git(repository, "cat-file", "--batch", given=wanted.encode())
     except GitError:

@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.strategies import DDPStrategy
 
 from bench.checkpoints import (
     BEST,
@@ -24,6 +23,7 @@ from bench.models.generative import GenerativeModel
 from bench.models.terms import Model
 from bench.nets import Network
 from bench.record import code_version
+from bench.rendezvous import OneMachine
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
@@ -92,7 +92,7 @@ def fit(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index for device in devices] if on_gpu else len(devices),
         # A phase that moves one half leaves the parameters of the other unused.
-        strategy=DDPStrategy(
+        strategy=OneMachine(
             process_group_backend=BACKENDS[devices[0].type], find_unused_parameters=True
         )
         if several

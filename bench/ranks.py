@@ -21,6 +21,7 @@ from bench.errors import InputError
 from bench.fit import fit, quiet
 from bench.memory import keep_freed_memory
 from bench.models.generative import TrainingDiverged
+from bench.rendezvous import rendezvous
 
 MARK = "\x1ebench "
 
@@ -51,14 +52,17 @@ def fit_on_ranks(
         names = visible_gpus()
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[d.index] for d in devices)
     said: list[str] = []
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.ranks", str(request)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as process:
+    with (
+        rendezvous() as meeting,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.ranks", str(request)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment | meeting,
+        ) as process,
+    ):
         try:
             for line in process.stdout:
                 if not line.startswith(MARK):

@@ -19,8 +19,9 @@ from bench.models.generative import TrainingDiverged
 from bench.record import read_record, write_record
 from bench.run import reason_of, run
 from bench.run_log import RunLog
-from bench.sweep.driver import SweepOptions, locked, make_plan, settle
+from bench.sweep.driver import SweepOptions, make_plan, settle
 from bench.sweep.engine import Finished
+from bench.sweep.folder import locked
 from bench.sweep.progress import Progress
 from tests import chaos
 from tests.conftest import patience, small_config
@@ -67,7 +68,7 @@ def test_results_that_cannot_be_written_are_refused_before_training(tmp_path, mo
     def read_only(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("bench.sweep.driver.write_atomically", read_only)
+    monkeypatch.setattr("bench.sweep.folder.write_atomically", read_only)
     with pytest.raises(InputError, match="results: .* cannot be written: Read-only file system"):
         with locked(tmp_path / "results"):
             raise AssertionError("went on")

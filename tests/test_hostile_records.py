@@ -29,8 +29,8 @@ from bench.report.report import report
 from bench.report.rows import parse_runs
 from bench.report.tables import latex, markdown, print_leaderboard
 from bench.run import run
-from bench.sweep.dry_run import recorded_rates
 from bench.sweep.driver import needs_run
+from bench.sweep.dry_run import recorded_rates
 from tests.conftest import small_config
 from tests.limits import limited
 from tests.made_up import estimate

@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "yaml_text": {"files"},
     "memory": set(),
     "run_log": set(),
-    "fit": {"checkpoints", "config", "data", "models", "nets", "record"},
-    "ranks": {"config", "data", "devices", "fit", "memory", "models", "parsing"},
+    "fit": {"checkpoints", "config", "data", "models", "nets", "record", "rendezvous"},
+    "ranks": {"config", "data", "devices", "fit", "memory", "models", "parsing", "rendezvous"},
+    "rendezvous": set(),
     "pictures": {"data", "models", "noise"},
     "run": {
         "checkpoints",

@@ -13,7 +13,8 @@ from bench.files import MIB, read_text
 from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
 from bench.printing import say
 from bench.record import checksum, code_version, read_record, write_atomically, write_record
-from bench.sweep.driver import check_buildable, locked
+from bench.sweep.driver import check_buildable
+from bench.sweep.folder import locked
 from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request, Resources, request_of

@@ -44,7 +44,8 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.config import Job, key_of
     from bench.record import read_record, record_path
     from bench.report.tables import print_estimates
-    from bench.sweep.driver import check_buildable, refuse_unwritable, write_or_refuse
+    from bench.sweep.driver import check_buildable
+    from bench.sweep.folder import refuse_unwritable, write_or_refuse
     from bench.sweep.single import done_once, list_single_runs
     from bench.tracking import offline_log
 

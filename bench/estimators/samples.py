@@ -8,7 +8,6 @@ from torch import Tensor
 
 from bench.estimators.estimate import Estimate
 
-
 # Pixels that the Laplacian is wide and high.
 LAPLACIAN = 3
 

@@ -53,11 +53,11 @@ def training_curves(records: list[dict], task: str):
         1, len(models), figsize=(3.2 * len(models) + 0.6, 3.2), squeeze=False, layout="constrained"
     )
     for axis, (model, group) in zip(axes[0], models.items()):
-        for number, record in enumerate(group):
+        for position, record in enumerate(group):
             epochs = [point["epoch"] for point in record["history"]]
             for name, color in zip(CURVES, ("#4477aa", "#ee6677")):
                 bounds = [point[name] for point in record["history"]]
-                label = name.replace("_elbo", "") if number == 0 else None
+                label = name.replace("_elbo", "") if position == 0 else None
                 axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
             axis.axvline(record.get("best_epoch") or 0, color="#bbbbbb", linewidth=0.8, zorder=0)
         shown = visible_range(group)

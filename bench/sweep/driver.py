@@ -1,9 +1,6 @@
 """`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
 
-import fcntl
-import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +10,14 @@ from bench.errors import InputError
 from bench.files import is_there
 from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.printing import number, say
-from bench.record import read_record, record_path, write_atomically, write_record
+from bench.record import read_record, record_path
 from bench.report.reduce import write_manifest
+from bench.sweep.folder import locked, write_or_refuse
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.single import is_single, manifest_of
-from bench.sweep.status import LOCK
 from bench.wandb_settings import reachable_mode
 
 # How often an engine of our own that died is started again.
@@ -181,31 +178,6 @@ def check_buildable(jobs: list[Job]) -> None:
             raise InputError(f"{data.task.name}, {job.model}: cannot be built: {reason}") from None
 
 
-def refuse_unwritable(directory: Path) -> None:
-    """Make a folder of results. Raises InputError if nothing can be written to it."""
-    probe = directory / f".driver.probe.{os.getpid()}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(probe, "")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
-
-
-@contextmanager
-def locked(directory: Path):
-    """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
-    refuse_unwritable(directory)
-    with open(directory / LOCK, "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"results: another sweep is writing to {directory}; wait for it"
-            ) from None
-        yield
-
-
 def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
     path = record_path(directory / "runs", key)
     if not is_there(path):
@@ -273,17 +245,6 @@ def run_on_an_engine(
         progress.say(progress.efficiency(engine.slots(list(requests.values()))))
     finally:
         engine.close()
-
-
-def write_or_refuse(directory: Path, record: dict) -> None:
-    """Write a record under a folder of results. Raises InputError if it cannot be."""
-    try:
-        write_record(directory / "runs", record)
-    except OSError as error:
-        raise InputError(
-            f"results: {directory} cannot be written: {error.strerror}; what is recorded is safe, "
-            "and the same command goes on with the rest"
-        ) from None
 
 
 def settle(finished, directory: Path, progress: Progress) -> None:

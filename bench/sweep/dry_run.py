@@ -1,6 +1,5 @@
 """`bench sweep --dry-run`: what a sweep would do, and about how long it would take."""
 
-import os
 from pathlib import Path
 from statistics import median
 

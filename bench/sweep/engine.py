@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -35,6 +36,7 @@ WORKER_RETRIES = 5
 TETHER = "tether"
 LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Engine:
             options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
+        except KeyboardInterrupt:
+            self.close()
+            raise
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             reason = one_line(error)
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
@@ -92,16 +97,19 @@ class Engine:
         # handler of its own there, which aborts.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-        self.board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        with self._lost():
+            self.board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
         self._read_board, self._last_board = None, {}
 
     @property
     def has_gpus(self) -> bool:
-        return self.ray.cluster_resources().get("GPU", 0) > 0
+        with self._lost():
+            return self.ray.cluster_resources().get("GPU", 0) > 0
 
     def refuse_what_never_fits(self, requests: list[Request]) -> None:
         """Raise InputError if no node can ever give a run what it asks for."""
-        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        with self._lost():
+            nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         refuse_what_never_fits(
             requests,
             [(n.get("CPU", 0), n.get("GPU", 0), n.get("memory", 0) / GIB) for n in nodes],
@@ -109,7 +117,8 @@ class Engine:
 
     def slots(self, requests: list[Request]) -> int:
         """Return how many of these runs fit at once."""
-        total = self.ray.cluster_resources()
+        with self._lost():
+            total = self.ray.cluster_resources()
         fits = [total.get("CPU", 0) / min(request.cpus for request in requests)]
         least_gpus = min(request.gpus for request in requests)
         if least_gpus:
@@ -138,17 +147,15 @@ class Engine:
         at_once = self.workers or 2 * self.slots(wanted)
         waiting, pending = iter(jobs), {}
         while True:
-            for job in islice(waiting, at_once - len(pending)):
-                task = options[requests[job.key]]
-                pending[task.remote(work or execute, job, self.board)] = job
-            if not pending:
-                return
-            try:
+            with self._lost():
+                for job in islice(waiting, at_once - len(pending)):
+                    task = options[requests[job.key]]
+                    pending[task.remote(work or execute, job, self.board)] = job
+                if not pending:
+                    return
                 done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
                 if done:  # whatever else has ended meanwhile
                     done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
-            except ray.exceptions.RayError as error:
-                raise EngineLost(one_line(error)) from None
             for reference in done:
                 yield self._result(pending.pop(reference), reference)
             if not done:
@@ -189,8 +196,23 @@ class Engine:
             self._last_board = {}
         return self._last_board
 
+    @contextmanager
+    def _lost(self) -> Iterator[None]:
+        """Raise EngineLost where Ray says, in one of its ways, that the cluster is gone."""
+        try:
+            yield
+        except (self.ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
+            raise EngineLost(one_line(error)) from None
+
     def close(self) -> None:
-        self.ray.shutdown()
+        """End what this process has of the engine, whoever presses Ctrl-C meanwhile."""
+        is_main = threading.current_thread() is threading.main_thread()
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in STOPS if is_main}
+        try:
+            self.ray.shutdown()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
 def one_line(error: Exception) -> str:

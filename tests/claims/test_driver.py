@@ -2,7 +2,7 @@
 
 import copy
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -37,7 +37,7 @@ SMALL = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def committed(name):
     """Return (items, sweep) of a file that comes along; it takes seconds to read."""
     return read_experiments(name, Path("no", "results"))

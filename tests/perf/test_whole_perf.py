@@ -217,7 +217,7 @@ def test_a_loop_held_against_itself_is_1_and_twice_the_work_is_2():
     twice = lambda: (loop(), loop())
     with work_clock():
         for other, ratio in ((loop, 1.0), (twice, 2.0)):
-            times = by_turns(loop, lambda: seconds(other), 2, silent, "")
+            times = by_turns(loop, lambda other=other: seconds(other), 2, silent, "")
             assert compare("", "", "s", *times).ratio == pytest.approx(ratio, rel=1e-9)
 
 

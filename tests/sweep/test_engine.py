@@ -2,22 +2,28 @@
 
 import filecmp
 import os
+import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+import ray
 import yaml
 
 from bench.checkpoints import LAST
+from bench.config import Job
 from bench.errors import InputError
 from bench.machine import GIB
 from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
-from bench.sweep.engine import Engine, machine
+from bench.sweep.engine import Engine, EngineLost, machine
 from bench.sweep.resources import Request
-from tests.conftest import patience
+from tests.conftest import patience, small_config
 from tests.engine_work import Named, die, trouble, where
+from tests.listening import Watch
 from tests.made_up import record
 
 
@@ -53,8 +59,6 @@ def test_what_no_node_has_is_refused_at_once(engine):
 
 
 def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
-    import ray
-
     given = {}
 
     def note(**options):
@@ -68,6 +72,45 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         Engine()
     assert given["num_cpus"] == 3 and given["_memory"] == 2 * GIB
     assert machine()[::2] == (3, 2.0)
+
+
+def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
+    """Of any process, at any time of a run on one device and of one on two ranks."""
+    configs = {
+        name: small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=2", *more)
+        for name, more in {"one": [], "two": ["--trainer.devices=2"]}.items()
+    }
+    jobs = [
+        Job(config, "m", "s", str(tmp_path / name), "offline") for name, config in configs.items()
+    ]
+    with Watch() as watch:
+        finished = list(engine.map(jobs, {job.key: Request(1) for job in jobs}))
+    done = [f.record["status"] for f in finished if f is not None]
+    assert done == ["ok", "ok"]
+    assert watch.found and not watch.elsewhere()
+
+
+def test_an_engine_that_is_gone_is_lost_and_ends_no_driver(engine, monkeypatch):
+    """Whichever of Ray's calls is the first to notice, and in whichever of its ways."""
+    for name in ("cluster_resources", "nodes", "wait"):
+        for error in (ray.exceptions.RaySystemError("gone"), ConnectionError("gone"), RuntimeError("gone")):
+            with monkeypatch.context() as patch:
+                patch.setattr(ray, name, Mock(side_effect=error))
+                with pytest.raises(EngineLost, match="gone"):
+                    results(engine, "a", Request(1), where)
+
+
+def test_ctrl_c_in_a_shutdown_does_not_cut_it_short(monkeypatch):
+    ended = []
+
+    def shutdown():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended.append(True)
+
+    before = signal.getsignal(signal.SIGINT)
+    Engine.close(SimpleNamespace(ray=SimpleNamespace(shutdown=shutdown)))
+    assert ended and signal.getsignal(signal.SIGINT) is before
 
 
 def test_one_runs_trouble_is_its_own(engine):

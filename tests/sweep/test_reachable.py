@@ -54,7 +54,6 @@ def test_a_sweep_on_no_cluster_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert main(words) == 2
     assert "no Ray cluster at 127.0.0.1:1: Connection refused" in capsys.readouterr().err
-    assert main([*words, "--address", "10.0.0.1:x"]) == 2
     assert not (tmp_path / "r").exists()
 
 

@@ -10,7 +10,7 @@ from bench.__main__ import main
 from bench.commands.runs import train
 from bench.record import record_path, write_record
 from bench.report.reduce import missing_keys, read_manifest, write_manifest
-from bench.sweep.driver import locked
+from bench.sweep.folder import locked
 from bench.sweep.single import RUN_LOCK, done_once, list_single_runs
 from tests.made_up import record
 
