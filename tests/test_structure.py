@@ -117,7 +117,7 @@ MAY_IMPORT = {
         "sweep",
         "trained",
     },
-    "dashboard": {"record", "report", "tracking", "wandb_settings"},
+    "dashboard": {"launchers", "record", "report", "tracking", "wandb_settings"},
     "commands": {
         "checkpoints",
         "perf",

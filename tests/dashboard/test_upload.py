@@ -25,8 +25,8 @@ def folder(made, tmp_path):
 def dashboard(folder, url, *more):
     words = [sys.executable, "-m", "bench", "dashboard", folder.name]
     environment = os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": "a" * 40}
-    # Training may be offline; what is asked for here is not.
-    environment["WANDB_MODE"] = "offline"
+    # Training may be offline; what is asked for here is not. Nor is it an agent's run.
+    environment |= {"WANDB_MODE": "offline", "WANDB_RUN_ID": "other", "WANDB_SWEEP_ID": "abc"}
     return subprocess.run(
         [*words, "--results", str(folder.parent), *more],
         env=environment,
