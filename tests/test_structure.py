@@ -123,7 +123,7 @@ MAY_IMPORT = {
         "sweep",
         "trained",
     },
-    "dashboard": {"files", "record", "report", "tracking", "wandb_settings"},
+    "dashboard": {"files", "launchers", "record", "report", "tracking", "wandb_settings"},
     "commands": {
         "checkpoints",
         "perf",

@@ -19,7 +19,7 @@ from bench.sweep import driver
 from bench.sweep.wandb_sweep import wandb_sweep
 from bench.tracking import LONGEST_TAG, offline_log, tracked
 from bench.wandb_settings import project, reachable_mode, resolve_wandb_mode
-from tests.conftest import small_config
+from tests.conftest import SMALL_VAE, small_config
 from tests.offline_logs import read_offline_run
 from tests.wandb_stand_in import serving
 
@@ -93,7 +93,6 @@ def test_another_runs_variables_neither_name_nor_move_nor_resume_a_run(tmp_path,
         "TAGS": "other",
         "DIR": str(tmp_path / "elsewhere"),
         "SWEEP_ID": "abc",
-        "SWEEP_PARAM_PATH": str(tmp_path / "none.yaml"),
         "LAUNCH": "true",
         "MODE": "disabled",
         "PROJECT": "mine",
@@ -188,8 +187,9 @@ def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path
 
 def test_train_prints_the_command_that_sends_its_offline_log(tmp_path, fresh, capsys):
     """Offline because nobody is logged in; a folder's name may need quotes."""
-    words = ["--data", "digits-binary", "--model", "bernoulli_vae", "--trainer.max_epochs=1"]
-    words += ["--evaluation.importance_samples=2", "--output", str(tmp_path / "my runs")]
+    words = ["--data", "digits-binary", "--model", "bernoulli_vae", *SMALL_VAE]
+    words += ["--trainer.max_epochs=1", "--evaluation.importance_samples=2"]
+    words += ["--output", str(tmp_path / "my runs")]
     assert main(["train", *words]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
     log = Path(shlex.split(line.partition(": ")[2].removeprefix("wandb sync "))[0])

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from bench.dashboard.content import Content
 from bench.dashboard.specification import REPORT, TABLE, report_of, workspaces
 from bench.errors import InputError
+from bench.launchers import hidden
 from bench.printing import say
-from bench.tracking import quiet_settings
+from bench.tracking import OF_A_RUN, quiet_settings
 from bench.wandb_settings import logged_in
 
 # Seconds that a request may take, and logs that one call of `wandb sync` is given.
@@ -51,16 +52,17 @@ def upload(content: Content, project: str, entity: str | None) -> str:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    with one_line_errors("nothing was sent"):
-        api = wandb.Api(timeout=TIMEOUT)
-        owner = entity or api.default_entity
     kept = "what was sent stays, and the same command goes on"
-    with one_line_errors(kept), TemporaryDirectory() as scratch:
-        place = Place(owner, project, scratch)
-        sync(content, place)
-        send_files(content, place, api)
-        send_tables(content, place)
-        return save_report(content, place, api)
+    with hidden(OF_A_RUN.__contains__):
+        with one_line_errors("nothing was sent"):
+            api = wandb.Api(timeout=TIMEOUT)
+            owner = entity or api.default_entity
+        with one_line_errors(kept), TemporaryDirectory() as scratch:
+            place = Place(owner, project, scratch)
+            sync(content, place)
+            send_files(content, place, api)
+            send_tables(content, place)
+            return save_report(content, place, api)
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
         cached = len(plan.chosen) - len(pending)
         say(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record")
         if pending:
-            mode = reachable_mode(options.wandb_mode, print)
+            mode = reachable_mode(options.wandb_mode, say)
             pending = [replace(job, wandb_mode=mode) for job in pending]
             run_pending(plan, pending, cached, options)
     return plan

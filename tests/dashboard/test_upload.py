@@ -29,8 +29,8 @@ def dashboard(warm):
 
 def sent(warm, folder, url):
     environment = os.environ | {"WANDB_BASE_URL": url, "WANDB_API_KEY": "a" * 40}
-    # Training may be offline; what is asked for here is not.
-    environment["WANDB_MODE"] = "offline"
+    # Training may be offline; what is asked for here is not. Nor is it an agent's run.
+    environment |= {"WANDB_MODE": "offline", "WANDB_RUN_ID": "other", "WANDB_SWEEP_ID": "abc"}
     words = ["-m", "bench", "dashboard", folder.name, "--results", folder.parent]
     return warm.run(*words, env=environment, cwd=folder.parent, timeout=patience(120))
 
