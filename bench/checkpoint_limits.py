@@ -36,7 +36,9 @@ def check_archive(file: BinaryIO) -> None:
         # All but the tensors.
         others = [e for e in entries if not re.fullmatch(r"[^/]*/data/\d+", e.filename)]
         if sum(entry.file_size for entry in others) > LONGEST_PICKLE:
-            raise ValueError(f"what it holds beside tensors is longer than {LONGEST_PICKLE:,} bytes")
+            raise ValueError(
+                f"what it holds beside tensors is longer than {LONGEST_PICKLE:,} bytes"
+            )
         for entry in others:
             if entry.filename.endswith("/data.pkl"):
                 check_pickle(archive.read(entry))

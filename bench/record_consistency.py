@@ -91,7 +91,9 @@ def _wrong_number(record: dict, split: str) -> str | None:
     evaluation = record["config"].get("evaluation")
     information = metrics.get("mutual_information")
     if information is not None and not information["value"] <= log(size) + AGGREGATE:
-        return f"mutual_information is {information['value']:.6g}, more than log n = {log(size):.6g}"
+        return (
+            f"mutual_information is {information['value']:.6g}, more than log n = {log(size):.6g}"
+        )
     bound = metrics.get("log_likelihood")
     if bound is None or not bound["samples"] or not isinstance(evaluation, dict):
         return None  # an exact number has neither samples nor a choice of data

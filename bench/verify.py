@@ -82,7 +82,9 @@ def unverifiable(cited: Cited, table: Path, runs: pd.DataFrame) -> Verdict | Non
             column = "model"
         if column is not None:
             told = "the run's record" if cited.record is not None else "the sweep"
-            reason = f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
+            reason = (
+                f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
+            )
             return Verdict(cited.key, cited.label, "altered", (reason,))
     if table.name == "leaderboard.csv":
         first = cited.rows.iloc[0]

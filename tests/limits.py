@@ -30,9 +30,7 @@ def limited(seconds: float = 10.0, mebibytes: int = 512) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     process = psutil.Process()
     before = max(peak(), process.memory_info().rss / MIB)
-    resource.setrlimit(
-        resource.RLIMIT_AS, (process.memory_info().vms + 2 * mebibytes * MIB, hard)
-    )
+    resource.setrlimit(resource.RLIMIT_AS, (process.memory_info().vms + 2 * mebibytes * MIB, hard))
     previous = signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:

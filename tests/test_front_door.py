@@ -277,7 +277,9 @@ def test_only_what_was_asked_for_is_listed_as_missing(capsys):
     assert "1 runs have no record and are not in the tables: b\n" in said
     assert "2 runs that were not asked for have no record yet" in said
     print_missing(["a", "b"], None)
-    assert capsys.readouterr().out.endswith("2 runs have no record and are not in the tables: a, b\n")
+    assert capsys.readouterr().out.endswith(
+        "2 runs have no record and are not in the tables: a, b\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])

@@ -49,7 +49,9 @@ def refused(words, folder, capsys):
 def texts_of(command):
     """Return {option: whether it is a list} of a command's options that are texts."""
     module = import_module(f"bench.commands.{COMMANDS[command][0]}")
-    kinds = {n: p.annotation for n, p in signature(getattr(module, f"run_{command}")).parameters.items()}
+    kinds = {
+        n: p.annotation for n, p in signature(getattr(module, f"run_{command}")).parameters.items()
+    }
     return {
         name: get_origin(kind) is list
         for name, kind in kinds.items()
@@ -89,7 +91,10 @@ def test_empty_words_and_control_characters_are_refused_by_every_option(
         (["claims", LONG_NAME], "name: a name in it is longer"),
         (["sweep", "--storage", "file/x"], "file is no folder"),
         (["report", "--readme", "nowhere.md"], "readme: nowhere.md cannot be read: No such file"),
-        (["evaluate", "x.ckpt", "--output", "folder"], "folder is a folder; name the file to write"),
+        (
+            ["evaluate", "x.ckpt", "--output", "folder"],
+            "folder is a folder; name the file to write",
+        ),
         (["evaluate", "x.ckpt", "--output", "file/x"], "file is no folder"),
         (["evaluate", "file", "--output", "file"], "is the checkpoint, which it would replace"),
         (["release", "x.ckpt", "--output", "/dev/null"], "no regular file"),

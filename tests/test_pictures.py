@@ -47,7 +47,9 @@ def test_a_prior_that_is_q_agg_has_its_map_and_a_standard_normal_has_not():
     assert apart["aggregate_vae"] < 0.12 and apart["gaussian_vae"] > 0.9
 
 
-@pytest.mark.parametrize("height, width, factor", [(55, 55, 5), (112, 113, 2), (224, 9, 25), (300, 300, 1)])
+@pytest.mark.parametrize(
+    "height, width, factor", [(55, 55, 5), (112, 113, 2), (224, 9, 25), (300, 300, 1)]
+)
 def test_images_are_enlarged_by_a_whole_factor_so_that_they_can_be_seen(height, width, factor):
     canvas = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     large = enlarged(canvas)

@@ -96,7 +96,13 @@ def test_what_a_run_says_of_itself_does_not_steer_the_terminal(results, monkeypa
     content |= {"running": [running | {"seconds_left": None}]}
     with open(results / "s" / LOCK) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for change in ({}, {"running": 3}, {"done": "x"}, {"seconds_left": 1e300}, {"running": [1]}):
+        for change in (
+            {},
+            {"running": 3},
+            {"done": "x"},
+            {"seconds_left": 1e300},
+            {"running": [1]},
+        ):
             (results / "s" / STATUS).write_text(json.dumps(content | change))
             assert main(["status", "s", "--results", str(results)]) == 1
     (results / "s" / LOCK).unlink()

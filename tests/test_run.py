@@ -199,7 +199,11 @@ def test_curves_hold_every_part_of_the_bound_at_its_gradient_step(tmp_path, poin
         assert {name: point[name] for name in row} == pytest.approx(row)
     # A flow has no q(z|y), so no KL.
     run_of(small_config("realnvp"), tmp_path / "flow")
-    assert len(points) == 8 and "validation_reconstruction" in points[-1] and "train_kl" not in points[-1]
+    assert (
+        len(points) == 8
+        and "validation_reconstruction" in points[-1]
+        and "train_kl" not in points[-1]
+    )
 
 
 def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path):
@@ -495,7 +499,9 @@ def test_a_training_that_ends_far_below_the_uniform_model_is_a_failure_not_a_res
     config = small_config("bernoulli_vae", "digits-binary", *options)
     record = run(Job(config, "m", "test", str(tmp_path), "disabled"))
     assert record["status"] == "failed" and "metrics" not in record
-    words = r"diverged: \d\.\d+e\+\d\d bits/dim on the training split, where the uniform model has 1 "
+    words = (
+        r"diverged: \d\.\d+e\+\d\d bits/dim on the training split, where the uniform model has 1 "
+    )
     assert re.match(words, record["reason"]), record["reason"]
     assert any("repeated from the start" in line for line in record["notes"])
 

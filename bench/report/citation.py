@@ -75,7 +75,9 @@ def code_of(run: pd.Series, directory: Path) -> Code:
     unknown = told("commit_unknown") or "the code was in no checkout that git could read"
     troubles = []
     if is_dirty:
-        troubles.append("DIRTY: the code was not that of this commit, and no checkout makes it again")
+        troubles.append(
+            "DIRTY: the code was not that of this commit, and no checkout makes it again"
+        )
     elif other_code(commit, told("code_sha256")):
         troubles.append("WRONG: the code of this commit has another hash than the record's")
     altered = record and altered_column(run, record)
@@ -130,7 +132,9 @@ def again_lines(code: Code, again: list[str]) -> list[str]:
         return ["  again    not from here: run it anew at a commit, and cite that"]
     if code.commit is None:
         version = f"version {code.version}" if code.version else "the version that made it"
-        first = f"  again    install {version} of likelihood-bench; verify says whether the code is it"
+        first = (
+            f"  again    install {version} of likelihood-bench; verify says whether the code is it"
+        )
         return [first, *(f"           {line}" for line in again)]
     # Beside this checkout: at that commit the tables of now were not there yet.
     place = f"../at-{code.commit[:12]}"

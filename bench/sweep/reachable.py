@@ -42,7 +42,9 @@ def refuse_unreachable(address: str, seconds: float | None = None) -> None:
             return
         except (OSError, UnicodeError) as error:
             # Both have just been started: the cluster may come a moment later.
-            if time.monotonic() + 0.5 > deadline or isinstance(error, (socket.gaierror, UnicodeError)):
+            if time.monotonic() + 0.5 > deadline or isinstance(
+                error, (socket.gaierror, UnicodeError)
+            ):
                 reason = getattr(error, "strerror", None) or str(error)
                 raise InputError(f"engine: no Ray cluster at {address}: {reason}") from None
         time.sleep(0.2)

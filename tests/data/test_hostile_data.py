@@ -88,7 +88,9 @@ def test_a_folder_that_cannot_be_searched_is_named(folder, monkeypatch):
 
     monkeypatch.setattr(type(folder), "stat", stat)
     message = refused()
-    assert "Permission denied, so that this cannot be searched" in message and str(folder) in message
+    assert (
+        "Permission denied, so that this cannot be searched" in message and str(folder) in message
+    )
 
 
 @pytest.mark.parametrize("variable", ["BENCH_DATA", "XDG_CACHE_HOME"])
@@ -139,7 +141,7 @@ def repeated(content, rng):
 
 
 def bomb(content, rng):
-    return gzip.compress(bytes(2**rng.randrange(1, 21))) * rng.randrange(1, 500)
+    return gzip.compress(bytes(2 ** rng.randrange(1, 21))) * rng.randrange(1, 500)
 
 
 def empty_members(content, rng):

@@ -231,10 +231,12 @@ def test_time_is_time():
 def test_all_that_an_epoch_does_is_in_its_time_and_nothing_else(monkeypatch):
     """100 mini-batches in two reports of progress, a validation, two checkpoints."""
     with work_clock() as clock:
-        clock_in = lambda original, seconds: lambda *given, **options: (
-            clock.advance(seconds),
-            original(*given, **options),
-        )[1]
+        clock_in = lambda original, seconds: (
+            lambda *given, **options: (
+                clock.advance(seconds),
+                original(*given, **options),
+            )[1]
+        )
         for owner, name, taken in (
             (TrainingBatches, "mini_batches", 1e6),
             (GenerativeModel, "validation_step", 1e7),

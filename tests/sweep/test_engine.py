@@ -93,7 +93,11 @@ def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
 def test_an_engine_that_is_gone_is_lost_and_ends_no_driver(engine, monkeypatch):
     """Whichever of Ray's calls is the first to notice, and in whichever of its ways."""
     for name in ("cluster_resources", "nodes", "wait"):
-        for error in (ray.exceptions.RaySystemError("gone"), ConnectionError("gone"), RuntimeError("gone")):
+        for error in (
+            ray.exceptions.RaySystemError("gone"),
+            ConnectionError("gone"),
+            RuntimeError("gone"),
+        ):
             with monkeypatch.context() as patch:
                 patch.setattr(ray, name, Mock(side_effect=error))
                 with pytest.raises(EngineLost, match="gone"):

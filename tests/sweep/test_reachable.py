@@ -32,7 +32,9 @@ def serve(server, *parts):
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("address", ["nonsense", "host:", "host:x", "127.0.0.1:99999", "", "http://[bad"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "host:", "host:x", "127.0.0.1:99999", "", "http://[bad"]
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(InputError, match="an address is HOST:PORT"):
         refuse_unreachable(address)
