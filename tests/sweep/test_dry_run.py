@@ -36,6 +36,7 @@ def test_time_goes_with_the_epochs_and_is_unknown_for_other_samples(results, tmp
     path.write_text(json.dumps(SWEEP))
     options = SweepOptions(workers=1)
     show_plan(make_plan(str(path), results, options), results, options)
-    lines = {line.split()[2]: line.split() for line in capsys.readouterr().out.splitlines()[1:-1]}
+    cells = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    lines = {line[2]: line for line in cells if len(line) > 4}
     assert lines["gaussian_vae"][-1] == "64"  # 30 epochs of 2 seconds, and 4
     assert lines["realnvp"][-1] == "unknown"
