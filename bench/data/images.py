@@ -124,7 +124,9 @@ def published_payload(dataset: str, name: str, path: Path) -> bytes:
 
 
 def damaged(dataset: str, name: str, path: Path, reason: str) -> InputError:
-    return InputError(f"data: {path} is not {dataset}'s {name}: {reason}; remove it, and {how_to_get(dataset)}")
+    return InputError(
+        f"data: {path} is not {dataset}'s {name}: {reason}; remove it, and {how_to_get(dataset)}"
+    )
 
 
 def how_to_get(dataset: str) -> str:
