@@ -23,10 +23,9 @@ LONGEST_TUPLE = 1000
 LONGEST_NUMBER = 9
 
 
-def check_archive(file: BinaryIO) -> None:
-    """Check the zip archive that PyTorch writes, before PyTorch reads it."""
-    file.seek(0, 2)
-    length = file.tell()
+def check_archive(file: BinaryIO) -> int:
+    """Check the zip archive that PyTorch writes, before PyTorch reads it; return its length."""
+    length = file.seek(0, 2)
     if length > LONGEST_FILE:
         raise ValueError(f"it is {length:,} bytes long, more than {LONGEST_FILE:,}")
     with zipfile.ZipFile(file) as archive:
@@ -43,6 +42,7 @@ def check_archive(file: BinaryIO) -> None:
             if entry.filename.endswith("/data.pkl"):
                 check_pickle(archive.read(entry))
     file.seek(0)
+    return length
 
 
 def check_pickle(pickled: bytes) -> None:

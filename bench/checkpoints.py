@@ -100,9 +100,7 @@ def read_checkpoint(path: Path | str) -> dict:
     """
     try:
         with opened(str(path)) as file:
-            check_archive(file)
-            length = file.seek(0, 2)
-            file.seek(0)
+            length = check_archive(file)
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         check_content(checkpoint, length)
         check_form(checkpoint)

@@ -24,7 +24,7 @@ def regular_file(path: Path | str) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError as error:  # no name of a file, say with a null byte
         raise OSError(str(error)) from None
-    with open(descriptor, "rb", closefd=True) as file:
+    with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("it is no regular file")
         yield file

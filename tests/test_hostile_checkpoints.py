@@ -287,14 +287,7 @@ def some_part(rng):
 
 def random_tensor(rng):
     shape = [rng.choice([0, 1, 2, 16, 64]) for _ in range(rng.randrange(4))]
-    dtypes = (
-        torch.float32,
-        torch.float64,
-        torch.int64,
-        torch.bool,
-        torch.bfloat16,
-        torch.float8_e4m3fn,
-    )
+    dtypes = (torch.float32, torch.float64, torch.int64, torch.bool, torch.float8_e4m3fn)
     return torch.zeros(shape).to(rng.choice(dtypes))
 
 
@@ -358,23 +351,8 @@ def test_four_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(goo
 
 def test_a_hundred_and_fifty_hostile_configurations_in_whole_checkpoints(good, folder):
     rng, refusals, path = random.Random(28), 0, folder / "x.ckpt"
-    values = [
-        None,
-        0,
-        -1,
-        1,
-        10**9,
-        10**30,
-        0.5,
-        float("nan"),
-        "",
-        "x",
-        [],
-        [0],
-        [10**8],
-        {},
-        "os.system",
-    ]
+    values = [None, 0, -1, 1, 10**9, 10**30, 0.5, float("nan"), "", "x", "os.system"]
+    values += [[], [0], [10**8], {}]
     for _ in range(150):
         held = copy.deepcopy(good)
         parent = held["bench"]["config"]
