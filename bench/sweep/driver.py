@@ -20,9 +20,6 @@ from bench.sweep.resources import Resources, request_of
 from bench.sweep.single import is_single, manifest_of
 from bench.wandb_settings import reachable_mode
 
-# How often an engine of our own that died is started again.
-ENGINE_RETRIES = 10
-
 
 @dataclass(frozen=True)
 class SweepOptions:
@@ -203,11 +200,12 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
                 run_on_an_engine(plan, left, progress, options)
             except EngineLost as error:
                 losses += 1
-                if options.address is not None or losses > ENGINE_RETRIES:
+                reason = str(error).removeprefix("engine: ")
+                if options.address is not None or losses > error.retries:
                     raise InputError(
-                        f"engine: {error}; what is recorded is safe, and the same command goes on"
+                        f"engine: {reason}; what is recorded is safe, and the same command goes on"
                     ) from None
-                progress.say(f"the engine died ({error}); started again")
+                progress.say(f"the engine died ({reason}); started again")
             except KeyboardInterrupt:
                 progress.say("stopped; the same command goes on where this one ended")
                 raise

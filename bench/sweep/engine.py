@@ -39,6 +39,22 @@ POLL_SECONDS = 0.5
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
+class EngineLost(RuntimeError):
+    """The cluster itself is gone, or this process' part of it.
+
+    Attributes:
+        retries: How often an engine of our own is started again after it.
+    """
+
+    retries = 10
+
+
+class EngineNotStarted(InputError, EngineLost):
+    """There was none: a process of it was killed meanwhile, or Ray cannot work here."""
+
+    retries = 2
+
+
 @dataclass(frozen=True)
 class Finished:
     """A run that ended: its record (what ``work`` returned), or the reason why there is none."""
@@ -89,10 +105,10 @@ class Engine:
         except KeyboardInterrupt:
             self.close()
             raise
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            reason = one_line(error)
+        except Exception as error:  # Ray has many ways, a bare Exception among them
+            self.close()
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
-            raise InputError(f"engine: {where}: {reason}") from None
+            raise EngineNotStarted(f"engine: {where}: {one_line(error)}") from None
         # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Ray has just put a
         # handler of its own there, which aborts.
         if threading.current_thread() is threading.main_thread():
@@ -217,10 +233,6 @@ class Engine:
 
 def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-class EngineLost(RuntimeError):
-    """The cluster itself is gone, or this process' part of it."""
 
 
 def ray_options(request: Request) -> dict:

@@ -19,7 +19,8 @@ from bench.errors import InputError
 from bench.machine import GIB
 from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
-from bench.sweep.engine import Engine, EngineLost, machine
+from bench.sweep.driver import Plan, SweepOptions, run_pending
+from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, machine
 from bench.sweep.resources import Request
 from tests.conftest import patience, small_config
 from tests.engine_work import Named, die, trouble, where
@@ -63,9 +64,10 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
 
     def note(**options):
         given.update(options)
-        raise RuntimeError("enough")
+        raise Exception("enough")  # as Ray does where a node ends while it starts
 
     monkeypatch.setattr(ray, "init", note)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # the other tests' engine
     monkeypatch.setattr("bench.sweep.engine.usable_cores", lambda: 3)
     monkeypatch.setattr("bench.sweep.engine.usable_memory", lambda: 2.0)
     with pytest.raises(InputError, match="enough"):
@@ -102,6 +104,21 @@ def test_an_engine_that_is_gone_is_lost_and_ends_no_driver(engine, monkeypatch):
                 patch.setattr(ray, name, Mock(side_effect=error))
                 with pytest.raises(EngineLost, match="gone"):
                     results(engine, "a", Request(1), where)
+
+
+def test_an_engine_that_does_not_start_is_tried_again_and_given_up(monkeypatch, tmp_path, capsys):
+    tries = []
+
+    def broken(*_):
+        tries.append(1)
+        raise EngineNotStarted("engine: Ray does not start here")
+
+    monkeypatch.setattr("bench.sweep.driver.run_on_an_engine", broken)
+    job = Job(small_config("gaussian_vae"), "m", "s", str(tmp_path))
+    plan = Plan(tmp_path, {job.key: job}, {}, {job.key})
+    with pytest.raises(InputError, match="^engine: Ray does not start here; what is recorded"):
+        run_pending(plan, [job], 0, SweepOptions())
+    assert len(tries) == 3
 
 
 def test_ctrl_c_in_a_shutdown_does_not_cut_it_short(monkeypatch):
