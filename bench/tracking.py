@@ -19,12 +19,13 @@ OPENING, CLOSING = 30.0, 60.0
 # What curves are drawn against: optimizer steps. The name is Lightning's.
 STEP = "trainer/global_step"
 # W&B's variables that speak of one run, which is not ours: an agent's, or what a shell still holds.
-# The point of an agent's sweep, WANDB_SWEEP_PARAM_PATH, goes into the run's configuration.
+# The point of an agent's sweep, WANDB_SWEEP_PARAM_PATH, goes into the run's configuration. The SERVICE
+# is a process of the one that started this, and may have ended.
 OF_A_RUN = {
     f"WANDB_{name}"
     for name in (
         "RUN_ID RESUME RESUME_FROM FORK_FROM RUN_DIR NAME RUN_GROUP JOB_TYPE TAGS DIR REINIT MODE "
-        "SWEEP_ID CONFIG CONFIG_PATHS LAUNCH LAUNCH_CONFIG_PATH"
+        "SWEEP_ID CONFIG CONFIG_PATHS LAUNCH LAUNCH_CONFIG_PATH SERVICE"
     ).split()
 }
 Note = Callable[[str], object]

@@ -46,12 +46,13 @@ def steps_in(log):
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """W&B as a process finds it that has not used it yet, and leaves it so; nobody is logged in."""
+    wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.chdir(tmp_path)
-    wandb.teardown()
     bench.wandb_settings.SILENT.clear()
     yield monkeypatch
     wandb.teardown()
@@ -93,6 +94,7 @@ def test_another_runs_variables_neither_name_nor_move_nor_resume_a_run(tmp_path,
         "TAGS": "other",
         "DIR": str(tmp_path / "elsewhere"),
         "SWEEP_ID": "abc",
+        "SERVICE": "3-1-unix-/nowhere/socket",
         "LAUNCH": "true",
         "MODE": "disabled",
         "PROJECT": "mine",
