@@ -10,6 +10,7 @@ from importlib import import_module
 
 from bench.errors import InputError
 from bench.memory import keep_freed_memory
+from bench.printing import take_every_character
 
 # {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
@@ -42,6 +43,7 @@ def overview() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
     words = sys.argv[1:] if arguments is None else arguments
+    take_every_character()
     try:
         code = called(words)
         sys.stdout.flush()

@@ -3,15 +3,19 @@
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from bench.checkpoint_limits import LONGEST_FILE, check_archive, check_content
 from bench.errors import InputError
+from bench.files import regular_file
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -94,17 +98,47 @@ def read_checkpoint(path: Path | str) -> dict:
         InputError: It is missing, truncated, altered, or no checkpoint of this benchmark.
     """
     try:
-        with fsspec.open(str(path), "rb") as file:
-            held = io.BytesIO(file.read())
-        checkpoint = torch.load(held, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"], checkpoint["bench"]["config"]
+        with opened(str(path)) as file:
+            check_archive(file)
+            length = file.seek(0, 2)
+            file.seek(0)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        check_content(checkpoint, length)
+        check_form(checkpoint)
         recorded = checkpoint.pop("sha256")
+        is_whole = recorded == content_hash(checkpoint)
     except Exception as error:  # a damaged pickle can raise anything
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
-    if recorded != content_hash(checkpoint):
+    if not is_whole:
         raise InputError(f"checkpoint: {path} was altered: its hash does not match its content")
     return checkpoint
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file to be read, of any file system; from another one than ours it comes whole."""
+    system, place = fsspec.core.url_to_fs(path)
+    if "file" in system.protocol:
+        with regular_file(place) as file:
+            yield file
+    else:
+        with system.open(place, "rb") as file:
+            yield io.BytesIO(file.read(LONGEST_FILE + 1))
+
+
+def check_form(checkpoint: Any) -> None:
+    """Raise ValueError unless the parts that every reader takes are there, and of their kind."""
+    kinds = {"state_dict": dict, "bench": dict, "epoch": int, "history": list, "sha256": str}
+    for name, kind in kinds.items():
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), kind):
+            raise ValueError(f"{name} is missing, or no {kind.__name__}")
+    for name, value in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise ValueError(f"state_dict: {name!r} is no tensor with a name")
+    made_by = checkpoint["bench"]
+    if not isinstance(made_by.get("config"), dict) or not isinstance(made_by.get("model"), str):
+        raise ValueError("bench: no config, or no name of a model")
 
 
 # What evaluation needs of a checkpoint, and the training curve; two thirds of it are the optimizer's.

@@ -6,6 +6,7 @@ with those of the leaderboard; a likelihood model that loses to PNG is in troubl
 
 import io
 import lzma
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from bench.report.reduce import data_hash
 
 # WebP's own bound on the sides of an image.
 WEBP_SIDE = 16_383
+# Images whose time tells that of all.
+PROBED = 20
 
 
 @dataclass(frozen=True)
@@ -150,13 +153,34 @@ def measure(codec: Codec, pieces: Iterator[np.ndarray]) -> tuple[int, int]:
     return whole, bare
 
 
-def codec_rows(data: TaskData, described: dict, report: Callable[[str], None]) -> pd.DataFrame:
+def pieces_of(codec: Codec, layout: str, pixels: np.ndarray) -> list[np.ndarray]:
+    return list(pixels) if layout == "images" else list(strips(pixels, codec.tallest))
+
+
+def cost_of(codec: Codec, layout: str, pixels: np.ndarray) -> float:
+    """Return the seconds that a few images tell of all."""
+    few = pixels[:PROBED]
+    started = time.perf_counter()
+    measure(codec, iter(pieces_of(codec, layout, few)))
+    return (time.perf_counter() - started) * len(pixels) / len(few)
+
+
+def told(pieces: list, tell: Callable[[float], None]) -> Iterator:
+    """Yield the pieces, telling what share of them is done."""
+    for number, piece in enumerate(pieces):
+        tell(number / len(pieces))
+        yield piece
+
+
+def codec_rows(
+    data: TaskData, described: dict, report: Callable[[str, float, str], None]
+) -> pd.DataFrame:
     """Return a row for each codec, layout and count of headers, on a task's test split.
 
     Args:
         data: A task of 8-bit images.
         described: The task's hashes, as records hold them.
-        report: Is told what is being measured.
+        report: Is told what is being measured, and how far it is.
 
     Returns:
         Columns task, codec, layout (images: each by itself; strip: one below the other), headers
@@ -172,24 +196,28 @@ def codec_rows(data: TaskData, described: dict, report: Callable[[str], None]) -
     channels, height, width = data.shape
     pixels = data.test.numpy().reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
     pixels = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
+    todo = [(name, layout) for name in codecs() for layout in ("images", "strip")]
+    costs = [cost_of(codecs()[name], layout, pixels) for name, layout in todo]
     rows = []
-    for name, codec in codecs().items():
-        for layout in ("images", "strip"):
-            report(f"{data.task.name}: {name}, {layout}")
-            pieces = iter(pixels) if layout == "images" else strips(pixels, codec.tallest)
-            for headers, size in zip(("with", "without"), measure(codec, pieces)):
-                rows.append(
-                    {
-                        "task": data.task.name,
-                        "codec": name,
-                        "layout": layout,
-                        "headers": headers,
-                        "bytes": size,
-                        "bits_per_dim": 8 * size / pixels.size,
-                        "n": len(pixels),
-                        "software": codec.software,
-                        "commit": code_version()["commit"],
-                        "data_sha256": data_hash(described),
-                    }
-                )
+    for number, (name, layout) in enumerate(todo):
+        codec, before, own = codecs()[name], sum(costs[:number]), costs[number]
+        tell = lambda share, before=before, own=own, what=f"{name}, {layout}": report(
+            data.task.name, (before + own * share) / sum(costs), what
+        )
+        pieces = told(pieces_of(codec, layout, pixels), tell)
+        for headers, size in zip(("with", "without"), measure(codec, pieces)):
+            rows.append(
+                {
+                    "task": data.task.name,
+                    "codec": name,
+                    "layout": layout,
+                    "headers": headers,
+                    "bytes": size,
+                    "bits_per_dim": 8 * size / pixels.size,
+                    "n": len(pixels),
+                    "software": codec.software,
+                    "commit": code_version()["commit"],
+                    "data_sha256": data_hash(described),
+                }
+            )
     return pd.DataFrame(rows)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
@@ -110,7 +111,7 @@ class EvaluationConfig:
             than for the test split; 0 takes ``importance_data``.
 
     Raises:
-        InputError: A number that is not positive.
+        InputError: A number that is not whole, or not positive.
 
     Examples:
         >>> EvaluationConfig(importance_samples=1000).elbo_samples
@@ -123,6 +124,9 @@ class EvaluationConfig:
     importance_data_train: int = 0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise InputError(f"evaluation.{name}: {value!r} is no whole number")
         check_positive("evaluation", self, "elbo_samples", "importance_samples", "importance_data")
         check_not_negative("evaluation", self, "importance_data_train")
 

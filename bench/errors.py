@@ -1,5 +1,7 @@
 """The one error that a user can cause."""
 
+from bench.printing import escaped
+
 LONGEST = 1000
 
 
@@ -8,9 +10,9 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2. Anything else that is
     raised is a bug and keeps its traceback. A message may quote what was given, so whatever would
-    break the line, or colour a terminal, becomes a space.
+    break the line becomes a space, and whatever would steer a terminal is written as \\x….
     """
 
     def __init__(self, message: str):
-        line = "".join(letter if letter.isprintable() else " " for letter in message)
+        line = escaped("".join(" " if letter.isspace() else letter for letter in message))
         super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")

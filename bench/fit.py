@@ -37,15 +37,18 @@ def fit(
     data: TaskData,
     job: Job,
     devices: list[torch.device],
-    logger,
+    curve: Callable[[dict], None] | None,
     report: Report,
     note: Callable[[str], None],
+    callbacks: list[Callback] = [],
 ) -> dict:
     """Train, going on from the last checkpoint if there is one.
 
     With several devices this process is one of the ranks (Lightning starts the others, by the
     command that started this one). A compiled model's networks stay so. The best checkpoint, that of
-    the highest validation bound, and the last one stand in the job's storage afterwards.
+    the highest validation bound, and the last one stand in the job's storage afterwards. ``curve``
+    is told each epoch's point of every curve: ``GenerativeModel.point``. Callbacks of the caller's
+    are called before its own.
 
     Returns:
         epochs, history, and seconds_before: what this training took before it was cut off.
@@ -54,7 +57,7 @@ def fit(
     folder = job.checkpoints
     code = code_version()["code_sha256"]
     description = {"config": job.config, "model": job.model, "code_sha256": code}
-    module = GenerativeModel(model, settings, job.config["seed"], description)
+    module = GenerativeModel(model, settings, job.config["seed"], description, curve)
     if settings.compile != "none":
         # The networks alone: what lies between them draws noise from generators of its own.
         for network in (part for part in model.modules() if isinstance(part, Network)):
@@ -83,10 +86,6 @@ def fit(
     progress = ProgressCallback(report)
     several = len(devices) > 1
     on_gpu = devices[0].type == "cuda"
-    plugins: list = [CheckedCheckpointIO()]
-    if several:
-        # Slurm's and others' ways to start ranks are for whole jobs; this is one run in a sweep.
-        plugins.append(LightningEnvironment())
     trainer = pl.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index for device in devices] if on_gpu else len(devices),
@@ -96,16 +95,18 @@ def fit(
         )
         if several
         else "auto",
-        plugins=plugins,
+        # Slurm's and others' ways to start ranks are for whole jobs; this is one run in a sweep.
+        plugins=[CheckedCheckpointIO(), LightningEnvironment()],
+        # Whatever Lightning looks for by itself, it looks for in the run's own folder.
+        default_root_dir=job.directory,
         precision=settings.precision,
         max_epochs=settings.max_epochs,
         check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
-        logger=logger or False,
-        callbacks=[*checkpoints, stopping, progress],
+        logger=False,
+        callbacks=[*callbacks, *checkpoints, stopping, progress],
         enable_progress_bar=False,
         enable_model_summary=False,
-        log_every_n_steps=10**9,
         use_distributed_sampler=False,
         deterministic=True,
     )

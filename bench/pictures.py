@@ -13,6 +13,8 @@ from bench.models.terms import Model
 from bench.noise import Noise
 
 SHOWN_IMAGES = 36
+# Pixels a side that an image needs in order to be seen, where nothing else enlarges it.
+SEEN = 224
 # Draws from prior and q_agg for the map of a latent space, encoded data among these, cells a side.
 DRAWS, ENCODED, CELLS = 40_000, 4_000, 32
 
@@ -92,6 +94,12 @@ def grid_of(images: Tensor, data: TaskData) -> np.ndarray:
         top, left = (position // side) * (height + 1) + 1, (position % side) * (width + 1) + 1
         canvas[top : top + height, left : left + width] = image.permute(1, 2, 0).numpy()
     return canvas
+
+
+def enlarged(canvas: np.ndarray) -> np.ndarray:
+    """Repeat the pixels of an image (height, width, channels) until both sides are SEEN at least."""
+    factor = -(-SEEN // min(canvas.shape[:2]))
+    return canvas.repeat(factor, 0).repeat(factor, 1)
 
 
 def png(images: Tensor, data: TaskData) -> str:

@@ -23,12 +23,14 @@ from bench.memory import keep_freed_memory
 from bench.models.generative import TrainingDiverged
 
 MARK = "\x1ebench "
-# What a launcher of whole jobs left in the environment must not be taken for these ranks' own.
-LAUNCHERS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_PORT")
 
 
 def fit_on_ranks(
-    job: Job, devices: list[torch.device], report: Report, note: Callable[[str], None]
+    job: Job,
+    devices: list[torch.device],
+    curve: Callable[[dict], None],
+    report: Report,
+    note: Callable[[str], None],
 ) -> dict:
     """Do what ``fit`` does on several devices, in processes of their own.
 
@@ -39,8 +41,7 @@ def fit_on_ranks(
     directory = Path(job.directory)
     request = directory / "ranks.json"
     request.write_text(json.dumps({"job": asdict(job), "devices": [d.type for d in devices]}))
-    environment = {name: value for name, value in os.environ.items() if name not in LAUNCHERS}
-    environment |= {
+    environment = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
         "OMP_NUM_THREADS": str(job.config["trainer"]["threads"]),
     }
@@ -66,6 +67,8 @@ def fit_on_ranks(
                 kind, content = json.loads(line.removeprefix(MARK))
                 if kind == "progress":
                     report(*content)
+                elif kind == "curve":
+                    curve(content)
                 elif kind == "note":
                     note(content)
                 elif kind == "fitted":
@@ -117,7 +120,7 @@ def main(path: str) -> int:
             data,
             job,
             devices,
-            None,
+            lambda point: tell("curve", point),
             lambda *progress: tell("progress", progress),
             lambda text: tell("note", text),
         )

@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench import __version__
+from bench.checkout import code_hash, read_checkout
 from bench.errors import InputError
+from bench.files import MIB, is_there, read_text
 from bench.record_schema import problem_of
 
 PACKAGES = (
@@ -24,22 +25,24 @@ PACKAGES = (
     "numpy",
     "ray",
 )
-# What decides the numbers: a change elsewhere (results, prose) does not make a run dirty.
-CODE = ("bench", "configs", "pyproject.toml", "constraints.txt")
-REPOSITORY = Path(__file__).parents[1]
+# The longest have a tenth of a MiB; parsed, one takes up to thirty times its size in memory.
+LONGEST = 16 * MIB
 
 
 def record_path(runs: Path, key: str) -> Path:
     return runs / key / "record.json"
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Write by rename, so that a reader sees the whole file or none, and a kill loses nothing."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write by rename, so that a reader sees the whole file or none, and a kill loses nothing.
+
+    Text is written as UTF-8, its line ends as they are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
+        with open(partial, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -65,7 +68,7 @@ def write_record(runs: Path, record: dict) -> Path:
 def read_record(path: Path) -> dict:
     """Read a record and check it. Raises InputError if it is damaged, altered or no record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_text(path, LONGEST))
         intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
@@ -80,8 +83,12 @@ def read_record(path: Path) -> dict:
 
 def read_records(runs: Path, keys: list[str]) -> list[dict]:
     """Read the records of ``keys`` that there are under ``runs``."""
-    paths = [record_path(runs, key) for key in keys]
-    return [read_record(path) for path in paths if path.is_file()]
+    return [read_record(record_path(runs, key)) for key in keys if has_record(runs, key)]
+
+
+def has_record(runs: Path, key: str) -> bool:
+    """Tell whether a run has a record, whole or not."""
+    return is_there(record_path(runs, key))
 
 
 def package_version(name: str) -> str | None:
@@ -91,32 +98,22 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 @lru_cache(maxsize=1)
 def code_version() -> dict[str, Any]:
     """Return the commit that the code stands at, whether it differs from it, and its hash.
 
-    Taken once a process: what a process runs is what it imported, whatever the tree becomes.
+    Where there is no commit, ``commit_unknown`` says why. Taken once a process: what a process runs
+    is what it imported, whatever the tree becomes.
     """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    inside = git("ls-files", "--error-unmatch", "bench/__init__.py") is not None
-    return {
+    paths = sorted(Path(__file__).parent.rglob("*.py"))
+    checkout = read_checkout()
+    known = {
         "version": __version__,
-        "code_sha256": digest.hexdigest(),
-        "commit": git("rev-parse", "HEAD") if inside else None,
-        "dirty": bool(git("status", "--porcelain", "--", *CODE)) if inside else None,
+        "code_sha256": code_hash([(path.name, path.read_bytes()) for path in paths]),
+        "commit": checkout.commit,
+        "dirty": checkout.dirty,
     }
+    return known | ({"commit_unknown": checkout.unknown} if checkout.unknown else {})
 
 
 def environment(device: str) -> dict[str, Any]:

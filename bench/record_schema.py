@@ -1,18 +1,26 @@
 """What a record must be before anything is made of it: records may come from strangers."""
 
 import re
-from math import isfinite
 from typing import Any
 
 KEY = re.compile(r"[0-9a-f]{16}")
 # Becomes part of file names.
-TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
+SURROGATE = re.compile("[\ud800-\udfff]")
 METRIC = re.compile(r"[a-z_]{1,60}")
 BOUNDS = ("upper", "exact", "none")
 # A map of 32 × 32 bytes in base64.
 MAP = re.compile(r"[A-Za-z0-9+/]{1366}==")
 CURVES = ("epoch", "train_elbo", "validation_elbo")
+# Sums of squares of more than this overflow; no float32 comes near.
+LARGEST = 1e100
+# A probability of a discrete datum is at most 1; what its estimates miss that by is less.
+LEAST_BITS = -0.01
+# Columns of timings.csv that are no times.
+IDENTITY = ("key", "task", "model", "seed")
+DEEPEST = 50
+LONGEST_REASON = 10_000
 
 
 def problem_of(record: Any) -> str | None:
@@ -30,9 +38,9 @@ class _Wrong(Exception):
 
 def _check(record: Any) -> None:
     _need(isinstance(record, dict), "is no mapping")
-    _need(_matches(record.get("key"), KEY), "has no key of 16 hexadecimal digits")
-    _need(_matches(record.get("task"), TASK), "names no task")
-    _need(_is_line(record.get("model")), "names no model")
+    _need(is_key(record.get("key")), "has no key of 16 hexadecimal digits")
+    _need(is_task(record.get("task")), "names no task")
+    _need(is_line(record.get("model")), "names no model")
     _need(_is_whole(record.get("seed")), "has no seed")
     _need(record.get("status") in ("ok", "failed"), "has a status that is neither ok nor failed")
     config = _mapping(record, "config")
@@ -43,23 +51,25 @@ def _check(record: Any) -> None:
     for name in ("train", "test"):
         _need(_is_whole(_mapping(data, "sizes").get(name), 1), f"has no data.sizes.{name}")
     hashes = list(_mapping(data, "payload_sha256").values()) + [data.get("split_sha256")]
-    _need(all(_matches(value, HEXADECIMAL) for value in hashes), "has no hashes of its data")
+    _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
     commit = _mapping(record, "environment").get("commit")
-    _need(commit is None or _matches(commit, HEXADECIMAL), "has no commit")
+    _need(commit is None or is_hash(commit), "has no commit")
     timing = _mapping(record, "timing")
-    _need(all(_matches(k, METRIC) and _is_number(v) for k, v in timing.items()), "has no timing")
+    are_names = all(_matches(name, METRIC) and name not in IDENTITY for name in timing)
+    _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
+    _need(_is_shallow(record, DEEPEST), "is nested too deep")
     if record["status"] == "failed":
-        _need(isinstance(record.get("reason"), str), "failed without a reason")
+        _need(_is_text(record.get("reason")), "failed without a reason")
         return
     for name in ("decoder", "prior"):
         value = record.get(name)
-        _need(value is None or value == "" or _is_line(value), f"has no {name}")
+        _need(value is None or value == "" or is_line(value), f"has no {name}")
     _need(record.get("bound") in BOUNDS, "has no bound")
     for name in ("parameters", "epochs", "best_epoch"):
         value = record.get(name)
         _need(value is None or _is_whole(value, 0), f"has no {name}")
     for split in ("train", "test"):
-        _check_metrics(_mapping(_mapping(record, "metrics"), split))
+        _check_metrics(_mapping(_mapping(record, "metrics"), split), record["bound"])
     history = record.get("history")
     _need(isinstance(history, list), "has no history")
     for point in history:
@@ -83,15 +93,18 @@ def _check_latent(latent: dict) -> None:
         _need(_matches(latent.get(name), MAP), f"has no latent.{name}")
 
 
-def _check_metrics(metrics: dict) -> None:
+def _check_metrics(metrics: dict, bound: str) -> None:
     for name, estimate in metrics.items():
         _need(_matches(name, METRIC) and isinstance(estimate, dict), "has no metrics")
         _need(_is_number(estimate.get("value")), f"has no value of {name}")
         stderr = estimate.get("stderr")
-        _need(stderr is None or _is_number(stderr), f"has no standard error of {name}")
+        _need(stderr is None or _is_magnitude(stderr), f"has no standard error of {name}")
         for count in ("n", "samples"):
             _need(_is_whole(estimate.get(count), 0), f"has no {count} of {name}")
     _need("bits_per_dim" in metrics, "has no bits_per_dim")
+    # A density that was trained without dequantization is none of the discrete data.
+    is_possible = bound == "none" or metrics["bits_per_dim"]["value"] >= LEAST_BITS
+    _need(is_possible, "has negative bits_per_dim, which no model of discrete data has")
 
 
 def _need(condition: bool, otherwise: str) -> None:
@@ -109,7 +122,19 @@ def _matches(value: Any, pattern: re.Pattern) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _is_line(value: Any) -> bool:
+def is_key(value: Any) -> bool:
+    return _matches(value, KEY)
+
+
+def is_task(value: Any) -> bool:
+    return _matches(value, TASK)
+
+
+def is_hash(value: Any) -> bool:
+    return _matches(value, HEXADECIMAL)
+
+
+def is_line(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 300 and value.isprintable()
 
 
@@ -119,11 +144,22 @@ def _is_whole(value: Any, least: int | None = None) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value)
+    # Not a number at all is not less than anything.
+    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_real and abs(value) <= LARGEST
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return isfinite(value)
-    except OverflowError:
-        return False
+def _is_magnitude(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether a text is of moderate length and can be written as UTF-8."""
+    return isinstance(value, str) and len(value) <= LONGEST_REASON and not SURROGATE.search(value)
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(part, levels - 1) for part in parts)

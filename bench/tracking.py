@@ -1,73 +1,38 @@
 """W&B: each run's curves, images and final numbers. Whatever goes wrong there, the run goes on."""
 
-import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from bench.config import Job
-from bench.errors import InputError
+from bench.launchers import hidden
+from bench.wandb_settings import SILENT, project, reachable_mode, server
 
-PROJECT = "likelihood-bench"
 # A longer one is refused, and with it the run.
 LONGEST_TAG = 64
-# Where `wandb login` keeps its key: the present default of W&B's server, and the former one.
-HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
-Note = Callable[[str], None]
-WandbMode = Literal["auto", "offline", "online", "disabled"]
+# Seconds that a server may take to open a run, and to take the rest of what was logged.
+OPENING, CLOSING = 30.0, 60.0
+# What curves are drawn against: optimizer steps. The name is Lightning's.
+STEP = "trainer/global_step"
+# W&B's variables that speak of one run, which is not ours: an agent's, or what a shell still holds.
+OF_A_RUN = {
+    f"WANDB_{name}"
+    for name in (
+        "RUN_ID RESUME RESUME_FROM FORK_FROM RUN_DIR NAME RUN_GROUP JOB_TYPE TAGS DIR REINIT MODE "
+        "SWEEP_ID SWEEP_PARAM_PATH CONFIG CONFIG_PATHS LAUNCH LAUNCH_CONFIG_PATH"
+    ).split()
+}
+Note = Callable[[str], object]
 
 
-def resolve_wandb_mode(chosen: WandbMode) -> str:
-    """Return offline, online or disabled: what was chosen, else WANDB_MODE, else by the login."""
-    if chosen != "auto":
-        return chosen
-    given = os.environ.get("WANDB_MODE")
-    if given:
-        if given not in ("offline", "online", "disabled"):
-            raise InputError(f"WANDB_MODE: '{given}' is none of offline, online, disabled")
-        return given
-    return "online" if logged_in() else "offline"
-
-
-def logged_in() -> bool:
-    """Tell whether there is a key for W&B's server, or for that of WANDB_BASE_URL."""
-    # Asking W&B itself takes a second of imports; these are the two places where it looks.
-    from netrc import NetrcParseError, netrc
-    from urllib.parse import urlsplit
-
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    own = os.environ.get("WANDB_BASE_URL")
-    hosts = [urlsplit(own).netloc] if own else HOSTS
-    try:
-        known = netrc(os.environ.get("NETRC"))
-    except (OSError, NetrcParseError):
-        return False
-    return any(known.authenticators(host) for host in hosts)
-
-
-@contextmanager
-def agents_sweep() -> Iterator[str | None]:
-    """Give the id of the W&B sweep whose agent started this process, if one did, and hide it.
-
-    Where W&B finds it itself, it takes the agent's id for the run and not ours, which would make
-    a second W&B run for one key. Given as a setting it decides the sweep alone.
-    """
-    name = "WANDB_SWEEP_ID"
-    sweep = os.environ.pop(name, None)
-    try:
-        yield sweep
-    finally:
-        if sweep is not None:
-            os.environ[name] = sweep
-
-
-def quiet_settings(sweep: str | None = None):
+def quiet_settings(sweep: str | None = None, **more):
     """Return settings of a W&B run that prints nothing and sends nothing about the machine.
 
-    ``sweep`` is the id of the W&B sweep that it belongs to, if any.
+    ``sweep`` is the id of the W&B sweep that it belongs to, if any; ``more`` are further settings.
     """
     import wandb
 
@@ -79,23 +44,30 @@ def quiet_settings(sweep: str | None = None):
         x_save_requirements=False,
         save_code=False,
         disable_git=True,
-        init_timeout=30,
+        init_timeout=OPENING,
         # Without it a killed run leaves an empty log.
         x_transaction_log_flush_interval=1,
         **({"sweep_id": sweep} if sweep else {}),
+        **more,
     )
 
 
 class Tracker:
-    """A run's W&B side; without a logger it does nothing."""
+    """A run's W&B side; without a W&B run it does nothing."""
 
-    def __init__(self, logger=None, note: Note = print):
-        self.logger, self.note = logger, note
+    def __init__(self, run=None, note: Note = print):
+        self.run, self.note, self.told = run, note, False
 
-    def curves(self, history: list[dict]) -> None:
-        """Log curves that were not logged while they grew."""
-        for row in history if self.logger is not None else []:
-            self.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, row["epoch"])
+    def log(self, point: dict[str, float]) -> None:
+        """Log a point of every curve; ``step`` is the number of optimizer steps taken before it."""
+        if self.run is None:
+            return
+        try:
+            self.run.log({STEP: point["step"]} | {k: v for k, v in point.items() if k != "step"})
+        except Exception as error:  # its network or its disk: never the run's trouble
+            if not self.told:
+                self.note(f"W&B: curves are not logged: {error}")
+            self.told = True
 
     def finish(self, record: dict, images: dict[str, np.ndarray]) -> None:
         """Log images, and the final numbers under the names of runs.csv's columns.
@@ -103,19 +75,18 @@ class Tracker:
         The test split's numbers have the columns' own names, so that W&B's table and the CSV can
         be laid side by side; those of the training split stand under ``train/``.
         """
-        if self.logger is None:
+        if self.run is None:
             return
         import wandb
 
         from bench.report.reduce import row_of
 
         try:
-            run = self.logger.experiment
-            run.log({f"images/{name}": wandb.Image(image) for name, image in images.items()})
+            self.run.log({f"images/{name}": wandb.Image(image) for name, image in images.items()})
             for split, prefix in (("test", ""), ("train", "train/")):
-                row = row_of(record, run.group, split)
-                run.summary.update({prefix + k: v for k, v in row.items() if v is not None})
-        except Exception as error:  # its network or its disk: never the run's trouble
+                row = row_of(record, self.run.group, split)
+                self.run.summary.update({prefix + k: v for k, v in row.items() if v is not None})
+        except Exception as error:
             self.note(f"W&B: final numbers were not logged: {error}")
 
 
@@ -125,58 +96,76 @@ def tracked(job: Job, task: str, wanted: bool, note: Note) -> Iterator[Tracker]:
 
     ``note`` is told what goes wrong with it.
     """
-    if not wanted or job.wandb_mode == "disabled":
-        yield Tracker()
-        return
-    import wandb
-
-    tracker = Tracker(open_logger(job, task, note), note)
+    run = open_run(job, task, note) if wanted and job.wandb_mode != "disabled" else None
     failed = True
     try:
-        yield tracker
+        yield Tracker(run, note)
         failed = False
     finally:
-        try:
-            wandb.finish(exit_code=int(failed))
-        except Exception as error:
-            note(f"W&B: {error}")
+        if run is not None:
+            close(run, int(failed), note)
 
 
-def open_logger(job: Job, task: str, note: Note):
-    """Return Lightning's W&B logger for a run; offline if it cannot be opened as asked."""
-    from pytorch_lightning.loggers import WandbLogger
+def close(run, exit_code: int, note: Note) -> None:
+    log = run.settings.sync_dir
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        SILENT.add(server())
+        note(f"W&B: the server did not take all of the log; `wandb sync {quote(log)}` sends it")
+    except Exception as error:
+        note(f"W&B: {error}")
 
-    class Forgiving(WandbLogger):
-        """W&B's logger, whose trouble is told once and ends no training."""
 
-        told = False
+def open_run(job: Job, task: str, note: Note):
+    """Return a run's W&B run; offline if it cannot be opened as asked, None if not even so."""
+    import wandb
 
-        def log_metrics(self, metrics, step=None) -> None:
+    with hidden(OF_A_RUN.__contains__) as found:
+        for mode in dict.fromkeys((reachable_mode(job.wandb_mode, note), "offline")):
+            before = logs_of(job)
             try:
-                super().log_metrics(metrics, step)
-            except Exception as error:
-                if not self.told:
-                    note(f"W&B: curves are not logged: {error}")
-                self.told = True
-
-    with agents_sweep() as sweep:
-        for mode in dict.fromkeys((job.wandb_mode, "offline")):
-            try:
-                logger = Forgiving(
-                    project=PROJECT,
+                run = wandb.init(
+                    project=project(),
                     id=job.key,
                     name=f"{task} {job.model} seed {job.config['seed']}",
                     group=job.sweep,
                     job_type="train",
                     tags=[tag[:LONGEST_TAG] for tag in (task, job.model)],
                     config=job.config,
-                    save_dir=job.directory,
+                    dir=job.directory,
                     mode=mode,
                     resume="allow" if mode == "online" else None,
-                    settings=quiet_settings(sweep),
+                    settings=quiet_settings(
+                        # As a variable W&B would take the agent's id for the run and not ours,
+                        # which would make a second W&B run for one key.
+                        found.get("WANDB_SWEEP_ID"),
+                        reinit="create_new",
+                        finish_timeout=CLOSING,
+                        finish_timeout_raises=True,
+                    ),
                 )
-                # Opened now, where its failure can be caught.
-                return logger if logger.experiment else None
+                run.define_metric(STEP)
+                run.define_metric("*", step_metric=STEP, step_sync=True)
+                return run
             except Exception as error:
-                note(f"W&B ({mode}): {error}")
+                note(f"W&B ({mode}): {' '.join(str(error).split())}")
+                if mode == "online":
+                    SILENT.add(server())
+                # Its service holds what could not be opened, and would refuse the same id.
+                wandb.teardown()
+                for stub in logs_of(job) - before:
+                    shutil.rmtree(stub, ignore_errors=True)
     return None
+
+
+def logs_of(job: Job) -> set[Path]:
+    """Return the folders of a run's W&B logs, one for each attempt."""
+    return set(Path(job.directory).glob(f"wandb/*run-*-{job.key}*"))
+
+
+def offline_log(job: Job) -> Path | None:
+    """Return the folder of a run's latest W&B log if that is offline; None if there is none."""
+    # A name holds the time of its start.
+    latest = max(logs_of(job), key=lambda path: path.name.removeprefix("offline-"), default=None)
+    return latest if latest and latest.name.startswith("offline-") else None

@@ -1,8 +1,7 @@
 """`bench verify`: run cited rows again from their configuration, and judge what comes out."""
 
 import tempfile
-from dataclasses import dataclass, replace
-from math import log, sqrt
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,52 +11,15 @@ from bench.data.tasks import load_task
 from bench.errors import InputError
 from bench.parsing import validate
 from bench.record import environment, read_record, record_path
-from bench.report.reduce import METRICS, SPLITS, data_hash, row_of
-from bench.report.rows import chosen_rows, read_runs
+from bench.record_consistency import check_consistent
+from bench.report.citation import other_code
+from bench.report.reduce import SPLITS, data_hash
+from bench.report.rows import altered_column, chosen_rows, read_runs
 from bench.run import describe_data, evaluate_model, run
 from bench.sweep.driver import SweepOptions, make_plan
+from bench.sweep.progress import share_of_run
 from bench.trained import load_trained
-
-# What float64 sums may differ by on machines whose instructions differ.
-ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of one run.
-
-    Attributes:
-        key: The run.
-        label: Task, model and seed.
-        outcome: identical: every number to the last bit; within: in another environment, inside
-            the tolerances; outside; or changed: data or configuration are not what they were, and
-            nothing was run.
-        reasons: What differs: numbers that are outside, or what has changed.
-    """
-
-    key: str
-    label: str
-    outcome: str
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def is_good(self) -> bool:
-        return self.outcome in ("identical", "within")
-
-
-@dataclass(frozen=True)
-class Cited:
-    """A run as it was published: its rows of runs.csv, its configuration and environment if known."""
-
-    key: str
-    rows: pd.DataFrame
-    config: dict | None
-    environment: dict | None
-
-    @property
-    def label(self) -> str:
-        first = self.rows.iloc[0]
-        return f"{first['task']} {first['model']} seed {first['seed']}"
+from bench.verdicts import Cited, Verdict, judge
 
 
 def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
@@ -67,20 +29,22 @@ def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
     same name in configs/: it is the same if its key is.
 
     Raises:
-        InputError: No such table or row, or a damaged record.
+        InputError: No such table or row, or a record that is damaged or contradicts itself.
     """
     runs = read_runs(table)
     chosen = chosen_rows(runs, row, str(table.with_name("runs.csv")))
-    planned: dict[str, dict] = {}
+    planned: dict[str, Job] = {}
     cited = []
     for key, rows in chosen.groupby("key", sort=False):
         path = record_path(table.parent / "runs", str(key))
         if path.is_file():
-            record = read_record(path)
-            cited.append(Cited(str(key), rows, readable(record["config"]), record["environment"]))
+            record = check_consistent(read_record(path))
+            cited.append(Cited(str(key), rows, readable(record["config"]), record, record["model"]))
             continue
-        planned = planned or configurations(str(rows["sweep"].iloc[0]))
-        cited.append(Cited(str(key), rows, planned.get(str(key)), None))
+        planned = planned or jobs_of(str(rows["sweep"].iloc[0]))
+        job = planned.get(str(key))
+        config, model = (job.config, job.model) if job is not None else (None, None)
+        cited.append(Cited(str(key), rows, config, None, model))
     return cited, runs
 
 
@@ -92,79 +56,33 @@ def readable(config: dict) -> dict | None:
         return None
 
 
-def configurations(sweep: str) -> dict[str, dict]:
-    """Return {key: configuration} of a sweep under configs/; none if there is no such sweep."""
+def jobs_of(sweep: str) -> dict[str, Job]:
+    """Return the jobs of a sweep under configs/ by their keys; none if there is no such sweep."""
     try:
-        plan = make_plan(sweep, Path("results"), SweepOptions())
+        return make_plan(sweep, Path("results"), SweepOptions()).jobs
     except InputError:
         return {}
-    return {key: job.config for key, job in plan.jobs.items()}
 
 
-def tolerance(runs: pd.DataFrame, row: pd.Series, column: str, same_weights: bool) -> float | None:
-    """Return how far a number may be from the published one, from what was published alone.
-
-    Of a training that is done again elsewhere: the 95 % prediction interval of one more seed, from
-    the spread of the published ones, t · s · √(1 + 1/n); and of Monte-Carlo estimates
-    1.96 · √2 · standard error. None where nothing was published that says how far.
-
-    Args:
-        runs: runs.csv.
-        row: The row of one run and split.
-        column: The estimate.
-        same_weights: Nothing was trained again, so that seeds do not matter.
-    """
-    from scipy.stats import t
-
-    allowed = ROUNDING * max(1.0, abs(row[column]))
-    error = row["bits_per_dim_stderr"]
-    known = column in ("bits_per_dim", "log_likelihood") and pd.notna(error)
-    if known:
-        unit = 1.0 if column == "bits_per_dim" else row["dimensions"] * log(2)
-        allowed += 1.96 * sqrt(2) * error * unit
-    if same_weights or row["parameters"] == 0:
-        return allowed
-    alike = runs[
-        (runs["task"] == row["task"])
-        & (runs["model"] == row["model"])
-        & (runs["split"] == row["split"])
-    ][column].dropna()
-    if len(alike) < 2:
-        return allowed if known else None
-    quantile = float(t.ppf(0.975, len(alike) - 1))
-    return allowed + quantile * float(alike.std()) * sqrt(1 + 1 / len(alike))
-
-
-def judge(cited: Cited, record: dict, runs: pd.DataFrame, same_weights: bool) -> Verdict:
-    """Hold a run's new record against its published rows."""
-    if record["status"] != "ok":
-        was_ok = (cited.rows["status"] == "ok").any()
-        reason = (f"failed: {record['reason']}",)
-        return Verdict(cited.key, cited.label, "outside" if was_ok else "identical", reason)
-    different, outside = [], []
+def unverifiable(cited: Cited) -> Verdict | None:
+    """Return the verdict on a run that need not be done again, because it cannot count; else None."""
+    environment = cited.environment or {}
+    if environment.get("dirty") is True or cited.rows["dirty"].eq(True).any():
+        reason = "code: it was not that of the commit when this was run, so that nobody else has it"
+        return Verdict(cited.key, cited.label, "dirty", (reason,))
     for _, row in cited.rows.iterrows():
-        again = row_of(record, str(row["sweep"]), str(row["split"]))
-        for column in METRICS:
-            old, new = row[column], again[column]
-            if pd.isna(old) and new is None:
-                continue
-            if pd.isna(old) or new is None:
-                outside.append(f"{row['split']} {column}: published {old}, now {new}")
-                continue
-            if float(old) != float(new):
-                different.append(f"{row['split']} {column}: published {old!r}, now {new!r}")
-            allowed = tolerance(runs, row, column, same_weights)
-            if allowed is not None and abs(new - old) > allowed:
-                outside.append(
-                    f"{row['split']} {column}: published {old:.6g}, now {new:.6g}, "
-                    f"tolerance {allowed:.2g}"
-                )
-    same = cited.environment is not None and not differences(cited.environment, record)
-    if different and same:
-        # On the same kind of machine, with the same code and versions, nothing may differ at all.
-        outside = outside or different[:3]
-    outcome = "outside" if outside else "within" if different else "identical"
-    return Verdict(cited.key, cited.label, outcome, tuple(outside))
+        column = altered_column(row, cited.record) if cited.record is not None else None
+        if column is None and cited.model not in (None, row["model"]):
+            column = "model"
+        if column is not None:
+            told = "the run's record" if cited.record is not None else "the sweep"
+            reason = f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
+            return Verdict(cited.key, cited.label, "altered", (reason,))
+    if other_code(environment.get("commit"), environment.get("code_sha256")):
+        reason = "code: that of the record's commit has another hash than the record says"
+        return Verdict(cited.key, cited.label, "altered", (reason,))
+    changed = what_changed(cited)
+    return changed and Verdict(cited.key, cited.label, "changed", (changed,))
 
 
 def what_changed(cited: Cited) -> str | None:
@@ -183,6 +101,8 @@ def what_changed(cited: Cited) -> str | None:
 def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     """Run the chosen rows again, one after the other, and judge each; writes nothing.
 
+    ``report`` is told the share of all of them that is done.
+
     Raises:
         InputError: No such table or row.
     """
@@ -190,17 +110,19 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     verdicts = []
     for number, one in enumerate(cited):
         follow = lambda phase, share, text, number=number, one=one: report(
-            f"{number + 1} of {len(cited)} {one.label}: {phase}", share, text
+            f"{number + 1} of {len(cited)} {one.label}: {phase}",
+            (number + share_of_run(phase, share)) / len(cited),
+            text,
         )
-        changed = what_changed(one)
-        if changed is not None:
-            verdicts.append(Verdict(one.key, one.label, "changed", (changed,)))
+        known = unverifiable(one)
+        if known is not None:
+            verdicts.append(known)
             continue
         with tempfile.TemporaryDirectory() as folder:
             first = one.rows.iloc[0]
             job = Job(one.config, str(first["model"]), str(first["sweep"]), folder, "disabled")
             record = run(job, follow)
-        verdicts.append(with_environment(judge(one, record, runs, False), one, record))
+        verdicts.append(judge(one, record, runs, False))
     return verdicts
 
 
@@ -216,9 +138,9 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -
     if [one.key for one in cited] != [key]:
         raise InputError(f"checkpoint: {checkpoint} is of run {key}, which is not the row '{row}'")
     one = replace(cited[0], config=trained.config)
-    changed = what_changed(one)
-    if changed is not None:
-        return [Verdict(key, one.label, "changed", (changed,))]
+    known = unverifiable(one)
+    if known is not None:
+        return [known]
     metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", report)
     first = one.rows.iloc[0]
     record = {
@@ -228,35 +150,10 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -
         "model": first["model"],
         "seed": trained.config["seed"],
         "status": "ok",
+        "decoder": trained.model.decoder_name,
+        "prior": trained.model.prior_name,
+        "parameters": sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
         "metrics": {split: metrics[split] for split in SPLITS},
         "environment": environment("cpu"),
     } | describe_data(trained.data)
-    return [with_environment(judge(one, record, runs, True), one, record)]
-
-
-def with_environment(verdict: Verdict, cited: Cited, record: dict) -> Verdict:
-    """Add to a verdict what differs between the published environment and this one."""
-    if verdict.outcome == "identical":
-        return verdict
-    if cited.environment is None:
-        return replace(
-            verdict, reasons=(*verdict.reasons, "environment: no record to compare with")
-        )
-    text = "; ".join(differences(cited.environment, record))
-    text = f"environment: {text or 'the same, as far as it is recorded'}"
-    return replace(verdict, reasons=(*verdict.reasons, text))
-
-
-def differences(published: dict, record: dict) -> list[str]:
-    """Return what of a published environment is another one in a new record."""
-    old, new = flat(published), flat(record["environment"])
-    return [
-        f"{name}: {old.get(name)} → {new.get(name)}" for name in new if old.get(name) != new[name]
-    ]
-
-
-def flat(environment: dict) -> dict:
-    """Return an environment with its package versions beside the rest; hashes of code are short."""
-    plain = {name: value for name, value in environment.items() if name != "packages"}
-    plain = {n: v[:12] if n in ("commit", "code_sha256") and v else v for n, v in plain.items()}
-    return plain | environment["packages"]
+    return [judge(one, record, runs, True)]

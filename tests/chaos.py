@@ -17,13 +17,16 @@ from pathlib import Path
 
 import psutil
 
+from bench.commands.time_left import telling_time_left
+from bench.config import Report
+
 SWEEP = Path(__file__).with_name("chaos.yaml")
 TABLES = ("runs.csv", "leaderboard.csv")
 # Who is killed, and how often among a hundred.
 VICTIMS = {"worker": 60, "driver": 25, "node": 15}
 
 
-def chaos(name: Path, folder: Path, kills: int, seed: int) -> Counter:
+def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Counter:
     """Run a sweep undisturbed, then under SIGKILLs until there were ``kills``; compare the tables.
 
     Where the disturbed sweep ends before that, it is compared and begun anew.
@@ -33,6 +36,7 @@ def chaos(name: Path, folder: Path, kills: int, seed: int) -> Counter:
         folder: Empty or new folder for the results.
         kills: Number of SIGKILLs.
         seed: Of the choice of victims and moments.
+        report: Is told how far it is.
 
     Returns:
         {victim: number of kills}.
@@ -41,7 +45,7 @@ def chaos(name: Path, folder: Path, kills: int, seed: int) -> Counter:
         RuntimeError: The tables differ, or a driver fails that was not killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    print("the undisturbed sweep", flush=True)
+    report("chaos", 0.0, "the undisturbed sweep")
     started = time.monotonic()
     finish(start(name, folder / "calm", folder))
     took = time.monotonic() - started
@@ -49,7 +53,7 @@ def chaos(name: Path, folder: Path, kills: int, seed: int) -> Counter:
     while done.total() < kills:
         round_number += 1
         place = folder / f"disturbed-{round_number}"
-        disturb(name, place, folder, kills, choice, done, took)
+        disturb(name, place, folder, kills, choice, done, took, report)
         for table in TABLES:
             if not filecmp.cmp(
                 folder / "calm" / name.stem / table, place / name.stem / table, shallow=False
@@ -83,6 +87,7 @@ def disturb(
     choice: random.Random,
     done: Counter,
     took: float,
+    report: Report,
 ) -> None:
     """Drive a sweep to its end, killing; ``took`` is how long an undisturbed one lasts."""
     driver, node_was_killed = start(name, place, folder), False
@@ -108,6 +113,7 @@ def disturb(
                 chosen = choice.choice(processes)
                 done[victim] += kill(chosen)
                 print(f"kill {done.total():3}: {victim}", flush=True)
+                report("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
                 node_was_killed |= victim == "node"
                 if victim == "driver":
                     driver.wait()
@@ -154,7 +160,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        done = chaos(SWEEP, folder, options.kills, options.seed)
+        with telling_time_left() as report:
+            done = chaos(SWEEP, folder, options.kills, options.seed, report)
     words = ", ".join(f"{count} of a {victim}" for victim, count in sorted(done.items()))
     print(f"survived {done.total()} kills ({words}): runs.csv and leaderboard.csv are identical")
 

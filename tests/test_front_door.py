@@ -16,6 +16,7 @@ import yaml
 from bench.__main__ import main
 from bench.checkpoints import content_hash
 from tests.conftest import patience
+from tests.offline_logs import read_offline_run
 
 SWEEP = {
     "matrix": {
@@ -119,7 +120,7 @@ def test_killed_and_continued_with_one_worker_gives_the_same_bytes(
     assert table_bytes(tmp_path / "small") == table_bytes(results[0])
 
 
-def test_wandb_holds_what_the_csv_holds(warm, results):
+def test_wandb_holds_what_the_csv_holds(results):
     """Every run's offline log, read back, against runs.csv: equal to the last digit."""
     folder, _ = results
     runs = pd.read_csv(folder / "runs.csv", float_precision="round_trip").set_index(
@@ -131,7 +132,7 @@ def test_wandb_holds_what_the_csv_holds(warm, results):
     trained = {key for key, split in runs.index if runs.loc[(key, split), "epochs"] > 0}
     assert set(logs) == trained and len(trained) == 4
     for key, path in logs.items():
-        header, history, summary = read_offline_run(warm, path)
+        header, history, summary = read_offline_run(path)
         test = runs.loc[(key, "test")]
         assert header["id"] == key and header["group"] == "small" and header["job_type"] == "train"
         assert set(header["tags"]) == {test["task"], test["model"]}
@@ -145,25 +146,6 @@ def test_wandb_holds_what_the_csv_holds(warm, results):
         assert len(curve) == len(record["history"]) == 3
         assert header["config"]["trainer"] == record["config"]["trainer"]
         assert any("images/samples.sha256" in row for row in history)
-
-
-def read_offline_run(warm, path):
-    """Return (what identifies the run, its history, its summary) by W&B's own reader."""
-    words = ["-m", "wandb", "leet", "inspect", "--json", path]
-    done = warm.run(*words, timeout=patience(60))
-    assert done.returncode == 0, done.stderr
-    header, history, summary = {}, [], {}
-    for line in done.stdout.splitlines():
-        entry = json.loads(line)
-        if entry["type"] == "run" and not header:
-            run = entry["run"]
-            header = {"group": run["run_group"], "job_type": run["job_type"], "tags": run["tags"]}
-            header |= {"id": run["run_id"], "config": run["config"]["update"]}
-        elif entry["type"] == "history":
-            history.append(entry["history"]["item"])
-        elif entry["type"] == "summary":
-            summary |= entry["summary"].get("update", {})
-    return header, history, summary
 
 
 def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):

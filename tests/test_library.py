@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -311,8 +312,18 @@ WRONG_IMAGES = {
     "flat": (dict(train=GREY.reshape(60, 16)), r"array of shape \(60, 16\)"),
     "other shapes": (dict(test=GREY[:, :3]), r"test: images of shape \(1, 3, 4\)"),
     "one image": (dict(test=GREY[:1]), "1 images"),
-    "two pixels": (dict(train=GREY[:, :2], test=GREY[:, :2]), "images of 2 × 4 pixels"),
+    "no pixels": (dict(train=GREY[:, :0]), r"shape \(60, 0, 4\) has no pixels"),
+    "ragged lists": (dict(train=[[[1, 2]], [[1]]]), "train: is no array"),
+    "half a level": (dict(levels=2.5), "levels: 2.5 is no whole number"),
+    "levels in words": (dict(levels="5"), "levels: '5' is no whole number"),
+    "levels yes": (dict(levels=True), "levels: True is no whole number"),
+    "no number of levels": (dict(levels=float("nan")), "levels: nan is no whole number"),
 }
+# Shapes in which both the second and the last axis may be the channels'.
+for shape in ((3, 5, 3), (3, 3, 3), (1, 5, 3), (3, 5, 1)):
+    words = f"images of shape {shape} have {shape[0]} channels first or {shape[2]} last"
+    images = np.zeros((4, *shape), int)
+    WRONG_IMAGES[f"channels of {shape}"] = (dict(train=images), re.escape(words))
 
 
 @pytest.mark.parametrize("case", WRONG_IMAGES)
@@ -321,6 +332,38 @@ def test_wrong_images_are_refused_in_one_line(case):
     with pytest.raises(InputError, match=complaint) as raised:
         task_from_arrays(**(dict(train=GREY, test=GREY, levels=5) | options))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_in_the_last_axis_are_known_and_told(channels):
+    first = np.random.default_rng(1).integers(0, 5, (9, channels, 6, 4))
+    with pytest.warns(UserWarning, match=r"are read as \(height, width, channels\)") as told:
+        last = task_from_arrays(first[:5].transpose(0, 2, 3, 1), first[5:].transpose(0, 2, 3, 1), 5)
+    assert last.shape == (channels, 6, 4) and len({str(line.message) for line in told}) == 1
+    expected = task_from_arrays(first[:5], first[5:], 5)
+    assert last.payload_sha256 == expected.payload_sha256
+
+
+def test_levels_may_be_a_number_of_numpy():
+    levels = task_from_arrays(GREY, GREY, np.int64(5)).task.levels
+    assert levels == 5 and type(levels) is int
+
+
+SHARPNESS = {"sharpness", "sharpness_aggregate", "sharpness_reconstruction"}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (3, 3), (5, 5)])
+def test_images_whose_sharpness_is_undefined_get_every_other_number(shape):
+    """The Laplacian does not fit, is a single number, or is 0 everywhere (constant test images)."""
+    images = np.random.default_rng(2).integers(0, 2, (40, *shape))
+    test = np.ones((20, *shape), int) if shape == (5, 5) else images[20:]
+    data = task_from_arrays(images[:20], test, 2)
+    net = PlainVAE(data.dimensions, data.dimensions)
+    model = ExternalVAE(data.shape, 2, net.encode, net.decode, densities.Bernoulli)
+    numbers = evaluate(model, data, FEW)["test"]
+    assert not SHARPNESS & set(numbers)
+    others = set(evaluate(plain_model(), binary_data(), FEW)["test"]) - SHARPNESS
+    assert set(numbers) == others
 
 
 def test_tensors_and_booleans_are_images_too():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import signal
 from math import isfinite, log
@@ -12,9 +13,9 @@ import torch
 from bench.checkpoints import BEST, LAST, CheckedCheckpointIO, content_hash, read_checkpoint
 from bench.config import Job, trainer_config
 from bench.errors import InputError
-from bench.models.generative import GenerativeModel
+from bench.models.generative import GenerativeModel, TrainingDiverged
 from bench.parsing import build_model, parse_run
-from bench.run import run
+from bench.run import check_against_uniform, run
 from tests.conftest import patience, small_config
 
 MODELS = ["gaussian_vae", "bernoulli_vae", "realnvp", "aggregate_vae"]
@@ -379,6 +380,37 @@ def test_numbers_that_are_not_finite_are_a_failure_not_a_result(tmp_path):
     config = small_config("gaussian_vae", "digits-17", *options, "--trainer.learning_rate=1e30")
     record = run(Job(config, "m", "test", str(tmp_path), "disabled"))
     assert record["status"] == "failed" and record["reason"].startswith("diverged")
+
+
+def test_a_training_that_ends_far_below_the_uniform_model_is_a_failure_not_a_result(tmp_path):
+    """At this learning rate every number stays finite."""
+    options = ("--trainer.max_epochs=2", "--trainer.learning_rate=1e6")
+    config = small_config("bernoulli_vae", "digits-binary", *options)
+    record = run(Job(config, "m", "test", str(tmp_path), "disabled"))
+    assert record["status"] == "failed" and "metrics" not in record
+    words = r"diverged: \d\.\d+e\+\d\d bits/dim on the training split, where the uniform model has 1 "
+    assert re.match(words, record["reason"]), record["reason"]
+    assert any("repeated from the start" in line for line in record["notes"])
+
+
+@pytest.mark.parametrize(
+    "sigma, bits, is_a_result",
+    [
+        ("decoder", 1.6, True),  # as after one epoch
+        ("decoder", 370, False),
+        ("0.01", 370, True),  # as after one epoch: a narrow normal whose mean is not learned yet
+        ("0.01", 1e4, False),
+        ("1e4", 15, True),  # a wide normal, trained or not
+    ],
+)
+def test_an_honest_likelihood_that_loses_to_the_uniform_model_is_a_result(sigma, bits, is_a_result):
+    config = small_config("gaussian_vae", "digits-binary", f"--model.decoder.sigma={sigma}")
+    model, results = build_model(config, (1, 8, 8), 2), {"train": {"bits_per_dim": {"value": bits}}}
+    if is_a_result:
+        check_against_uniform(results, model, 2)
+    else:
+        with pytest.raises(TrainingDiverged, match="bits/dim on the training split"):
+            check_against_uniform(results, model, 2)
 
 
 def test_a_run_goes_on_in_a_folder_that_was_moved(tmp_path):

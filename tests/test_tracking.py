@@ -1,34 +1,207 @@
-"""What a run's name or the environment may hold without costing it its W&B run."""
+"""What the environment, a run's name or a server's trouble may do without costing a run its log."""
 
+import json
 import os
+import socket
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+import wandb
 
+import bench.tracking
+import bench.wandb_settings
 from bench.config import Job
-from bench.tracking import LONGEST_TAG, agents_sweep, tracked
+from bench.errors import InputError
+from bench.tracking import LONGEST_TAG, offline_log, tracked
+from bench.wandb_settings import project, resolve_wandb_mode
 from tests.conftest import small_config
+from tests.offline_logs import read_offline_run
+from tests.wandb_stand_in import serving
+
+POINTS = [{"step": 9 * epoch, "epoch": epoch, "train_elbo": -1.0 / epoch} for epoch in (1, 2, 3)]
+
+
+def job_in(folder, mode="offline", model="gaussian_vae"):
+    return Job(small_config("gaussian_vae"), model, "s", str(folder), mode)
+
+
+def logged(job, said, points=POINTS):
+    """Log points as a run would, and give the folders of its logs."""
+    with tracked(job, "digits-17", True, said.append) as tracker:
+        for point in points:
+            tracker.log(point)
+    return sorted(path for path in (Path(job.directory) / "wandb").glob("*run-*-*"))
+
+
+def steps_in(log):
+    (path,) = log.glob("run-*.wandb")
+    return [row["trainer/global_step"] for row in read_offline_run(path)[1]]
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """W&B as a process finds it that has not used it yet, and leaves it so; nobody is logged in."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setattr(bench.wandb_settings, "PATIENCE", 1.0)
+    monkeypatch.setattr(bench.tracking, "OPENING", 2.0)
+    monkeypatch.setattr(bench.tracking, "CLOSING", 2.0)
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()
+    bench.wandb_settings.SILENT.clear()
+    yield monkeypatch
+    wandb.teardown()
+    bench.wandb_settings.SILENT.clear()
+
+
+def server_at(monkeypatch, address):
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+
+
+def closed_port():
+    with closing(socket.socket()) as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 @pytest.mark.parametrize("model", ["m" * 200, "a | <b> `c` \"d\" 'e' = é", " "])
 def test_a_run_of_any_name_is_tracked_under_its_key(tmp_path, model):
-    job = Job(small_config("gaussian_vae"), model, "s", str(tmp_path), "offline")
+    job = job_in(tmp_path, model=model)
     said = []
     with tracked(job, "digits-17", True, said.append) as tracker:
-        assert tracker.logger is not None, said
-        run = tracker.logger.experiment
-        assert run.id == job.key and run.group == "s"
-        assert set(run.tags) == {"digits-17", model[:LONGEST_TAG]}
+        assert tracker.run is not None, said
+        assert tracker.run.id == job.key and tracker.run.group == "s"
+        assert set(tracker.run.tags) == {"digits-17", model[:LONGEST_TAG]}
     assert not said
     assert len(list(tmp_path.glob(f"wandb/offline-run-*/run-{job.key}.wandb"))) == 1
 
 
-def test_an_agents_sweep_is_hidden_and_given_back(monkeypatch):
-    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    with pytest.raises(KeyError), agents_sweep() as sweep:
-        assert sweep == "abc" and "WANDB_SWEEP_ID" not in os.environ
-        raise KeyError
-    assert os.environ["WANDB_SWEEP_ID"] == "abc"
-    monkeypatch.delenv("WANDB_SWEEP_ID")
-    with agents_sweep() as sweep:
-        assert sweep is None
-    assert "WANDB_SWEEP_ID" not in os.environ
+def test_another_runs_variables_neither_name_nor_move_nor_resume_a_run(tmp_path, fresh, capfd):
+    """An agent's, a launcher's, or what a shell still holds; project and owner are the user's."""
+    before = {
+        "RUN_ID": "other",
+        "RESUME": "must",
+        "RESUME_FROM": "other?_step=1",
+        "NAME": "other",
+        "RUN_GROUP": "other",
+        "JOB_TYPE": "other",
+        "TAGS": "other",
+        "DIR": str(tmp_path / "elsewhere"),
+        "SWEEP_ID": "abc",
+        "SWEEP_PARAM_PATH": str(tmp_path / "none.yaml"),
+        "LAUNCH": "true",
+        "MODE": "disabled",
+        "PROJECT": "mine",
+        "ENTITY": "ours",
+    }
+    for name, value in before.items():
+        fresh.setenv(f"WANDB_{name}", value)
+    job, said = job_in(tmp_path), []
+    with tracked(job, "digits-17", True, said.append) as tracker:
+        run = tracker.run
+        assert (run.id, run.group, run.job_type, run.sweep_id) == (job.key, "s", "train", "abc")
+        assert (run.project, run.entity) == ("mine", "ours") and "other" not in run.tags
+        assert {name: os.environ[f"WANDB_{name}"] for name in before} == before
+    assert not said and not (tmp_path / "elsewhere").exists()
+    assert offline_log(job) is not None
+    # No warning of an 'anonymous' setting, nor of anything else.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_is_not_there_costs_no_line_of_the_log_and_is_asked_once(tmp_path, fresh):
+    address = f"http://127.0.0.1:{closed_port()}"
+    server_at(fresh, address)
+    said = []
+    for place in ("a", "b"):
+        job = job_in(tmp_path / place, "online")
+        (log,) = logged(job, said)
+        assert log.name.startswith("offline-run-") and log == offline_log(job)
+        assert steps_in(log) == [9, 18, 27]
+    (line,) = said
+    assert address in line and "does not answer" in line and "offline" in line
+
+
+@pytest.mark.parametrize("trouble", ["refuses", "hangs"])
+def test_a_server_that_opens_no_run_costs_no_line_of_the_log(tmp_path, fresh, trouble):
+    """It answers, so that the run is tried; what is left of the try must not stand in the way."""
+    said = []
+    with serving() as store:
+        store.refuse, store.hang = "UpsertBucket", trouble == "hangs"
+        server_at(fresh, store.url)
+        for place in ("a", "b"):
+            (log,) = logged(job_in(tmp_path / place, "online"), said)
+            assert log.name.startswith("offline-run-") and steps_in(log) == [9, 18, 27]
+    (line,) = said
+    assert line.startswith("W&B (online): ") and "in use" not in line
+
+
+def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path, fresh):
+    said, job = [], job_in(tmp_path, "online")
+    with serving() as store:
+        server_at(fresh, store.url)
+        with tracked(job, "digits-17", True, said.append) as tracker:
+            tracker.log(POINTS[0])
+            store.hang = True
+            tracker.log(POINTS[1])
+    (log,) = (tmp_path / "wandb").glob("run-*")
+    assert steps_in(log) == [9, 18]
+    (line,) = said
+    assert f"`wandb sync {log}`" in line
+
+
+def test_curves_arrive_under_the_gradient_step(tmp_path, fresh):
+    said, job = [], job_in(tmp_path, "online")
+    with serving() as store:
+        server_at(fresh, store.url)
+        with tracked(job, "digits-17", True, said.append) as tracker:
+            for point in POINTS:
+                tracker.log(point)
+        assert not said and not store.unknown
+        rows = [json.loads(line) for line in store.history[job.key]]
+    assert [row["trainer/global_step"] for row in rows] == [9, 18, 27]
+
+
+@pytest.mark.parametrize("given", ["true", "TRUE", "1", "yes", "on", "t", "Y"])
+def test_wandb_disabled_is_honoured_but_for_what_the_command_says(fresh, given):
+    fresh.setenv("WANDB_API_KEY", "a" * 40)
+    fresh.setenv("WANDB_MODE", "online")
+    fresh.setenv("WANDB_DISABLED", given)
+    assert resolve_wandb_mode("auto") == "disabled"
+    assert resolve_wandb_mode("offline") == "offline"
+
+
+def test_wandb_disabled_that_says_no_or_nothing(fresh):
+    for given in ("false", "0", "", "off"):
+        fresh.setenv("WANDB_DISABLED", given)
+        assert resolve_wandb_mode("auto") == "offline"
+    fresh.setenv("WANDB_DISABLED", "perhaps")
+    with pytest.raises(InputError, match="WANDB_DISABLED: 'perhaps' is neither"):
+        resolve_wandb_mode("auto")
+
+
+def test_what_the_wandb_command_has_set_is_honoured(fresh, tmp_path):
+    """`wandb disabled` and `wandb offline` write here, `wandb login --host` there."""
+    fresh.setenv("WANDB_API_KEY", "a" * 40)
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "settings").write_text("[default]\nmode = offline\nproject = mine\n")
+    assert resolve_wandb_mode("auto") == "offline" and project() == "mine"
+    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = disabled\n")
+    assert resolve_wandb_mode("auto") == "disabled" and project() == "mine"
+    fresh.setenv("WANDB_MODE", "online")
+    assert resolve_wandb_mode("auto") == "online"
+    (tmp_path / "wandb" / "settings").write_text("\0[")
+    assert resolve_wandb_mode("auto") == "online"
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "nowhere", "ftp://host", "http://host:port"])
+def test_an_address_of_a_server_that_is_none_is_refused(fresh, address):
+    fresh.setenv("WANDB_BASE_URL", address)
+    for mode in ("auto", "offline", "online"):
+        with pytest.raises(InputError, match="WANDB_BASE_URL: .* is no address"):
+            resolve_wandb_mode(mode)
+    assert resolve_wandb_mode("disabled") == "disabled"

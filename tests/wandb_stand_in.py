@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,7 +19,8 @@ class Store:
     def __init__(self, url: str):
         self.url = url
         self.unknown: list[str] = []
-        self.refuse = ""
+        # The operation that is refused; whether to say nothing any more, as if it had died.
+        self.refuse, self.hang = "", False
         self.files: list[bytes] = []
         self.sweep, self.points = "", []
         self.runs: dict[str, dict] = {}
@@ -28,6 +30,10 @@ class Store:
         self.uses: list[tuple[str, str]] = []
         self.reports: dict[str, dict] = {}
         self.lock = threading.RLock()
+
+    def silent(self) -> None:
+        while self.hang:
+            time.sleep(0.05)
 
     def answer(self, text: str, variables: dict) -> dict:
         name = re.search(r"(?:query|mutation)\s+(\w+)", text)[1]
@@ -264,6 +270,7 @@ def handler_of(store: Store):
 
         def do_POST(self):
             body = self.content()
+            store.silent()
             if self.path.endswith("/graphql"):
                 asked = json.loads(body)
                 text, variables = asked["query"], asked.get("variables") or {}
@@ -296,5 +303,6 @@ def serving():
     try:
         yield store
     finally:
+        store.hang = False
         server.shutdown()
         server.server_close()

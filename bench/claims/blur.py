@@ -9,6 +9,7 @@ from bench.claims.rows import Row, Subject, at_most, equal
 # Sharpness of decoded q_agg samples and of reconstructions, both relative to data's, count as the
 # same within this.
 SAME_SHARPNESS = 0.05
+KINDS = ("sharpness", "sharpness_aggregate", "sharpness_reconstruction")
 LEAST_RUNS = 8
 BOOTSTRAPS = 1000
 
@@ -17,7 +18,7 @@ def blur_records(records: list[dict]) -> dict[str, list[dict]]:
     """Return the runs with all three kinds of sharpness, by task, where there are enough."""
     tasks: dict[str, list[dict]] = {}
     for record in records:
-        if value_of(record, "sharpness_reconstruction") is not None:
+        if all(value_of(record, kind) is not None for kind in KINDS):
             tasks.setdefault(record["task"], []).append(record)
     return {task: own for task, own in tasks.items() if len(own) >= LEAST_RUNS}
 
@@ -61,8 +62,7 @@ def blur_rows(records: list[dict]) -> list[Row]:
 def blur_rows_of(records: list[dict], subject: Subject) -> list[Row]:
     rho, error, _, high = correlation(records)
     of_prior, of_aggregate, of_reconstruction = (
-        float(np.mean([value_of(record, name) for record in records]))
-        for name in ("sharpness", "sharpness_aggregate", "sharpness_reconstruction")
+        float(np.mean([value_of(record, kind) for record in records])) for kind in KINDS
     )
     return [
         at_most(

@@ -8,7 +8,9 @@ from typing import Any
 from bench.claims.catalogue import CLAIMS
 from bench.config import Job, key_of
 from bench.errors import InputError
+from bench.files import MIB, read_text
 from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
+from bench.printing import say
 from bench.record import checksum, code_version, read_record, write_atomically, write_record
 from bench.sweep.driver import check_buildable, locked
 from bench.sweep.matrix import REFERENCES, expand
@@ -130,6 +132,10 @@ def merged(first, second):
     return replace(first, claims=tuple(sorted({*first.claims, *second.claims})))
 
 
+# A measurement holds curves and images.
+LONGEST = 64 * MIB
+
+
 def measurement_path(directory: Path, key: str) -> Path:
     return directory / "claims" / "measurements" / f"{key}.json"
 
@@ -155,10 +161,10 @@ def identity_of(item) -> dict:
 def read_measurement(directory: Path, item) -> dict | None:
     """Return a measurement that is whole and of this item and this code, else None."""
     try:
-        content = json.loads(measurement_path(directory, item.key).read_text(encoding="utf-8"))
+        content = json.loads(read_text(measurement_path(directory, item.key), LONGEST))
         if content["checksum"] != checksum(content):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return content if identity_of(item).items() <= content.items() else None
 
@@ -209,7 +215,7 @@ def claims(name: str, results: Path, address: str | None = None, workers: int | 
             if measurement is not None and (record is not None or not hasattr(item, "job")):
                 records[item.key], measurements[item.key] = record, measurement
         pending = [item for item in items if item.key not in measurements]
-        print(f"claims {sweep}: {len(items)} experiments, {len(measurements)} done before")
+        say(f"claims {sweep}: {len(items)} experiments, {len(measurements)} done before")
         if pending:
             for item, result in do(pending, len(measurements), address, workers):
                 if result is None or result["measurement"] is None:
@@ -248,7 +254,7 @@ def do(pending: list, cached: int, address: str | None, workers: int | None):
     from bench.sweep.engine import Engine, EngineLost
 
     by_key = {item.key: item for item in pending}
-    print("starting the engine", flush=True)
+    say("starting the engine")
     engine = Engine(address, workers)
     requests = {item.key: request(item, engine.has_gpus) for item in pending}
     try:

@@ -15,6 +15,7 @@ from bench.claims.across_runs import (
 )
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
+from bench.printing import print_table
 from bench.record import code_version, write_atomically
 from bench.report.reduce import csv_text
 
@@ -156,14 +157,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 def print_verdicts(table: pd.DataFrame) -> None:
     """Print a line for each claim: how many of its rows hold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if Console().is_terminal else 120)
-    shown = Table(title="The lecture's claims", title_justify="left")
-    for heading in ("", "claim", "rows", "hold", "verdict"):
-        shown.add_column(heading, justify="right" if heading in ("", "rows", "hold") else "left")
-    for number, title, rows, hold in verdicts(table):
-        style = "red" if hold < rows else ""
-        shown.add_row(str(number), title, str(rows), str(hold), words_of(rows, hold), style=style)
-    console.print(shown)
+    found = verdicts(table)
+    rows = [[*map(str, verdict), words_of(*verdict[2:])] for verdict in found]
+    missed = {position for position, (*_, rows_of, hold) in enumerate(found) if hold < rows_of}
+    headings = ["", "claim", "rows", "hold", "verdict"]
+    print_table("The lecture's claims", headings, rows, texts={1, 4}, red=missed)

@@ -1,9 +1,11 @@
 """Commands for those who cite: ``bench cite`` and ``bench verify``."""
 
+import sys
 from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
+from bench.printing import say
 
 
 def cite(arguments: list[str]) -> int:
@@ -17,7 +19,8 @@ def run_cite(key: str, results: str = "results") -> int:
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
         results: Folder of all results.
     """
-    from bench.report.rows import all_runs, chosen_rows, citation, read_runs
+    from bench.report.citation import citation
+    from bench.report.rows import all_runs, chosen_rows, read_runs
 
     paths = all_runs(Path(results))
     if not paths:
@@ -27,10 +30,17 @@ def run_cite(key: str, results: str = "results") -> int:
     found = 0
     for path in paths:
         try:
-            rows = chosen_rows(read_runs(path), key, str(path))
+            table = read_runs(path)
+        except InputError as error:
+            # It may be the one that is meant.
+            say(f"bench: left out: {error}", sys.stderr)
+            continue
+        try:
+            rows = chosen_rows(table, key, str(path))
         except InputError:
             continue
-        print(citation(rows, path.parent))
+        for line in citation(rows, path.parent).split("\n"):
+            say(line)
         found += 1
     if not found:
         raise InputError(f"cite: no row of {len(paths)} tables under {results} has '{key}'")
@@ -49,18 +59,19 @@ def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> i
         row: A run's key, or conditions such as 'task=digits-17 model=realnvp'; every row if empty.
         evaluate_only: A run's best.ckpt, which is evaluated again instead of training.
     """
-    from bench.commands.runs import print_progress
+    from bench.commands.time_left import telling_time_left
     from bench.verify import verify as again
     from bench.verify import verify_checkpoint
 
-    if evaluate_only is None:
-        verdicts = again(Path(table), row, print_progress())
-    else:
-        verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), print_progress())
+    with telling_time_left() as report:
+        if evaluate_only is None:
+            verdicts = again(Path(table), row, report)
+        else:
+            verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), report)
     for verdict in verdicts:
-        print(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
+        say(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
         for reason in verdict.reasons:
-            print(f"           {reason}")
+            say(f"           {reason}")
     good = sum(verdict.is_good for verdict in verdicts)
-    print(f"{good} of {len(verdicts)} runs verified")
+    say(f"{good} of {len(verdicts)} runs verified")
     return 0 if all(verdict.is_good for verdict in verdicts) else 1

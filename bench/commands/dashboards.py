@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.commands.call import call
-from bench.tracking import PROJECT
+from bench.printing import say
 
 
 def dashboard(arguments: list[str]) -> int:
@@ -15,7 +15,7 @@ def run_dashboard(
     sweep: str = "default",
     results: str = "results",
     entity: str | None = None,
-    project: str = PROJECT,
+    project: str | None = None,
     dry_run: bool = False,
 ) -> int:
     """Send a sweep to W&B: its logs, its tables and checkpoints as artifacts, and a report.
@@ -24,19 +24,22 @@ def run_dashboard(
         sweep: The sweep's name.
         results: Folder of all results.
         entity: Owner of the W&B project; your default if not given.
-        project: The W&B project.
+        project: The W&B project; that of WANDB_PROJECT, else likelihood-bench, if not given.
         dry_run: Print as JSON what would be sent, the report's specification included; send
             nothing. Needs neither network nor login.
     """
     from bench.dashboard.content import content_of
+    from bench.wandb_settings import project as usual
 
+    project = project or usual()
     content = content_of(Path(results) / sweep)
     if dry_run:
         from bench.dashboard.specification import plan_of
 
-        print(json.dumps(plan_of(content, project, entity or ""), indent=1))
+        for line in json.dumps(plan_of(content, project, entity or ""), indent=1).split("\n"):
+            say(line)
         return 0
     from bench.dashboard.upload import upload
 
-    print(f"report: {upload(content, project, entity)}")
+    say(f"report: {upload(content, project, entity)}")
     return 0

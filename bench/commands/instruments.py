@@ -5,6 +5,7 @@ from typing import Literal
 
 from bench.commands.call import call
 from bench.errors import InputError
+from bench.printing import print_table, say
 
 
 def calibrate(arguments: list[str]) -> int:
@@ -18,11 +19,13 @@ def run_calibrate(results: str = "results") -> int:
         results: Folder of all results.
     """
     from bench.calibrate import calibrate as measure_all
+    from bench.commands.time_left import telling_time_left
 
     directory = Path(results) / "calibration"
-    table = measure_all(directory)
+    with telling_time_left() as report:
+        table = measure_all(directory, report)
     good = int(table["calibrated"].sum())
-    print(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
+    say(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
     return 0 if good == len(table) else 1
 
 
@@ -40,13 +43,16 @@ def run_perf(
         peers: Python of the peers' environment, which `make perf-peers` makes.
         page: Markdown file whose tables, between their marks, are rewritten too.
     """
+    from bench.commands.time_left import telling_time_left
     from bench.perf.driver import growth_markdown, markdown, print_table
     from bench.perf.driver import perf as measure_all
+    from bench.perf.sizes import FULL
     from bench.report.tables import rewrite_readme
 
     if not Path(peers).is_file():
         raise InputError(f"perf: no peers at {peers}; `make perf-peers` installs them")
-    table, growth = measure_all(Path(results) / "perf", Path(peers))
+    with telling_time_left() as report:
+        table, growth = measure_all(Path(results) / "perf", Path(peers), FULL, report)
     print_table(table)
     if page is not None:
         rewrite_readme(Path(page), "speed", "perf", markdown(table))
@@ -71,7 +77,7 @@ def run_data(
     failures = []
     for name in names:
         try:
-            print(fetch(name), flush=True)
+            say(fetch(name))
         except InputError as error:
             failures.append(str(error))
     if failures:
@@ -93,6 +99,7 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     import pandas as pd
 
     from bench.codecs import codec_rows, codecs
+    from bench.commands.time_left import telling_time_left
     from bench.data.tasks import Task, load_task
     from bench.parsing import read_yaml, resolve
     from bench.record import write_atomically
@@ -101,13 +108,18 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
 
     codecs()
     tables = []
-    for name in tasks:
-        data = load_task(Task(**read_yaml(resolve("data", name))))
-        say = lambda line: print(line, flush=True)
-        tables.append(codec_rows(data, describe_data(data)["data"], say))
+    with telling_time_left() as report:
+        for number, name in enumerate(tasks):
+            data = load_task(Task(**read_yaml(resolve("data", name))))
+            part = lambda task, share, text, number=number: report(
+                task, (number + share) / len(tasks), text
+            )
+            tables.append(codec_rows(data, describe_data(data)["data"], part))
     table = pd.concat(tables)
     path = Path(results) / "codecs" / "codecs.csv"
     write_atomically(path, csv_text(table))
-    print(table[["task", "codec", "layout", "headers", "bits_per_dim"]].to_string(index=False))
-    print(f"written: {path}")
+    shown = table[["task", "codec", "layout", "headers", "bits_per_dim"]]
+    rows = [[*row[:-1], f"{row[-1]:.6f}"] for row in shown.itertuples(index=False)]
+    print_table("lossless codecs", list(shown), rows, texts=range(4))
+    say(f"written: {path}")
     return 0

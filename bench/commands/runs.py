@@ -4,15 +4,17 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from bench.commands.call import call
-from bench.tracking import WandbMode
+from bench.printing import say
+from bench.wandb_settings import WandbMode
 
 
 def train(arguments: list[str]) -> int:
     """Do one run, print its numbers and write its record."""
     from bench.parsing import make_parser, parse_run
-    from bench.tracking import resolve_wandb_mode
+    from bench.wandb_settings import resolve_wandb_mode
 
     parser = make_parser()
     parser.add_argument(
@@ -40,6 +42,7 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.record import write_record
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable, locked
+    from bench.tracking import offline_log
 
     key = key_of(config)
     directory = output / "runs" / key
@@ -52,13 +55,15 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
         notes = record.pop("notes")
         path = write_record(output / "runs", record)
     for line in notes:
-        print(f"note: {line}")
+        say(f"note: {line}")
     if record["status"] != "ok":
-        print(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
+        say(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
         return 1
-    print(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
+    say(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
     print_estimates(record["metrics"])
-    print(f"record: {path}")
+    say(f"record: {path}")
+    if wandb != "disabled" and (log := offline_log(job)):
+        say(f"W&B's log is offline; this sends it: wandb sync {quote(str(log))}")
     return 0
 
 
@@ -75,7 +80,7 @@ def print_progress() -> Callable[[str, float, str], None]:
             last = now
             # A run goes on to its record though nobody reads on.
             with suppress(BrokenPipeError):
-                print(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}", flush=True)
+                say(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}")
 
     return report
 
@@ -117,7 +122,7 @@ def run_evaluate(
     EvaluationConfig(**config["evaluation"])
     device = devices_for(1)[0].type
     metrics, _ = evaluate_model(trained.model, data, config, device, print_progress())
-    print(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
+    say(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
     print_estimates(metrics)
     if output is not None:
         from bench.record import write_atomically
@@ -142,5 +147,5 @@ def run_release(checkpoint: str, output: str) -> int:
     from bench.checkpoints import release as write
 
     write(Path(checkpoint), Path(output))
-    print(f"written: {output}, {Path(output).stat().st_size / 1e6:.1f} MB")
+    say(f"written: {output}, {Path(output).stat().st_size / 1e6:.1f} MB")
     return 0

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
-from bench.tracking import WandbMode
+from bench.printing import say
+from bench.wandb_settings import WandbMode
+
+# The most that are listed one by one.
+MOST_KEYS = 20
 
 
 def sweep(arguments: list[str]) -> int:
@@ -45,7 +49,7 @@ def run_sweep(
     """
     from bench.sweep.driver import SweepOptions, make_plan
     from bench.sweep.driver import sweep as drive
-    from bench.tracking import resolve_wandb_mode
+    from bench.wandb_settings import resolve_wandb_mode
 
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")
@@ -69,7 +73,7 @@ def run_sweep(
         from bench.sweep.wandb_sweep import write_wandb_sweep
 
         path = write_wandb_sweep(make_plan(name, Path(results), options), name, Path(results))
-        print(f"written: {path}; next: wandb sweep {path}")
+        say(f"written: {path}; next: wandb sweep {path}")
         return 0
     plan = drive(name, Path(results), options)
     return write_report(plan.directory, chosen=plan.chosen)
@@ -138,11 +142,12 @@ def write_report(
 
     board = reduce(directory, readme)
     print_leaderboard(board)
-    print(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
+    say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
     missing = missing_keys(directory)
     if missing:
-        print(f"{len(missing)} runs have no record and are not in the tables: {', '.join(missing)}")
-    runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"])
+        some = ", ".join(missing[:MOST_KEYS]) + (", …" if len(missing) > MOST_KEYS else "")
+        say(f"{len(missing)} runs have no record and are not in the tables: {some}")
+    runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0
 
@@ -178,7 +183,7 @@ def run_claims(
     print_verdicts(table)
     if readme:
         rewrite_readme(Path(readme), "claims", directory.name, markdown(table))
-    print(f"written: {directory}/claims.csv, claims.html, figures/")
+    say(f"written: {directory}/claims.csv, claims.html, figures/")
     for label in failed:
-        print(f"failed, and not in the table: {' '.join(label.split())}")
+        say(f"failed, and not in the table: {' '.join(label.split())}")
     return 1 if failed else 0

@@ -12,7 +12,9 @@ from tempfile import TemporaryDirectory
 from bench.dashboard.content import Content
 from bench.dashboard.specification import REPORT, TABLE, report_of, workspaces
 from bench.errors import InputError
-from bench.tracking import logged_in, quiet_settings
+from bench.printing import say
+from bench.tracking import quiet_settings
+from bench.wandb_settings import logged_in
 
 # Seconds that a request may take, and logs that one call of `wandb sync` is given.
 TIMEOUT, AT_ONCE = 15, 200
@@ -92,7 +94,7 @@ def sync(content: Content, place: Place) -> None:
         if unsent:
             said = " ".join((done.stderr or done.stdout).split())[-200:]
             raise InputError(f"W&B: {len(unsent)} logs were not sent, first {unsent[0]}: {said}")
-    print(f"logs: {len(left)} sent, {len(logs) - len(left)} there already", flush=True)
+    say(f"logs: {len(left)} sent, {len(logs) - len(left)} there already")
 
 
 def send_files(content: Content, place: Place, api) -> None:
@@ -112,7 +114,7 @@ def send_files(content: Content, place: Place, api) -> None:
             for artifact in artifacts:
                 run.log_artifact(artifact).wait()
     sent = sum(map(len, waiting.values()))
-    print(f"records and checkpoints: {sent} sent, {len(content.files) - sent} there already")
+    say(f"records and checkpoints: {sent} sent, {len(content.files) - sent} there already")
 
 
 def send_tables(content: Content, place: Place) -> None:

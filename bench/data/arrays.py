@@ -1,6 +1,8 @@
 """A task made of one's own images."""
 
 import hashlib
+import warnings
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ from bench.errors import InputError
 
 # Images are kept as uint8.
 MOST_LEVELS = 256
-# The Laplacian, whose variance is the sharpness, is this many pixels wide and high.
-SMALLEST_SIDE = 3
+# Numbers of channels by which an axis is known as that of the channels: grey, and colours.
+CHANNELS = (1, 3)
 
 
 def task_from_arrays(
@@ -26,16 +28,19 @@ def task_from_arrays(
 
     Args:
         train: Integers in {0, …, levels − 1}, an array or tensor of shape (n, height, width) or
-            (n, channels, height, width). Its encodings are the aggregated posterior that is
-            swapped in as a prior, and units of outputs may be taken from it.
+            (n, channels, height, width). Where the last axis is 1 or 3 long and the second is
+            not, it is read as (n, height, width, channels), and a warning says so; models are
+            given (channels, height, width) all the same. Its encodings are the aggregated
+            posterior that is swapped in as a prior, and units of outputs may be taken from it.
         test: The images that count, of the same shape.
         levels: Number L of values that a pixel takes: 2 for binary images, 256 for 8 bits.
         validation: Images of the same shape; none if not given. No evaluation looks at them.
         name: The task's name.
 
     Raises:
-        InputError: Images that are no integers, outside the levels, of other shapes, or fewer
-            than two in a split.
+        InputError: Levels that are no whole number from 2 to 256; images that are no integers,
+            outside the levels, of other shapes, of a shape that does not tell which axis the
+            channels are, or fewer than two in a split.
 
     Examples:
         >>> import numpy as np
@@ -47,8 +52,7 @@ def task_from_arrays(
         Traceback (most recent call last):
         bench.errors.InputError: train: values of float64; ...
     """
-    if not 2 <= levels <= MOST_LEVELS:
-        raise InputError(f"levels: {levels} is not between 2 and {MOST_LEVELS}")
+    levels = checked_levels(levels)
     splits = {"train": checked(train, levels, "train"), "test": checked(test, levels, "test")}
     shape = splits["train"].shape[1:]
     none = np.empty((0, *shape), np.uint8)
@@ -77,10 +81,24 @@ def task_from_arrays(
     )
 
 
+def checked_levels(levels: object) -> int:
+    """Return L as an int. Raises InputError unless it is a whole number from 2 to 256."""
+    if (
+        not isinstance(levels, Integral)
+        or isinstance(levels, bool)
+        or not 2 <= levels <= MOST_LEVELS
+    ):
+        raise InputError(f"levels: {levels!r} is no whole number between 2 and {MOST_LEVELS}")
+    return int(levels)
+
+
 def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
     """Return images as uint8 of shape (n, channels, height, width)."""
     given = images.detach().cpu() if isinstance(images, torch.Tensor) else images
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{split}: is no array: {error}") from None
     if array.dtype.kind not in "iub":
         raise InputError(
             f"{split}: values of {array.dtype}; a likelihood of integers 0 … {levels - 1} is "
@@ -93,13 +111,35 @@ def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
         )
     if len(array) < 2:
         raise InputError(f"{split}: {len(array)} images; at least 2 are needed")
-    if min(array.shape[-2:]) < SMALLEST_SIDE:
-        raise InputError(
-            f"{split}: images of {array.shape[-2]} × {array.shape[-1]} pixels; "
-            f"at least {SMALLEST_SIDE} × {SMALLEST_SIDE} are needed"
-        )
+    if array.size == 0:
+        raise InputError(f"{split}: an array of shape {array.shape} has no pixels")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= levels:
         raise InputError(f"{split}: values from {low} to {high} on levels 0 … {levels - 1}")
-    four = array if array.ndim == 4 else array[:, None]
+    four = channels_first(array, split) if array.ndim == 4 else array[:, None]
     return np.ascontiguousarray(four.astype(np.uint8))
+
+
+def channels_first(array: np.ndarray, split: str) -> np.ndarray:
+    """Return images as (n, channels, height, width), whose channels may stand last as well.
+
+    Raises:
+        InputError: Both axes may be that of the channels, and the two readings are not the same.
+    """
+    first, last = array.shape[1], array.shape[-1]
+    # Of one channel and one column the two readings are the same pixels in the same order.
+    if last not in CHANNELS or first == last == 1:
+        return array
+    if first in CHANNELS:
+        raise InputError(
+            f"{split}: images of shape {array.shape[1:]} have {first} channels first or {last} "
+            "last, which cannot be told: give (n, height, width) for one channel, else put the "
+            "channels at the other end"
+        )
+    turned = array.transpose(0, 3, 1, 2)
+    warnings.warn(
+        f"images of shape {array.shape[1:]} are read as (height, width, channels); models are "
+        f"given (channels, height, width), {turned.shape[1:]}",
+        stacklevel=4,
+    )
+    return turned

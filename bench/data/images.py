@@ -1,15 +1,14 @@
 """Where images come from: readers of raw files, each identified by the hash of its payload."""
 
-import gzip
 import hashlib
 import os
 import struct
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bench.data.payloads import members_of, read_payload
 from bench.errors import InputError
 
 # SHA-256 of the decompressed file. A mirror may compress as it likes; the payload is the data.
@@ -28,6 +27,12 @@ CIFAR10_TRAIN = [f"data_batch_{i}.bin" for i in range(1, 6)]
 CIFAR10_TEST = ["test_batch.bin"]
 # The published MD5 of the archive; members are hashed with SHA-256 for the record.
 CIFAR10_ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+# Bytes of each file, decompressed; of the archive as it is.
+SIZES = {
+    "train-images-idx3-ubyte": 16 + 60_000 * 28 * 28,
+    "t10k-images-idx3-ubyte": 16 + 10_000 * 28 * 28,
+    CIFAR10_ARCHIVE: 170_052_171,
+} | dict.fromkeys(CIFAR10_TRAIN + CIFAR10_TEST, 10_000 * (1 + 3 * 32 * 32))
 # Where Debian's dataset packages put their files.
 DEBIAN_DATASETS = Path("/usr/share/datasets")
 SUBFOLDER = {"mnist": "mnist", "fashion_mnist": "fashion-mnist", "cifar10": "cifar10"}
@@ -45,8 +50,11 @@ class RawImages:
 
 def cache_directory() -> Path:
     """Return the folder that fetched data is kept in (``XDG_CACHE_HOME`` is honoured)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "likelihood-bench"
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "likelihood-bench"
+    except RuntimeError:
+        raise InputError("data: there is no home folder; set XDG_CACHE_HOME") from None
 
 
 def search_directories(dataset: str) -> list[Path]:
@@ -58,12 +66,28 @@ def search_directories(dataset: str) -> list[Path]:
 
 
 def find_file(dataset: str, name: str) -> Path | None:
-    """Return the first file called ``name``, or ``name``.gz, along the search order."""
+    """Return the first file called ``name``, or ``name``.gz, along the search order.
+
+    Raises:
+        InputError: A folder on the way cannot be searched.
+    """
     for directory in search_directories(dataset):
         for candidate in (directory / name, directory / f"{name}.gz"):
-            if candidate.is_file() and is_of(dataset, name, candidate, directory):
+            if is_there(candidate) and is_of(dataset, name, candidate, directory):
                 return candidate
     return None
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether anything has this name: what is no file of data is refused when it is read."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # no permission, or no name of a file
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"data: {reason}, so that this cannot be searched: {path}") from None
+    return True
 
 
 def is_of(dataset: str, name: str, path: Path, directory: Path) -> bool:
@@ -72,19 +96,40 @@ def is_of(dataset: str, name: str, path: Path, directory: Path) -> bool:
     MNIST and Fashion-MNIST use the same file names. In a folder of the dataset's own name a wrong
     payload is an error, but right under ``BENCH_DATA`` it may just be the other dataset.
     """
-    if directory.name == SUBFOLDER[dataset]:
+    if directory.name == SUBFOLDER[dataset] or dataset not in PAYLOADS:
         return True
     others = {h for other, files in PAYLOADS.items() if other != dataset for h in files.values()}
-    return sha256(read_payload(path)) not in others
+    return sha256(payload_of(dataset, name, path)) not in others
 
 
-def read_payload(path: Path) -> bytes:
-    """Read a file, decompressed if its name ends in .gz. Raises InputError if it is damaged."""
+def payload_of(dataset: str, name: str, path: Path) -> bytes:
+    """Read the file that was found for ``name``. Raises InputError if it is damaged."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError) as error:
-        raise InputError(f"data: {path} cannot be read: {error}") from None
+        return read_payload(path, SIZES[name], path.name != name)
+    except OSError as error:
+        raise damaged(dataset, name, path, str(error)) from None
+
+
+def published_payload(dataset: str, name: str, path: Path) -> bytes:
+    """Read the file that was found for ``name``. Raises InputError if it is not the published one."""
+    payload = payload_of(dataset, name, path)
+    if name == CIFAR10_ARCHIVE:
+        kind, found, expected = "MD5", hashlib.md5(payload).hexdigest(), CIFAR10_ARCHIVE_MD5
+    else:
+        kind, found, expected = "SHA-256", sha256(payload), PAYLOADS[dataset][name]
+    if found != expected:
+        reason = f"its payload has {kind} {found}, the published one {expected}"
+        raise damaged(dataset, name, path, reason)
+    return payload
+
+
+def damaged(dataset: str, name: str, path: Path, reason: str) -> InputError:
+    return InputError(f"data: {path} is not {dataset}'s {name}: {reason}; remove it, and {how_to_get(dataset)}")
+
+
+def how_to_get(dataset: str) -> str:
+    """Return what to do to get ``dataset``."""
+    return "run `bench data cifar10`" if dataset == "cifar10" else "run `make data`"
 
 
 def sha256(payload: bytes) -> str:
@@ -131,13 +176,8 @@ def load_raw(dataset: str) -> RawImages:
         path = find_file(dataset, name)
         if path is None:
             raise not_found(dataset, name)
-        payload = read_payload(path)
-        payloads[name] = sha256(payload)
-        if payloads[name] != expected:
-            raise InputError(
-                f"data: {path} is not {dataset}'s {name}: its payload has SHA-256 "
-                f"{payloads[name]}, the published one {expected}; remove it and run `make data`"
-            )
+        payload = published_payload(dataset, name, path)
+        payloads[name] = expected
         arrays.append(parse_idx(payload, name))
     return RawImages(arrays[0], arrays[1], 256, payloads)
 
@@ -153,22 +193,16 @@ def load_digits() -> RawImages:
 def load_cifar10() -> RawImages:
     """Load CIFAR-10's binary version from its archive or from its unpacked files."""
     arrays, payloads = {}, {}
+    names = CIFAR10_TRAIN + CIFAR10_TEST
     archive = find_file("cifar10", CIFAR10_ARCHIVE)
     if archive is not None:
-        digest = hashlib.md5(archive.read_bytes()).hexdigest()
-        if digest != CIFAR10_ARCHIVE_MD5:
-            raise InputError(
-                f"data: {archive} is not the published archive: MD5 {digest}, not {CIFAR10_ARCHIVE_MD5}"
-            )
-        with tarfile.open(archive) as tar:
-            members = {Path(m.name).name: tar.extractfile(m) for m in tar if m.isfile()}
-            contents = {name: members[name].read() for name in CIFAR10_TRAIN + CIFAR10_TEST}
+        content = published_payload("cifar10", CIFAR10_ARCHIVE, archive)
+        contents = members_of(content, {name: SIZES[name] for name in names})
     else:
-        paths = {name: find_file("cifar10", name) for name in CIFAR10_TRAIN + CIFAR10_TEST}
-        missing = [name for name, path in paths.items() if path is None]
-        if missing:
+        paths = {name: find_file("cifar10", name) for name in names}
+        if None in paths.values():
             raise not_found("cifar10", CIFAR10_ARCHIVE)
-        contents = {name: read_payload(path) for name, path in paths.items()}
+        contents = {name: payload_of("cifar10", name, path) for name, path in paths.items()}
     for name, payload in contents.items():
         payloads[name] = sha256(payload)
         arrays[name] = parse_cifar10(payload, name)
@@ -179,6 +213,6 @@ def load_cifar10() -> RawImages:
 def not_found(dataset: str, name: str) -> InputError:
     looked = ", ".join(map(str, search_directories(dataset)))
     return InputError(
-        f"data: {dataset} not found: no {name} or {name}.gz in {looked}; "
-        f"run `make data`, or set BENCH_DATA to the folder that holds it"
+        f"data: {dataset} not found; {how_to_get(dataset)}, or set BENCH_DATA to the folder that holds it: "
+        f"no {name} or {name}.gz in {looked}"
     )

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -43,7 +43,8 @@ class Task:
             Test images keep all levels. 0 leaves out none.
 
     Raises:
-        InputError: ``leave_out_every`` leaves out none of the task's levels, or all between.
+        InputError: A dataset or binarization that there is not, or ``leave_out_every`` leaves out
+            none of the task's levels, or all between.
 
     Examples:
         >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
@@ -55,11 +56,20 @@ class Task:
     leave_out_every: int = 0
 
     def __post_init__(self) -> None:
-        if self.leave_out_every == 0:
+        for name, known in (("dataset", Dataset), ("binarization", Binarization)):
+            if getattr(self, name) not in get_args(known):
+                raise InputError(
+                    f"data.{name}: {getattr(self, name)!r} is unknown; known are "
+                    f"{', '.join(get_args(known))}"
+                )
+        every = self.leave_out_every
+        if not isinstance(every, int):
+            raise InputError(f"data.leave_out_every: {every!r} is no whole number")
+        if every == 0:
             return
-        if self.binarization != "none" or not 2 <= self.leave_out_every < self.levels - 1:
+        if self.binarization != "none" or not 2 <= every < self.levels - 1:
             raise InputError(
-                f"data.leave_out_every: {self.leave_out_every} leaves no level out of {self.levels}, "
+                f"data.leave_out_every: {every} leaves no level out of {self.levels}, "
                 f"or none to take its place; take 2 to {max(self.levels - 2, 2)} on a task with "
                 "grey levels, or 0"
             )

@@ -63,6 +63,7 @@ def evaluate_sharpness(
 
     These are images decoded from q_agg over the training split, which are free of any mismatch
     between it and the prior, and reconstructions, which show what the decoder can do at best.
+    Where sharpness is undefined its column is left out: the other numbers do not need it.
     """
     noise = lambda name: Noise(seed, "sharpness", name, device=images.device)
     shown = {"sharpness": model.sample_mean(SHARPNESS_SAMPLES, noise("prior"))}
@@ -71,10 +72,11 @@ def evaluate_sharpness(
         z = aggregate.sample(SHARPNESS_SAMPLES, noise("aggregate"))
         shown["sharpness_aggregate"] = model.decode_mean(z)
         shown["sharpness_reconstruction"] = model.reconstruct(images[:SHARPNESS_SAMPLES])
-    return {
+    found = {
         name: sharpness(drawn, images, data.shape, data.task.levels)
         for name, drawn in shown.items()
     }
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
 def evaluate_terms(

@@ -1,10 +1,16 @@
 """How sharp images are."""
 
+from math import isfinite
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench.estimators.estimate import Estimate
+
+
+# Pixels that the Laplacian is wide and high.
+LAPLACIAN = 3
 
 
 def laplacian_variance(images: Tensor, shape: tuple[int, int, int], levels: int) -> Tensor:
@@ -20,12 +26,23 @@ def laplacian_variance(images: Tensor, shape: tuple[int, int, int], levels: int)
     return response.flatten(1).double().var(1, correction=0)
 
 
-def sharpness(images: Tensor, data: Tensor, shape: tuple[int, int, int], levels: int) -> Estimate:
+def sharpness(
+    images: Tensor, data: Tensor, shape: tuple[int, int, int], levels: int
+) -> Estimate | None:
     """Return mean Laplacian variance of ``images`` over that of ``data``; 1 is as sharp as data.
 
-    The standard error is that of the ratio of means by the delta method.
+    The standard error is that of the ratio of means by the delta method. None where the ratio is
+    undefined: the Laplacian does not fit into the images, or the data have no edges (constant
+    images; of 3 × 3 pixels it is one number without a variance), or ``images`` are not finite.
     """
+    if min(shape[1:]) < LAPLACIAN:
+        return None
     ours, theirs = (laplacian_variance(x, shape, levels) for x in (images, data))
     ratio = (ours.mean() / theirs.mean()).item()
+    if not isfinite(ratio):
+        return None
+    if ratio == 0:  # images without an edge, each of them
+        return Estimate(0.0, 0.0, len(images), 1)
     relative = sum((x.var() / (len(x) * x.mean().square())).item() for x in (ours, theirs))
-    return Estimate(ratio, abs(ratio) * relative**0.5, len(images), 1)
+    stderr = abs(ratio) * relative**0.5
+    return Estimate(ratio, stderr if isfinite(stderr) else None, len(images), 1)

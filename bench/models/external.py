@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -168,8 +169,8 @@ class ExternalVAE(VAE):
         flat: Whether ``encode`` takes (batch, D); else (batch, channels, height, width).
 
     Raises:
-        InputError: Outputs of other shapes, an encoding or decoding that depends on the rest of
-            its batch, a likelihood that cannot be this one.
+        InputError: A shape or levels that no images have, outputs of other shapes, an encoding or
+            decoding that depends on the rest of its batch, a likelihood that cannot be this one.
 
     Examples:
         >>> import torch
@@ -193,6 +194,7 @@ class ExternalVAE(VAE):
         prior: Density | Distribution | None = None,
         flat: bool = True,
     ):
+        check_images(shape, levels)
         encoder, decoder = ExternalEncoder(encode, shape, flat), ExternalDecoder(decode, shape)
         tried = try_encoder(encoder, shape, levels)
         latent = tried.shape[-1] // 2
@@ -234,6 +236,15 @@ class ExternalVAE(VAE):
             error = x - likelihood.location(self.decode(z))
             total += error.double().square().sum().item()
         likelihood.mean_square_error.fill_(total / images.numel())
+
+
+def check_images(shape: Shape, levels: int) -> None:
+    sizes = list(shape) if isinstance(shape, Sequence) else []
+    whole = all(isinstance(part, Integral) and not isinstance(part, bool) for part in sizes)
+    if len(sizes) != 3 or not whole or min(sizes) < 1:
+        raise InputError(f"shape: {shape!r} is not (channels, height, width)")
+    if not isinstance(levels, Integral) or isinstance(levels, bool) or levels < 2:
+        raise InputError(f"levels: {levels!r} is no whole number from 2 on")
 
 
 @torch.no_grad()

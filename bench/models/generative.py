@@ -1,6 +1,6 @@
 """The LightningModule that trains any model of the protocol by stochastic gradient ascent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import cos, isfinite, log, pi
 
 import pytorch_lightning as pl
@@ -25,7 +25,7 @@ TRIPLING_STARTS = [(3**i - 1) / (3**8 - 1) for i in range(8)]
 
 
 class TrainingDiverged(RuntimeError):
-    """The training objective is no longer a finite number."""
+    """The objective is no longer a finite number, or what was trained is no model of its data."""
 
 
 class GenerativeModel(pl.LightningModule):
@@ -39,13 +39,21 @@ class GenerativeModel(pl.LightningModule):
         trainer_config: Optimizer and schedule.
         seed: The run's seed.
         description: Plain data that checkpoints carry: the configuration and the model's name.
+        curve: Is told each epoch's ``point``.
     """
 
-    def __init__(self, model: Model, trainer_config: TrainerConfig, seed: int, description: dict):
+    def __init__(
+        self,
+        model: Model,
+        trainer_config: TrainerConfig,
+        seed: int,
+        description: dict,
+        curve: Callable[[dict], None] | None = None,
+    ):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.settings, self.seed = model, trainer_config, seed
-        self.description = description
+        self.description, self.curve = description, curve
         self.validation_elbo = MeanEstimate()
         self.history: list[dict] = []
         encoder = {id(p) for p in model.encoder_parameters()}
@@ -115,10 +123,10 @@ class GenerativeModel(pl.LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
-        # Each step's mean, looked at once an epoch: a look at every step would stop a GPU.
-        self.elbos = torch.zeros(
-            self.trainer.train_dataloader.steps, dtype=torch.float64, device=self.device
-        )
+        # Each step's means, looked at once an epoch: a look at every step would stop a GPU.
+        self.elbos: list[Tensor] = []
+        self.reconstructions: list[Tensor] = []
+        self.validated: dict[str, float] = {}
         self.steps = 0
 
     def training_step(self, batches: tuple[int, Iterator[tuple[Tensor, Tensor]]], _: int) -> None:
@@ -138,7 +146,8 @@ class GenerativeModel(pl.LightningModule):
                 torch.compiler.cudagraph_mark_step_begin()
             terms = self.model.terms(y, self.noise, self.settings.samples, index)
             loss = -self.objective(terms).mean()
-            self.elbos[self.steps + position] = terms.elbo.detach().mean()
+            self.elbos.append(terms.elbo.detach().mean())
+            self.reconstructions.append(terms.reconstruction.detach().mean())
             for parameter in trained:
                 parameter.grad = None
             # Lightning's way readies ranks for the gradients. Its hooks, which nobody uses here, and
@@ -154,9 +163,10 @@ class GenerativeModel(pl.LightningModule):
             last = position == number - 1
             (optimizer if last else optimizer.optimizer).step()
         self.steps += number
+        self.has_kl = terms.kl_analytic is not None or terms.log_posterior is not None
 
     def on_train_epoch_end(self) -> None:
-        elbos = self.trainer.strategy.reduce(self.elbos, reduce_op="mean").cpu()
+        elbos = self.means(self.elbos)
         elbo = elbos.mean().item()
         self.log("train_elbo", elbo)
         if not isfinite(elbo):
@@ -171,6 +181,32 @@ class GenerativeModel(pl.LightningModule):
             self.history.append(
                 {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
             )
+        if self.curve is not None:
+            self.curve(self.point(elbo, self.means(self.reconstructions).mean().item()))
+
+    def means(self, values: list[Tensor]) -> Tensor:
+        """Return each step's mean over the ranks, (steps,), float64 on the CPU."""
+        return self.trainer.strategy.reduce(torch.stack(values).double(), reduce_op="mean").cpu()
+
+    def point(self, elbo: float, reconstruction: float) -> dict[str, float]:
+        """Return this epoch's point of every curve: bounds and their terms in nats per datum.
+
+        Those of the training split are means over the epoch's steps, while the model moved; those of
+        the validation split, which is only there in validated epochs, are of the model at its end.
+        ``step`` counts optimizer steps. A model without q(z|y), as a flow, has no KL.
+        """
+        point = {
+            "step": (self.current_epoch + 1) * self.trainer.train_dataloader.steps,
+            "epoch": self.current_epoch + 1,
+            "learning_rate": self.learning_rate(),
+            "beta": self.beta(),
+            "train_elbo": elbo,
+            "train_reconstruction": reconstruction,
+        } | self.validated
+        if self.has_kl:
+            for split in ("train", "validation") if self.validated else ("train",):
+                point[f"{split}_kl"] = point[f"{split}_reconstruction"] - point[f"{split}_elbo"]
+        return point
 
     def where_it_diverged(self, elbos: Tensor) -> str:
         """Say at which step the objective was not finite, and what was last seen finite."""
@@ -183,15 +219,26 @@ class GenerativeModel(pl.LightningModule):
             f"{self.current_epoch + 1}; last finite ELBO: {seen} (nats)"
         )
 
+    def on_validation_epoch_start(self) -> None:
+        self.validation_reconstruction = torch.zeros((), dtype=torch.float64, device=self.device)
+
     def validation_step(self, batch: tuple[Tensor, int], step: int) -> None:
         y, block = batch
         if not len(y):  # a rank without a block of its own in this round
             return
         noise = Noise(self.seed, "validation", block, device=self.device)
-        self.validation_elbo.update(self.model.terms(y, noise).elbo)
+        terms = self.model.terms(y, noise)
+        self.validation_elbo.update(terms.elbo)
+        self.validation_reconstruction += terms.reconstruction.double().mean(0).sum()
 
     def on_validation_epoch_end(self) -> None:
-        self.log("validation_elbo", self.validation_elbo.compute().value)
+        bound = self.validation_elbo.compute()
+        self.log("validation_elbo", bound.value)
+        total = self.trainer.strategy.reduce(self.validation_reconstruction, reduce_op="sum")
+        self.validated = {
+            "validation_elbo": bound.value,
+            "validation_reconstruction": total.item() / bound.n,
+        }
         self.validation_elbo.reset()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

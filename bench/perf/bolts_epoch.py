@@ -35,7 +35,7 @@ def bolts_epoch(images: int, batch: int) -> Callable[[], None]:
     """
     quiet()
     model = bolts_vae()
-    x = made_up_images(2).intensities[:images].float().div(255)
+    x = made_up_images(2, images).intensities.float().div(255)
     loader = DataLoader(TensorDataset(x, torch.zeros(len(x))), batch, shuffle=True)
 
     def epoch() -> None:

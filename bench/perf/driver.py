@@ -1,6 +1,5 @@
 """`bench perf`: measure everything, and write the table, the figure and the page of the docs."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,55 +7,71 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.config import Report
 from bench.fit import quiet
+from bench.machine import usable_cores
 from bench.perf.estimators import aggregate_rows, evidence_rows
 from bench.perf.growth import growth_rows
-from bench.perf.interleaved import Comparison
 from bench.perf.peers import peer_rows
+from bench.perf.sizes import Sizes, Tell
 from bench.perf.sweeps import sweep_rows
 from bench.perf.training import training_rows
+from bench.printing import print_table as print_cells
+from bench.printing import say
 from bench.record import code_version, cpu_model, write_atomically
 from bench.report.reduce import csv_text
 
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
 
 
-def perf(directory: Path, peers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def perf(
+    directory: Path, peers: Path, sizes: Sizes, report: Report
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure speed and write perf.csv, growth.csv and perf.png into ``directory``.
 
     Args:
         directory: results/perf.
         peers: Python of the environment that `make perf-peers` made.
+        sizes: How much is measured.
+        report: Is told how far it is.
 
     Returns:
         perf.csv and growth.csv.
     """
     quiet()
-    parts: dict[str, Callable[[], list[Comparison]]] = {
-        "training": training_rows,
-        "aggregated posterior": aggregate_rows,
-        "importance-weighted bound": evidence_rows,
-        "start-up and packing": sweep_rows,
-        "peers": lambda: peer_rows(peers),
-    }
-    rows: list[Comparison] = []
-    for name, measure in parts.items():
+    peers_here = lambda sizes, tell: peer_rows(peers, sizes, tell)
+    # (part, its share of the time on two cores, what measures it)
+    parts: list[tuple[str, float, Callable[[Sizes, Tell], list]]] = [
+        ("training", 0.36, training_rows),
+        ("aggregated posterior", 0.1, aggregate_rows),
+        ("importance-weighted bound", 0.04, evidence_rows),
+        ("start-up and packing", 0.08, sweep_rows),
+        ("peers", 0.27, peers_here),
+        ("growth", 0.15, growth_rows),
+    ]
+    rows, before = {}, 0.0
+    for name, weight, measure in parts:
         started = time.monotonic()
-        rows += measure()
-        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    machine = f"{cpu_model()}, {os.cpu_count()} cores"
-    table = pd.DataFrame([asdict(row) | {"met": row.met} for row in rows])
+        rows[name] = measure(sizes, share_of(report, name, before, weight))
+        before += weight
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+    machine = f"{cpu_model()}, {usable_cores()} cores"
+    growth = pd.DataFrame([asdict(row) for row in rows.pop("growth")]).assign(machine=machine)
+    compared = [row for part in rows.values() for row in part]
+    table = pd.DataFrame([asdict(row) | {"met": row.met} for row in compared])
     table = table.assign(machine=machine, commit=code_version()["commit"])
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
-    started = time.monotonic()
-    growth = pd.DataFrame([asdict(row) for row in growth_rows()]).assign(machine=machine)
-    print(f"growth: {time.monotonic() - started:.0f} s", flush=True)
     write_atomically(directory / "perf.csv", csv_text(table))
     write_atomically(directory / "growth.csv", csv_text(growth))
     from bench.perf.figure import draw
 
     draw(table, directory / "perf.png")
     return table, growth
+
+
+def share_of(report: Report, name: str, before: float, weight: float) -> Tell:
+    """Return what reports the share of a part as one of the whole."""
+    return lambda share, text: report(name, before + weight * share, text)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -87,13 +102,10 @@ def growth_markdown(growth: pd.DataFrame) -> str:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table("what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted")
+    rows = []
     for row in table.itertuples():
         wanted = "" if pd.isna(row.target) else f"{row.target:g}"
-        shown.add_row(
+        cells = [
             row.what,
             row.against,
             f"{row.ours:.3g}",
@@ -102,6 +114,8 @@ def print_table(table: pd.DataFrame) -> None:
             f"{row.ratio:.2f}",
             f"{row.low:.2f} to {row.high:.2f}",
             wanted,
-            style="red" if row.met is False else "",
-        )
-    Console(width=None if os.isatty(1) else 170).print(shown)
+        ]
+        rows.append(cells)
+    headings = ["what", "against", "ours", "other", "unit", "ratio", "95 %", "wanted"]
+    missed = {position for position, met in enumerate(table["met"]) if met is False}
+    print_cells("speed", headings, rows, texts={0, 1, 4}, red=missed)

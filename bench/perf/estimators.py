@@ -14,6 +14,7 @@ from bench.models.vae import VAE
 from bench.perf.elsewhere import elsewhere
 from bench.perf.floors import layer_sizes, products
 from bench.perf.interleaved import Comparison, by_turns, compare, seconds
+from bench.perf.sizes import Sizes, Tell, part_of
 from bench.perf.training import NETWORKS, SIDE, untrained
 
 LATENT = 40
@@ -25,7 +26,9 @@ REGIMES = {
 }
 # Points at which the density is taken; time is proportional to their number.
 POINTS = 4 * ROW_BLOCK
-FEW_IMAGES = 10
+FEW_POINTS, FEW_IMAGES = 50, 10
+# Of the bound whose time is told; time is proportional to them.
+SAMPLES = 5000
 
 
 def encoded(regime: str, n: int, latent: int = LATENT) -> tuple[DiagonalNormal, Tensor, Tensor]:
@@ -39,12 +42,12 @@ def encoded(regime: str, n: int, latent: int = LATENT) -> tuple[DiagonalNormal, 
 
 def pair_floor(n: int, points: int) -> Callable[[], None]:
     """Return the least work for n · points pairs: a product of depth 2 · LATENT + 1, and exp."""
-    rows, columns = torch.randn(ROW_BLOCK, 2 * LATENT + 1), torch.randn(2 * LATENT + 1, n)
+    rows, columns = torch.randn(points, 2 * LATENT + 1), torch.randn(2 * LATENT + 1, n)
 
     def once() -> None:
-        for _ in range(points // ROW_BLOCK):
+        for block in rows.split(ROW_BLOCK):
             for start in range(0, n, COLUMN_BLOCK):
-                (rows @ columns[:, start : start + COLUMN_BLOCK]).clamp_(-80, 0).exp_()
+                (block @ columns[:, start : start + COLUMN_BLOCK]).clamp_(-80, 0).exp_()
 
     return once
 
@@ -70,41 +73,37 @@ def library(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
 WAYS = {"broadcast difference": broadcast, "MixtureSameFamily": library}
 
 
-def aggregate_rows() -> list[Comparison]:
+def aggregate_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     torch.set_num_threads(1)
+    cases = [(n, regime) for n in sizes.components for regime in REGIMES]
     with elsewhere() as there:
         return [
             row
-            for n in (10_000, 60_000)
-            for regime in REGIMES
-            for row in rows_of_regime(n, regime, there)
+            for number, case in enumerate(cases)
+            for row in rows_of_regime(*case, sizes, there, part_of(tell, number, len(cases)))
         ]
 
 
-def rows_of_regime(n: int, regime: str, there: Callable[..., float]) -> list[Comparison]:
+def rows_of_regime(
+    n: int, regime: str, sizes: Sizes, there: Callable[..., float], tell: Tell
+) -> list[Comparison]:
     components, weights, z = encoded(regime, n)
     table = MixtureTable(components, weights)
-    what, few = f"exact q_agg, n = {n}, {regime}", 50
-    exact = lambda: table.log_prob(z)
-    per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
-    ours, floor = by_turns(exact, pair_floor(n, len(z)), 7)
-    rows = [
-        compare(
-            what,
-            "product of depth 81 and exp",
-            "ns a pair",
-            per_pair(ours, len(z)),
-            per_pair(floor, len(z)),
-            1 / 1.6,
-        )
-    ]
+    what, few = f"exact q_agg, n = {n}, {regime}", min(FEW_POINTS, n)
+    exact, floor = lambda: table.log_prob(z), pair_floor(n, len(z))
+    # (what it is held against, its seconds, its points, the ratio that is wanted)
+    others = [("product of depth 81 and exp", lambda: seconds(floor), len(z), 1 / 1.6)]
     # Their time grows with the number of points alone, so that few of them tell it.
-    for name in WAYS if n == 10_000 else ():
-        pairs = [(seconds(exact), there(other_way, name, regime, n, few)) for _ in range(5)]
-        ours, other = zip(*pairs)
-        rows.append(
-            compare(what, name, "ns a pair", per_pair(ours, len(z)), per_pair(other, few), 100)
-        )
+    for name in WAYS if n == sizes.components[0] else ():
+        way = lambda name=name: there(other_way, name, regime, n, few)
+        others.append((name, way, few, 100))
+    rows = []
+    for number, (name, other, points, target) in enumerate(others):
+        part = part_of(tell, number, len(others))
+        ours, theirs = by_turns(exact, other, sizes.repeats, part, f"{what}: {name}")
+        per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
+        mine, yours = per_pair(ours, len(z)), per_pair(theirs, points)
+        rows.append(compare(what, name, "ns a pair", mine, yours, target))
     return rows
 
 
@@ -113,8 +112,8 @@ def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
     bounds = []
     for image in y:
         weights = []
-        for _ in range(samples // 500):
-            copies = image.expand(500, -1)
+        for some in torch.arange(samples).split(500):
+            copies = image.expand(len(some), -1)
             posterior = model.posterior(copies)
             z = posterior.loc + posterior.log_scale.exp() * torch.randn_like(posterior.loc)
             p = model.decode(z)[:, 0].sigmoid().clamp(1e-5, 1 - 1e-5)
@@ -127,45 +126,28 @@ def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def evidence_rows() -> list[Comparison]:
+def evidence_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     torch.set_num_threads(1)
-    model = untrained(NETWORKS[0])
+    model, samples = untrained(NETWORKS[0]), sizes.samples
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(2, (100, SIDE**2), generator=generator, dtype=torch.uint8)
-    samples = 500  # of the 5,000: time is proportional to them
-    decoder = layer_sizes(model.decoder_network)
-    floor = products(decoder, 1000, backward=False)
+    product = products(layer_sizes(model.decoder_network), 1000, backward=False)
+    floor = lambda: [product() for _ in range(samples * len(y) // 1000)]
     bound = lambda: importance_weighted_bound(model, y, samples, 0)
-    ours, least = by_turns(
-        bound,
-        lambda: [floor() for _ in range(samples * len(y) // 1000)],
-        7,
-    )
-    what = f"L_5000, Bernoulli VAE {NETWORKS[0][0]}"
-    per_image = lambda values, images: [5000 / samples * 1e3 * v / images for v in values]
-    rows = [
-        compare(
-            what,
-            "the decoder's matrix products alone",
-            "ms an image",
-            per_image(ours, len(y)),
-            per_image(least, len(y)),
-            0.7,
-        )
-    ]
+    what, rows = f"L_{SAMPLES}, Bernoulli VAE {NETWORKS[0][0]}", []
     with elsewhere() as there:
-        pairs = [(seconds(bound), there(one_by_one, FEW_IMAGES, samples)) for _ in range(5)]
-    ours, other = zip(*pairs)
-    rows.append(
-        compare(
-            what,
-            "one image at a time, 500 copies encoded at once",
-            "ms an image",
-            per_image(ours, len(y)),
-            per_image(other, FEW_IMAGES),
-            3,
-        )
-    )
+        one_image = lambda: there(one_by_one, FEW_IMAGES, samples)
+        # (what it is held against, its seconds, its images, the ratio that is wanted)
+        others = [
+            ("the decoder's matrix products alone", lambda: seconds(floor), len(y), 0.7),
+            ("one image at a time, 500 copies encoded at once", one_image, FEW_IMAGES, 3),
+        ]
+        for number, (name, other, images, target) in enumerate(others):
+            part = part_of(tell, number, len(others))
+            ours, theirs = by_turns(bound, other, sizes.repeats, part, f"{what}: {name}")
+            per_image = lambda times, images: [1e3 * SAMPLES / samples * t / images for t in times]
+            mine, yours = per_image(ours, len(y)), per_image(theirs, images)
+            rows.append(compare(what, name, "ms an image", mine, yours, target))
     return rows
 
 

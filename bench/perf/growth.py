@@ -15,18 +15,16 @@ from bench.estimators.evidence import importance_weighted_bound
 from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK
-from bench.perf.estimators import LATENT, encoded
+from bench.perf.estimators import LATENT, POINTS, encoded
 from bench.perf.idle import do_nothing, made_up, table_texts, write_made_up
 from bench.perf.interleaved import seconds
+from bench.perf.sizes import Sizes, Tell, part_of
 from bench.perf.sweeps import small_job
 from bench.perf.training import NETWORKS, SIDE, untrained
 from bench.report.reduce import load_sweep
 from bench.run import run
 from bench.sweep.engine import Engine
 from bench.sweep.resources import Request
-
-# Of a sweep; fewer than the number from which on processes share the reading of records.
-RUNS = [15, 150, 1500]
 
 
 @dataclass(frozen=True)
@@ -54,24 +52,38 @@ class Growth:
 
 
 def fitted(
-    what: str, size: str, sizes: list[int], work: Callable[[int], Callable], expected: float
+    what: str,
+    size: str,
+    sizes: tuple[int, ...],
+    work: Callable[[int], Callable],
+    expected: float,
+    tell: Tell,
 ) -> Growth:
     """Return how the seconds of ``work(size)()`` grow; the best of three tells each."""
-    best = []
+    best, done = [], 0
     for number in sizes:
-        once = work(number)
-        once()
-        best.append(min(seconds(once) for _ in range(3)))
+        once, times = work(number), []
+        for _ in range(4):
+            tell(done / (4 * sum(sizes)), f"{what}, {size} = {number}")
+            times.append(seconds(once))
+            done += number
+        best.append(min(times[1:]))
     exponent = float(np.polyfit(np.log(sizes), np.log(best), 1)[0])
     return Growth(what, "seconds", size, sizes[0], sizes[-1], exponent, expected, best[-1])
 
 
 def fitted_memory(
-    what: str, size: str, sizes: list[int], work: Callable[[int], object], expected: float
+    what: str,
+    size: str,
+    sizes: tuple[int, ...],
+    work: Callable[[int], object],
+    expected: float,
+    tell: Tell,
 ) -> Growth:
     """Return how the peak memory of ``work(size)`` grows, each size in a process of its own."""
     peaks = []
-    for number in sizes:
+    for place, number in enumerate(sizes):
+        tell(place / len(sizes), f"{what}, {size} = {number}")
         with get_context("spawn").Pool(1) as pool:
             peaks.append(pool.apply(peak_of, (work, number)))
     exponent = float(np.polyfit(np.log(sizes), np.log(peaks), 1)[0])
@@ -110,7 +122,7 @@ def bound_of(k: int) -> None:
     importance_weighted_bound(untrained(NETWORKS[0]), y, k, 0)
 
 
-def sweep_growth() -> list[Growth]:
+def sweep_growth(runs: tuple[int, ...], tell: Tell) -> list[Growth]:
     """How a sweep and its tables grow with the number of runs, beside the runs' own work."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -129,24 +141,27 @@ def sweep_growth() -> list[Growth]:
             return lambda: table_texts(load_sweep(sweep), sweep.name)
 
         try:
-            sweeps = fitted("a sweep of idle runs", "runs", RUNS, idle, 1)
+            part = part_of(tell, 0, 2)
+            sweeps = fitted("a sweep of idle runs", "runs", runs, idle, 1, part)
         finally:
             engine.close()
-        return [sweeps, fitted("tables of a sweep", "runs", RUNS, tables, 1)]
+        part = part_of(tell, 1, 2)
+        return [sweeps, fitted("tables of a sweep", "runs", runs, tables, 1, part)]
 
 
 @torch.no_grad()
-def growth_rows() -> list[Growth]:
+def growth_rows(sizes: Sizes, tell: Tell) -> list[Growth]:
     torch.set_num_threads(1)
+    some = sizes.components[0]
 
     def q_agg(n: int) -> Callable:
         components, weights, z = encoded("typical", n)
-        # All n points for each of the n components; many points are a multiple of some.
-        table, points = MixtureTable(components, weights), z[: min(n, len(z))]
-        return lambda: [table.log_prob(points) for _ in range(max(1, n // len(points)))]
+        # As many points as components: those that there are, as often as it takes.
+        table, points = MixtureTable(components, weights), z.repeat(-(-n // len(z)), 1)[:n]
+        return lambda: [table.log_prob(part) for part in points.split(POINTS)]
 
     def dimensions(latent: int) -> Callable:
-        components, weights, z = encoded("typical", 10_000, latent)
+        components, weights, z = encoded("typical", some, latent)
         table = MixtureTable(components, weights)
         return lambda: table.log_prob(z)
 
@@ -160,12 +175,13 @@ def growth_rows() -> list[Growth]:
         y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
         return lambda: importance_weighted_bound(model, y, 20, 0)
 
+    part = lambda number: part_of(tell, number, 7)
     return [
-        fitted("exact q_agg at all points", "n", [300, 1000, 3000, 10_000, 30_000], q_agg, 2),
-        fitted("exact q_agg, n = 10000", "z", [4, 12, 40, 120, 400], dimensions, 1),
-        fitted("L_K of 100 images", "K", [10, 30, 100, 300, 1000], bound, 1),
-        fitted("L_20 of 100 images", "units of a layer", [64, 256, 1024, 4096], width, 2),
-        fitted_memory("peak memory of surgery", "n", [600, 6000, 20_000, 60_000], surgery_of, 1),
-        fitted_memory("peak memory of L_K of 100 images", "K", [20, 200, 2000], bound_of, 0),
-        *sweep_growth(),
+        fitted("exact q_agg at all points", "n", sizes.aggregates, q_agg, 2, part(0)),
+        fitted(f"exact q_agg, n = {some}", "z", sizes.latents, dimensions, 1, part(1)),
+        fitted("L_K of 100 images", "K", sizes.bounds, bound, 1, part(2)),
+        fitted("L_20 of 100 images", "units of a layer", sizes.widths, width, 2, part(3)),
+        fitted_memory("peak memory of surgery", "n", sizes.surgeries, surgery_of, 1, part(4)),
+        fitted_memory("peak memory of L_K of 100 images", "K", sizes.peaks, bound_of, 0, part(5)),
+        *sweep_growth(sizes.runs, part(6)),
     ]

@@ -7,6 +7,8 @@ from statistics import median
 
 import numpy as np
 
+from bench.perf.sizes import Tell
+
 BOOTSTRAPS = 1000
 
 
@@ -74,9 +76,25 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def by_turns(
-    ours: Callable[[], object], other: Callable[[], object], repeats: int
+    ours: Callable[[], object],
+    other: Callable[[], float],
+    repeats: int,
+    tell: Tell,
+    what: str,
 ) -> tuple[list[float], list[float]]:
-    """Return the seconds of both, each done once before and then ``repeats`` times by turns."""
+    """Return the seconds of both, each done once before and then ``repeats`` times by turns.
+
+    Args:
+        ours: What is timed.
+        other: What it is held against; returns its own seconds.
+        repeats: Number of pairs.
+        tell: Is told how far it is.
+        what: What is compared, in words.
+    """
     ours(), other()
-    pairs = [(seconds(ours), seconds(other)) for _ in range(repeats)]
-    return [a for a, _ in pairs], [b for _, b in pairs]
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(repeats):
+        tell(number / repeats, what)
+        times[0].append(seconds(ours))
+        times[1].append(other())
+    return times

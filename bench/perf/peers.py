@@ -19,10 +19,9 @@ from bench.parsing import parse_run
 from bench.perf.bolts_epoch import bolts_epoch
 from bench.perf.elsewhere import elsewhere
 from bench.perf.estimators import LATENT, POINTS, encoded
-from bench.perf.interleaved import Comparison, compare, seconds
+from bench.perf.interleaved import Comparison, by_turns, compare
+from bench.perf.sizes import Sizes, Tell, about, part_of
 from bench.perf.training import (
-    EPOCHS,
-    IMAGES,
     NETWORKS,
     SIDE,
     HandWrittenVAE,
@@ -32,8 +31,7 @@ from bench.perf.training import (
 )
 from bench.perf.vampprior_loop import vampprior_epoch
 
-COUPLINGS, FLOW_STEPS, FLOW_REPEATS = 8, 20, 9
-PEER_IMAGES = 5_000
+COUPLINGS = 8
 FLOW_TARGETS = {"zuko": 1.3, "nflows": 1.2, "normflows": 1.05}
 
 
@@ -58,7 +56,8 @@ def peer_process(python: Path) -> Iterator[Callable[..., float]]:
         def ask(name: str, options: dict) -> float:
             process.stdin.write(json.dumps([name, options]) + "\n")
             process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            answer = json.loads(line) if line else "the peers' process has ended"
             if not isinstance(answer, float):
                 raise RuntimeError(f"{name}: {answer}")
             return answer
@@ -67,43 +66,40 @@ def peer_process(python: Path) -> Iterator[Callable[..., float]]:
         process.stdin.close()
 
 
-def flow_rows(ask: Callable[..., float]) -> list[Comparison]:
+def flow_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
     """A training step of 8 affine couplings of 784 dimensions, networks of 256-256, batch 100."""
     flow = CouplingFlow((1, SIDE, SIDE), COUPLINGS, [256, 256], "checkerboard")
     optimizer = Adam(flow.parameters(), 1e-3)
     x = torch.randn(100, SIDE**2)
 
     def ours() -> None:
-        for _ in range(FLOW_STEPS):
+        for _ in range(sizes.steps):
             optimizer.zero_grad()
             z, log_determinant = flow(x)
             (-(standard_normal_log_prob(z) + log_determinant).mean()).backward()
             optimizer.step()
 
-    options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": 100, "count": FLOW_STEPS}
-    rows = []
-    for name, target in FLOW_TARGETS.items():
-        pairs = paired(ours, ask, name, options, FLOW_REPEATS)
-        times = [[1e3 * t / FLOW_STEPS for t in side] for side in zip(*pairs)]
-        rows.append(compare("training step, RealNVP, batch 100", name, "ms", *times, target))
+    options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": 100, "count": sizes.steps}
+    what, rows = "training step, RealNVP, batch 100", []
+    for number, (name, target) in enumerate(FLOW_TARGETS.items()):
+        theirs = lambda name=name: ask(name, options)
+        part = part_of(tell, number, len(FLOW_TARGETS))
+        pairs = by_turns(ours, theirs, sizes.repeats, part, f"{what}: {name}")
+        times = [[1e3 * t / sizes.steps for t in side] for side in pairs]
+        rows.append(compare(what, name, "ms", *times, target))
     return rows
 
 
-def paired(
-    ours: Callable[[], object], ask: Callable[..., float], name: str, options: dict, repeats: int
-) -> list[tuple[float, float]]:
-    ours(), ask(name, options)
-    return [(seconds(ours), ask(name, options)) for _ in range(repeats)]
-
-
-def keops_rows(ask: Callable[..., float]) -> list[Comparison]:
-    n = 10_000
+def keops_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
+    n = sizes.components[0]
     components, weights, z = encoded("typical", n)
     table = MixtureTable(components, weights)
-    options = {"n": n, "points": POINTS, "dimensions": LATENT}
-    pairs = paired(lambda: table.log_prob(z), ask, "keops", options, 5)
-    times = [[1e9 * t / (n * POINTS) for t in side] for side in zip(*pairs)]
-    return [compare(f"exact q_agg, n = {n}, typical", "KeOps", "ns a pair", *times, 5)]
+    options = {"n": n, "points": len(z), "dimensions": LATENT}
+    what = f"exact q_agg, n = {n}, typical"
+    exact, theirs = lambda: table.log_prob(z), lambda: ask("keops", options)
+    pairs = by_turns(exact, theirs, sizes.repeats, tell, f"{what}: KeOps")
+    times = [[1e9 * t / (n * len(z)) for t in side] for side in pairs]
+    return [compare(what, "KeOps", "ns a pair", *times, 5)]
 
 
 class Items(Dataset):
@@ -128,7 +124,7 @@ def single_images(images: int, batch: int) -> Callable[[], None]:
     """Return an epoch of the hand-written loop on a DataLoader of single images."""
     model = HandWrittenVAE(*NETWORKS[1][1:])
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    grey = made_up_images(2).intensities[:images]
+    grey = made_up_images(2, images).intensities
     loader = DataLoader(Items(grey), batch, shuffle=True, drop_last=True)
 
     def epoch() -> None:
@@ -140,65 +136,63 @@ def single_images(images: int, batch: int) -> Callable[[], None]:
     return epoch
 
 
-def pipeline_rows(ask: Callable[..., float]) -> list[Comparison]:
+def pipeline_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
     """The training path against pythae's, lightning-bolts', and a DataLoader of single images."""
     name, *parts = NETWORKS[1]
-    data, batch = made_up_images(2), 100
-    options = {"images": PEER_IMAGES, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
-    config = parse_run(vae_options(*parts, batch))
+    images, few, batch = sizes.images, sizes.peer_images, 100
+    options = {"images": few, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
+    config = parse_run(vae_options(*parts, batch, sizes.epochs))
+    what = f"training step, Bernoulli VAE {name}, batch {batch}"
     with elsewhere() as there, elsewhere() as at_bolts:
-        # (an epoch of theirs, its images, the ratio that is wanted). A Trainer starts in 25 ms,
-        # which is nothing beside an epoch as long as ours.
-        peers = {
-            "pythae's trainer": (lambda: ask("pythae", options), PEER_IMAGES, 1.5),
-            "a DataLoader of single images": (
-                lambda: there(single_images, PEER_IMAGES, batch),
-                PEER_IMAGES,
-                2,
-            ),
-            "lightning-bolts' own pipeline": (
-                lambda: at_bolts(bolts_epoch, IMAGES, batch),
-                IMAGES,
+        # (whose pipeline, an epoch of it, its images, the ratio that is wanted). A Trainer starts
+        # in 25 ms, which is nothing beside an epoch as long as ours.
+        peers = [
+            ("pythae's trainer", lambda: ask("pythae", options), few, 1.5),
+            ("a DataLoader of single images", lambda: there(single_images, few, batch), few, 2),
+            (
+                "lightning-bolts' own pipeline",
+                lambda: at_bolts(bolts_epoch, images, batch),
+                images,
                 1.5,
             ),
-        }
-        told: dict[str, list[float]] = {peer: [] for peer in peers}
-        between = [
-            lambda peer=peer, epoch=epoch: told[peer].append(epoch())
-            for peer, (epoch, *_) in peers.items()
         ]
-        ours = epochs_beside(config, data, between)[0]
+        between = [epoch for _, epoch, *_ in peers]
+        data = made_up_images(2, images)
+        ours, *theirs = epochs_beside(config, data, between, about(tell, what))
     per_step = lambda values, images: [1e3 * value * batch / images for value in values]
-    what = f"training step, Bernoulli VAE {name}, batch {batch}"
-    mine = per_step(ours, IMAGES)
     return [
-        compare(what, peer, "ms", mine, per_step(told[peer][1:], images), target)
-        for peer, (_, images, target) in peers.items()
+        compare(what, peer, "ms", per_step(ours, images), per_step(times, of_them), target)
+        for times, (peer, _, of_them, target) in zip(theirs, peers)
     ]
 
 
-def vampprior_rows() -> list[Comparison]:
+def vampprior_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     """The training path on a gated VAE with 500 pseudo-inputs against the way of its authors' code."""
-    batch, pseudo_inputs = 100, 500
+    images, batch, pseudo_inputs = sizes.peer_images, 100, 500
     config = parse_run(
         [
             "--data=mnist-dynamic",
             "--model=gated_vamp_vae",
             f"--model.prior.pseudo_inputs={pseudo_inputs}",
             f"--trainer.batch_size={batch}",
-            f"--trainer.max_epochs={EPOCHS}",
+            f"--trainer.max_epochs={sizes.epochs}",
         ]
     )
-    told: list[float] = []
-    with elsewhere() as there:
-        epoch = lambda: told.append(there(vampprior_epoch, PEER_IMAGES, batch, pseudo_inputs))
-        ours = epochs_beside(config, made_up_images(2, PEER_IMAGES), [epoch])[0]
-    times = [[1e3 * t * batch / PEER_IMAGES for t in side] for side in (ours, told[1:])]
     what = f"training step, gated VAE, VampPrior of {pseudo_inputs}, batch {batch}"
+    with elsewhere() as there:
+        epoch = lambda: there(vampprior_epoch, images, batch, pseudo_inputs)
+        sides = epochs_beside(config, made_up_images(2, images), [epoch], about(tell, what))
+    times = [[1e3 * t * batch / images for t in side] for side in sides]
     return [compare(what, "the way of its authors' code", "ms", *times, 2)]
 
 
-def peer_rows(python: Path) -> list[Comparison]:
+def peer_rows(python: Path, sizes: Sizes, tell: Tell) -> list[Comparison]:
     torch.set_num_threads(1)
+    part = lambda number: part_of(tell, number, 4)
     with peer_process(python) as ask:
-        return [*pipeline_rows(ask), *vampprior_rows(), *flow_rows(ask), *keops_rows(ask)]
+        return [
+            *pipeline_rows(ask, sizes, part(0)),
+            *vampprior_rows(sizes, part(1)),
+            *flow_rows(ask, sizes, part(2)),
+            *keops_rows(ask, sizes, part(3)),
+        ]

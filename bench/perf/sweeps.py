@@ -4,7 +4,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing import get_context
 
 import torch
@@ -12,7 +11,8 @@ import torch
 from bench.config import Job
 from bench.models.generative import GenerativeModel
 from bench.parsing import parse_run
-from bench.perf.interleaved import Comparison, by_turns, compare
+from bench.perf.interleaved import Comparison, by_turns, compare, seconds
+from bench.perf.sizes import Sizes, Tell, part_of
 from bench.run import run
 
 SMALL = ["--trainer.max_epochs=1", "--evaluation.importance_samples=2"]
@@ -25,23 +25,24 @@ def small_job(folder: str, seed: int, *more: str) -> Job:
     return Job(config, "gaussian_vae", "perf", folder, "disabled")
 
 
-def startup_rows() -> list[Comparison]:
+def startup_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     """`bench --help` against the 0.5 s that a person does not notice, and against PyTorch's import."""
     help_text = lambda: subprocess.run(
         [sys.executable, "-m", "bench", "--help"], capture_output=True, check=True
     )
     torch_import = lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True)
-    ours, other = by_turns(help_text, torch_import, 5)
     what = "bench --help"
+    other = lambda: seconds(torch_import)
+    ours, other = by_turns(help_text, other, sizes.repeats, tell, what)
     return [
         compare(what, "half a second", "s", ours, [0.5] * len(ours), 1),
         compare(what, "importing PyTorch", "s", ours, other),
     ]
 
 
-def warm_rows() -> list[Comparison]:
+def warm_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     """From a run's call to its first training step, in a process that has done a run before."""
-    first_step: list[float] = []
+    what, first_step = "a warm worker's start of a run", []
     original = GenerativeModel.training_step
 
     def noted(self, *arguments):
@@ -51,7 +52,8 @@ def warm_rows() -> list[Comparison]:
     waits = []
     GenerativeModel.training_step = noted
     try:
-        for seed in range(8):
+        for seed in range(1 + sizes.repeats):
+            tell(seed / (1 + sizes.repeats), what)
             with tempfile.TemporaryDirectory() as folder:
                 first_step.clear()
                 called = time.perf_counter()
@@ -60,9 +62,7 @@ def warm_rows() -> list[Comparison]:
     finally:
         GenerativeModel.training_step = original
     warm = waits[1:]
-    return [
-        compare("a warm worker's start of a run", "0.1 s", "s", warm, [0.1] * len(warm), 1),
-    ]
+    return [compare(what, "0.1 s", "s", warm, [0.1] * len(warm), 1)]
 
 
 def work_for(seconds: float) -> int:
@@ -82,23 +82,24 @@ def work_for(seconds: float) -> int:
     return steps
 
 
-def side_by_side_rows(repeats: int = 5) -> list[Comparison]:
+def side_by_side_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
     """Two processes of one thread each against one alone: training steps a second, together."""
+    what, pairs = "two runs of one thread side by side", []
     with get_context("spawn").Pool(2) as pool:
-        measure: Callable[[int], int] = lambda n: sum(pool.map(work_for, [2.0] * n, chunksize=1))
+        measure = lambda n: sum(pool.map(work_for, [sizes.seconds] * n, chunksize=1))
         measure(2)
-        pairs = [(measure(2), measure(1)) for _ in range(repeats)]
+        for number in range(sizes.repeats):
+            tell(number / sizes.repeats, what)
+            pairs.append((measure(2), measure(1)))
+    per_step = lambda side: [1e3 * sizes.seconds / steps for steps in side]
+    both, alone = map(per_step, zip(*pairs))
+    return [compare(what, "one run alone", "ms a step", both, alone, 1.85)]
+
+
+def sweep_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
+    parts = [startup_rows, warm_rows, side_by_side_rows]
     return [
-        compare(
-            "two runs of one thread side by side",
-            "one run alone",
-            "ms a step",
-            [2000.0 / both for both, _ in pairs],
-            [2000.0 / alone for _, alone in pairs],
-            1.85,
-        )
+        row
+        for number, part in enumerate(parts)
+        for row in part(sizes, part_of(tell, number, len(parts)))
     ]
-
-
-def sweep_rows() -> list[Comparison]:
-    return [*startup_rows(), *warm_rows(), *side_by_side_rows()]

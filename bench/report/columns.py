@@ -11,7 +11,7 @@ class Column:
 
     Attributes:
         name: Its name in the CSV.
-        type: string, integer or number, in the sense of a Table Schema.
+        type: string, integer, number or boolean, in the sense of a Table Schema.
         unit: nats, bits/dim, or empty.
         meaning: What it is, and by which estimator.
         bound: What the number is to the truth: a lower or upper bound of it, an estimate, or exact.
@@ -139,7 +139,12 @@ PROVENANCE = (
     Column("commit", "string", "", "The commit of this code that made the row"),
     Column("data_sha256", "string", "", "Hash of the decompressed payloads and of the splits"),
     Column("config_sha256", "string", "", "The key again, which is a hash of the configuration"),
-)
+    Column(
+        "dirty", "boolean", "",
+        "True: the code that made the row was not that of the commit, and nobody else has it; empty: "
+        "not known",
+    ),
+)  # fmt: skip
 # What a row of leaderboard.csv has beside means over seeds.
 ROW = (
     Column("rank", "integer", "", "By test bits_per_dim inside the task"),

@@ -8,13 +8,14 @@ Interval = tuple[float | None, float | None, float | None]
 def interval(values: list[float], is_exact: bool) -> Interval:
     """Return mean, low and high of a 95 % interval over seeds (Student t).
 
-    One seed has no interval, unless the model is exact and has no seed to vary.
+    One seed has no interval, unless the model is exact and has no seed to vary: then all its values
+    are one.
     """
     values = [value for value in values if value is not None and isfinite(value)]
     if not values:
         return None, None, None
     mean = sum(values) / len(values)
-    if is_exact:
+    if is_exact and min(values) == max(values):
         return mean, mean, mean
     if len(values) == 1:
         return mean, None, None
@@ -37,13 +38,19 @@ def paired_difference(group: list[dict], best: list[dict]) -> Interval:
     if group is best:
         return None, None, None
     own, other = bits_by_seed(group), bits_by_seed(best)
-    exact = [members[0].get("bound") == "exact" for members in (group, best)]
+    exact = [is_exact(members) for members in (group, best)]
     if exact == [True, False]:
-        own = dict.fromkeys(other, *own.values())
+        own = dict.fromkeys(other, next(iter(own.values())))
     elif exact == [False, True]:
-        other = dict.fromkeys(own, *other.values())
+        other = dict.fromkeys(own, next(iter(other.values())))
     differences = [own[seed] - other[seed] for seed in own if seed in other]
     return interval(differences, all(exact))
+
+
+def is_exact(group: list[dict]) -> bool:
+    """Tell whether a model has one exact value, whatever the seed."""
+    bounds = {record["bound"] for record in group if record["status"] == "ok"}
+    return bounds == {"exact"} and len(set(bits_by_seed(group).values())) == 1
 
 
 def bits_by_seed(group: list[dict]) -> dict[int, float]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from bench import __version__
-from bench.record import write_atomically
+from bench.files import MIB, is_there, read_bytes
 from bench.report.columns import Column, leaderboard_columns, runs_columns, timings_columns
 
 # Raised when a column is added; a new first number when one is renamed, or means something else.
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 TITLE = "# What the tables hold"
 # Tables that no sweep's package holds.
 OTHER_TABLES = (
@@ -37,13 +37,18 @@ OTHER_TABLES = (
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
 
 
-def write_package(directory: Path, timings: pd.DataFrame, environments: list[dict]) -> None:
-    """Write a sweep's datapackage.json (Data Package v2), and the dictionary beside the sweeps.
+def package_files(
+    directory: Path, timings: pd.DataFrame, environments: list[dict]
+) -> dict[Path, str]:
+    """Return a sweep's datapackage.json (Data Package v2), and the dictionary beside the sweeps.
 
     Args:
         directory: The sweep's folder.
         timings: timings.csv.
         environments: The distinct environments that its runs were made in.
+
+    Returns:
+        {file: what it is to hold}.
     """
     tables = {
         "runs": runs_columns(),
@@ -60,11 +65,19 @@ def write_package(directory: Path, timings: pd.DataFrame, environments: list[dic
         "software": {"name": "likelihood-bench", "version": __version__},
         "environments": environments,
     }
-    write_atomically(directory / "datapackage.json", json.dumps(package, indent=1) + "\n")
+    files = {directory / "datapackage.json": json.dumps(package, indent=1) + "\n"}
     readme = directory.parent / "README.md"
     # Somebody else's README may stand where the results are.
-    if not readme.exists() or readme.read_text(encoding="utf-8").startswith(TITLE):
-        write_atomically(readme, dictionary())
+    if not is_there(readme) or is_ours(readme):
+        files[readme] = dictionary()
+    return files
+
+
+def is_ours(readme: Path) -> bool:
+    try:
+        return read_bytes(readme, MIB).startswith(TITLE.encode())
+    except OSError:
+        return False
 
 
 def resource(name: str, columns: list[Column]) -> dict:

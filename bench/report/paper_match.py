@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.record import write_atomically
+from bench.printing import number
 from bench.report.intervals import interval
 from bench.report.published import Published, published
 from bench.report.rows import all_runs, read_runs
@@ -15,18 +15,19 @@ def follows_a_paper(sweep: str) -> bool:
     return any(entry.sweep == sweep for entry in published())
 
 
-def write_paper_match(results: Path) -> pd.DataFrame:
-    """Write paper_match.csv for all sweeps of a folder of results; nothing if none follows a paper.
+def paper_match_of(results: Path, own: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return paper_match.csv for all sweeps of a folder of results; empty if none follows a paper.
 
-    Returns:
-        The table: a row for each published number whose recipe was run, in the order of the list.
+    Args:
+        results: The folder.
+        own: The runs.csv that is about to be written.
+        runs: What it is to hold.
+
+    Raises:
+        InputError: A runs.csv of another sweep cannot be read.
     """
-    tables = [read_runs(path) for path in all_runs(results)]
-    table = paper_match(pd.concat(tables)) if tables else pd.DataFrame()
-    if len(table):
-        text = table.to_csv(index=False, lineterminator="\n")
-        write_atomically(results / "paper_match.csv", text)
-    return table
+    paths = sorted({*all_runs(results), own})
+    return paper_match(pd.concat([runs if path == own else read_runs(path) for path in paths]))
 
 
 def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +106,7 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
 
 
 def with_half(value: float, half: float | None, digits: int) -> str:
-    return f"{value:.{digits}f}" + ("" if pd.isna(half) else f" ± {half:.{digits}f}")
+    return number(value, digits) + ("" if pd.isna(half) else f" ± {number(half, digits)}")
 
 
 # Columns of which more, or less, is better; of the others a number is only another one.

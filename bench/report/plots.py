@@ -1,6 +1,6 @@
 """Figures of a sweep, drawn from its records."""
 
-from pathlib import Path
+import io
 from textwrap import fill
 
 import matplotlib
@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
+from bench.printing import number  # noqa: E402
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
 
 # Characters of a panel's title before it goes on in the next line.
@@ -16,22 +17,27 @@ PANEL = 28
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
 
-def draw_all(records: list[dict], figures: Path) -> list[Path]:
-    """Draw every figure of a sweep into ``figures``; return the files."""
-    figures.mkdir(parents=True, exist_ok=True)
+def figures_of(records: list[dict]) -> dict[str, bytes]:
+    """Return every figure of a sweep as a PNG by its file's name."""
     good = [record for record in records if record["status"] == "ok"]
-    drawn = []
+    drawn = {}
     for task in dict.fromkeys(record["task"] for record in good):
         own = [record for record in good if record["task"] == task]
         for name, draw in FIGURES.items():
-            figure = draw(own, task)
-            if figure is not None:
-                path = figures / f"{task}-{name}.png"
-                # Without the software's name and date, equal figures are equal files.
-                figure.savefig(path, dpi=110, metadata={"Software": None})
-                plt.close(figure)
-                drawn.append(path)
+            # A model's name is text, also where it has dollar signs.
+            with plt.rc_context({"text.parse_math": False}):
+                figure = draw(own, task)
+                if figure is not None:
+                    drawn[f"{task}-{name}.png"] = as_png(figure)
     return drawn
+
+
+def as_png(figure) -> bytes:
+    stream = io.BytesIO()
+    # Without the software's name and date, equal figures are equal files.
+    figure.savefig(stream, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return stream.getvalue()
 
 
 def training_curves(records: list[dict], task: str):
@@ -113,17 +119,17 @@ def elbo_decomposition(records: list[dict], task: str):
     for name, label in labels.items():
         values = np.array([np.mean([value_of(r, name) for r in g]) for g in models.values()])
         widths = -values if name == "reconstruction" else values
-        text = f"{label}: " + ", ".join(f"{width:.1f}" for width in widths)
+        text = f"{label}: " + ", ".join(number(width, 1) for width in widths)
         axis.barh(list(models), widths, left=left, color=COLORS[name], label=text, height=0.6)
         left += widths
     for position, total in enumerate(left):
-        axis.text(total, position, f" {total:.1f}", va="center", fontsize=9)
+        axis.text(total, position, f" {number(total, 1)}", va="center", fontsize=9)
     log_n = value_of(next(iter(models.values()))[0], "log_n")
     axis.set_xlabel("−ELBO (nats per image)")
     # Over the figure, not the axes, which long names of models make narrow.
     figure.suptitle(
         f"{task}: the ELBO taken apart, test split, means over seeds; "
-        f"mutual information ≤ log n = {log_n:.2f}",
+        f"mutual information ≤ log n = {number(log_n, 2)}",
         fontsize=10,
     )
     axis.invert_yaxis()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from concurrent.futures import ProcessPoolExecutor
 from math import sqrt
 from multiprocessing import get_context
@@ -12,7 +11,11 @@ from sys import intern
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record import read_records, record_path, write_atomically
+from bench.files import MIB, read_text
+from bench.machine import usable_cores
+from bench.record import has_record, read_record, record_path, write_atomically
+from bench.record_consistency import check_consistent, check_same_data
+from bench.record_schema import is_key
 from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
@@ -22,6 +25,8 @@ SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
+# A million runs have 22 MB.
+LONGEST_MANIFEST = 32 * MIB
 LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
@@ -55,9 +60,10 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
     provenance = {
         "beta": config["trainer"]["beta"],
         "importance_data": bound.get("n"),
-        "commit": record["environment"]["commit"],
+        "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
+        "dirty": record["environment"].get("dirty"),
     }
     return first | value | provenance
 
@@ -76,8 +82,10 @@ def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
         for split in SPLITS:
             for name, value in row_of(record, sweep, split).items():
                 columns.setdefault(name, []).append(value)
-    whole = {column.name: "Int64" for column in runs_columns() if column.type == "integer"}
-    return pd.DataFrame(columns).astype(whole)
+    # Types that may be empty.
+    types = {"integer": "Int64", "boolean": "boolean"}
+    own = {column.name: types[column.type] for column in runs_columns() if column.type in types}
+    return pd.DataFrame(columns).astype(own)
 
 
 def timings_table(records: list[dict]) -> pd.DataFrame:
@@ -118,7 +126,8 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
 def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:
     good = [record for record in group if record["status"] == "ok"]
     tests = [row_of(record, sweep, "test") for record in good]
-    bound = good[0]["bound"] if good else None
+    bounds = {record["bound"] for record in good}
+    bound = "upper" if len(bounds) > 1 else next(iter(bounds), None)
     row = {"rank": None, "task": task, "model": model}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
     for name in METRICS:
@@ -145,19 +154,26 @@ def manifest_path(directory: Path) -> Path:
 def write_manifest(directory: Path, keys: list[str]) -> None:
     """Write which runs the sweep consists of, in the order of its tables."""
     text = json.dumps({"sweep": directory.name, "keys": keys}, indent=1) + "\n"
-    if not manifest_path(directory).is_file() or manifest_path(directory).read_text() != text:
-        write_atomically(manifest_path(directory), text)
+    path = manifest_path(directory)
+    try:
+        is_written = read_text(path, LONGEST_MANIFEST) == text
+    except (OSError, ValueError):
+        is_written = False
+    if not is_written:
+        write_atomically(path, text)
 
 
 def read_manifest(directory: Path) -> list[str]:
     """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
     try:
-        keys = json.loads(manifest_path(directory).read_text())["keys"]
-        if not all(re.fullmatch(r"[0-9a-f]{16}", key) for key in keys):
+        keys = json.loads(read_text(manifest_path(directory), LONGEST_MANIFEST))["keys"]
+        if not isinstance(keys, list) or not all(map(is_key, keys)):
             raise ValueError
-        return keys
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"report: no sweep in {directory} (no readable manifest.json)") from None
+    if len(set(keys)) < len(keys):
+        raise InputError(f"report: {manifest_path(directory)} names a run more than once")
+    return keys
 
 
 def load_sweep(directory: Path) -> list[dict]:
@@ -165,19 +181,27 @@ def load_sweep(directory: Path) -> list[dict]:
 
     Records of runs that the sweep no longer has stay out, and so do curves and images, which only
     figures need and which are most of a record. Many records are read and checked by a process
-    for each core.
+    for each core that there is to use.
+
+    Raises:
+        InputError: There is no sweep, a record is damaged or contradicts itself, or runs of one task
+            had other data.
     """
-    keys, runs = read_manifest(directory), directory / "runs"
+    runs = directory / "runs"
+    keys = [key for key in read_manifest(directory) if has_record(runs, key)]
     if len(keys) < PARALLEL_FROM:
-        return slim_records(runs, keys)
-    chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        parts = pool.map(slim_records, [runs] * len(chunks), chunks)
-        return [record for part in parts for record in part]
+        records = slim_records(runs, keys)
+    else:
+        chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+        with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
+            parts = pool.map(slim_records, [runs] * len(chunks), chunks)
+            records = [record for part in parts for record in part]
+    check_same_data(records)
+    return records
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:
-    return [slim(record) for record in read_records(runs, keys)]
+    return [slim(check_consistent(read_record(record_path(runs, key)))) for key in keys]
 
 
 def slim(record: dict) -> dict:
@@ -190,7 +214,8 @@ def slim(record: dict) -> dict:
     without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
-    kept["environment"] = {"commit": record["environment"]["commit"]}
+    environment = record["environment"]
+    kept["environment"] = {name: environment.get(name) for name in ("commit", "dirty")}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
@@ -229,4 +254,4 @@ def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
 def missing_keys(directory: Path) -> list[str]:
     """Return the keys of a sweep's runs that have no record."""
     keys = read_manifest(directory)
-    return [key for key in keys if not record_path(directory / "runs", key).is_file()]
+    return [key for key in keys if not has_record(directory / "runs", key)]

@@ -1,12 +1,28 @@
-"""Rows of published tables: found by their key or by task and model, and how to cite them."""
+"""Rows of published tables, found by their key or by task and model."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
-from bench import __version__
 from bench.errors import InputError
-from bench.report.columns import RUN
+from bench.files import MIB, read_bytes
+from bench.record_schema import KEY, is_hash, is_line, is_task
+from bench.report.columns import runs_columns
+from bench.report.reduce import SPLITS, row_of
+
+LONGEST = 512 * MIB
+# Columns that came after the first tables.
+ADDED = ("dirty",)
+TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
+# Columns of text by which rows are found and cited: what each cell must be.
+TEXTS = {
+    "task": (is_task, "name of a task"),
+    "model": (is_line, "name of a model"),
+    "sweep": (is_line, "name of a sweep"),
+    "commit": (is_hash, "commit"),
+    "data_sha256": (is_hash, "hash"),
+}
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -15,19 +31,80 @@ def read_runs(path: Path) -> pd.DataFrame:
     Args:
         path: The file, or a leaderboard.csv that it stands beside.
 
+    Returns:
+        The table with every column of today's, each of its own type: a hash of digits alone is text.
+
     Raises:
-        InputError: It is not there, or has not the columns of a runs.csv.
+        InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
     try:
-        table = pd.read_csv(path, float_precision="round_trip")
-    except (OSError, ValueError) as error:
+        content = read_bytes(path, LONGEST)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a table of runs: {error}") from None
+    return parse_runs(content, str(path))
+
+
+def parse_runs(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table that a runs.csv holds, as ``read_runs`` does.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for messages.
+
+    Raises:
+        InputError: It has not the columns of a runs.csv, or cells that are none of it.
+    """
+    types = {column.name: TYPES[column.type] for column in runs_columns()}
+    try:
+        # An empty cell alone is none: a model may be called None.
+        table = pd.read_csv(
+            io.BytesIO(content),
+            float_precision="round_trip",
+            dtype=types,
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as a table of runs: {reason}") from None
-    missing = [column.name for column in RUN if column.name not in table.columns]
+        raise InputError(f"{where}: cannot be read as a table of runs: {reason}") from None
+    missing = [name for name in types if name not in table.columns and name not in ADDED]
     if missing:
-        raise InputError(f"{path}: is no runs.csv, it has no column {missing[0]}")
+        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
+    for name in ADDED:
+        if name not in table.columns:
+            table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
+    is_run = table["key"].str.fullmatch(KEY.pattern).eq(True) & table["split"].isin(SPLITS)
+    is_run &= table[["sweep", "task", "model", "status", "seed"]].notna().all(axis=1)
+    is_run &= ~table.duplicated(["key", "split"], keep=False)
+    if not is_run.all():
+        line = int((~is_run).to_numpy().argmax()) + 2
+        raise InputError(
+            f"{where}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
+            f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
+            "the only one of that key and split"
+        )
+    for name, (is_right, words) in TEXTS.items():
+        if not table[name].dropna().drop_duplicates().map(is_right).all():
+            raise InputError(f"{where}: a cell of column {name} is no {words}")
     return table
+
+
+def altered_column(row: pd.Series, record: dict) -> str | None:
+    """Return the first column in which a row of runs.csv is not what its record says, if any is.
+
+    Args:
+        row: The row, as ``read_runs`` returns it.
+        record: The record of its run.
+    """
+    own = row_of(record, str(row["sweep"]), str(row["split"]))
+    for name, value in own.items():
+        told = row[name]
+        if pd.isna(told) and (value is None or name in ADDED):
+            continue
+        if value is None or pd.isna(told) or told != value:
+            return name
+    return None
 
 
 def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
@@ -73,28 +150,6 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
                 f"row: '{word}' is no condition column=value; columns are those of runs.csv"
             )
     return parts
-
-
-def citation(table: pd.DataFrame, directory: Path) -> str:
-    """Return what to cite for the runs of ``table``: software, commit, data, and how to redo them."""
-    lines = [f"Likelihood Bench {__version__}, {directory}/leaderboard.csv"]
-    for (task, model), group in table.groupby(["task", "model"], sort=False):
-        test = group[group["split"] == "test"]
-        bits = ", ".join(f"{value:.4f}" for value in test["bits_per_dim"].dropna())
-        samples = " and ".join(f"{k:.0f}" for k in test["importance_samples"].dropna().unique())
-        commits = " ".join(map(str, test["commit"].unique()))
-        row = test["key"].iloc[0] if len(test) == 1 else f"'task={task} model={model}'"
-        lines += [
-            "",
-            f"  row      {task}, {model}, seed {', '.join(map(str, test['seed']))}",
-            f"  result   {bits or 'none: failed'} bits/dim on test, K = {samples or '–'}",
-            f"  commit   {commits}",
-            f"  data     sha256 {' '.join(test['data_sha256'].unique())}",
-            f"  key      {' '.join(test['key'])}",
-            f"  again    git checkout {commits.split()[0]} && make setup",
-            f"           .venv/bin/bench verify {directory}/runs.csv --row {row}",
-        ]
-    return "\n".join(lines)
 
 
 def all_runs(results: Path) -> list[Path]:

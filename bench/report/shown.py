@@ -8,6 +8,8 @@ from PIL import Image
 
 from bench.errors import InputError
 
+# Pixels of the largest picture: a small file may claim to have any number.
+MOST_PIXELS = 2**22
 CURVES = ("train_elbo", "validation_elbo")
 
 
@@ -31,8 +33,11 @@ def visible_range(records: list[dict]) -> tuple[float, float] | None:
 
 
 def decoded(encoded: str, title: str) -> np.ndarray:
-    """Return the pixels of a PNG in base64. Raises InputError if it is none."""
+    """Return the pixels of a grey or coloured PNG in base64. Raises InputError if it is none."""
     try:
-        return np.asarray(Image.open(io.BytesIO(b64decode(encoded)), formats=["PNG"]))
+        image = Image.open(io.BytesIO(b64decode(encoded)), formats=["PNG"])
+        if image.mode not in ("L", "RGB") or image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"{image.width} × {image.height} pixels of kind {image.mode}")
+        return np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"record: an image of {title!r} is no PNG: {error}") from None
+        raise InputError(f"record: an image of {title!r} is no PNG to show: {error}") from None

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.errors import InputError
+from bench.files import MIB, is_there, read_text
+from bench.printing import escaped, number, print_table, say
 from bench.record import write_atomically
 from bench.report.columns import DIFFERENCE
 
@@ -21,6 +24,7 @@ SHOWN = (
     ("sharpness", "sharpness", 2, False),
 )
 MOST_DECIMALS = 6
+LONGEST_README = 16 * MIB
 
 
 def enough_decimals(rows: pd.DataFrame, name: str, least: int) -> int:
@@ -35,10 +39,10 @@ def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
     value = row[name]
     if pd.isna(value):
         return "–"
-    text = format(value, f"{'+' if name == DIFFERENCE else ''}.{decimals}f")
+    text = number(value, decimals, "+" if name == DIFFERENCE else "")
     low = row.get(f"{name}_low")
     if with_interval and not pd.isna(low) and low < value:
-        text += f" ± {value - low:.{decimals}f}"
+        text += f" ± {number(value - low, decimals)}"
     return text
 
 
@@ -70,20 +74,9 @@ def headings() -> list[str]:
 
 def print_leaderboard(board: pd.DataFrame) -> None:
     """Print a table for each task; bits/dim with its 95 % interval over seeds."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    # Nothing is cut off where the output is a file; a terminal's own width is respected.
-    console = Console(width=None if Console().is_terminal else 1000)
     for task, rows in shown_rows(board):
-        table = Table(title=f"{task}: test split, lower bits/dim is better", title_justify="left")
-        for position, heading in enumerate(headings()):
-            table.add_column(heading, justify="left" if position == 1 else "right", no_wrap=True)
-        for cells in rows:
-            table.add_row(*map(escape, cells))
-        console.print(table)
-    console.print(
+        print_table(f"{task}: test split, lower bits/dim is better", headings(), rows, texts={1})
+    say(
         "bits/dim, and paired differences to the task's first, ± half width of the 95 % interval "
         "over seeds; all else in nats per image, log-lik. what bits/dim is taken from, exact or the "
         "bound L_K."
@@ -95,8 +88,13 @@ def markdown(board: pd.DataFrame) -> str:
     for task, rows in shown_rows(board):
         lines += [f"**{task}**", "", "| " + " | ".join(headings()) + " |"]
         lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
-        lines += ["| " + " | ".join(cells) + " |" for cells in rows] + [""]
+        lines += ["| " + " | ".join(map(in_markdown, cells)) + " |" for cells in rows] + [""]
     return "\n".join(lines)
+
+
+def in_markdown(text: str) -> str:
+    """Return text that is shown as it is: no markup, no end of a cell, no comment, no formula."""
+    return re.sub(r"[\\`*\[\]<>|$&]", lambda found: f"&#{ord(found[0])};", escaped(text))
 
 
 LATEX_CHARACTERS = str.maketrans(
@@ -107,7 +105,7 @@ LATEX_CHARACTERS = str.maketrans(
 
 def in_latex(text: str) -> str:
     """Return a cell for LaTeX: its special characters written out, signs as mathematics."""
-    text = " ".join(text.split()).translate(LATEX_CHARACTERS)
+    text = escaped(" ".join(text.split())).translate(LATEX_CHARACTERS)
     return text.replace("±", r"$\pm$").replace("–", "--")
 
 
@@ -138,34 +136,44 @@ def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
         sweep: The sweep's name, or that of the folder of results.
         text: What to put there.
     """
-    start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
-    if not path.is_file():
-        return False
-    old = path.read_text(encoding="utf-8")
-    if start not in old or end not in old:
-        return False
-    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    new = pattern.sub(lambda _: f"{start}\n{text}\n{end}", old)
-    if new != old:
+    old = read_readme(path)
+    new = rewritten(old, kind, sweep, text)
+    if new is not None and new != old:
         write_atomically(path, new)
-    return True
+    return new is not None
+
+
+def read_readme(path: Path) -> str:
+    """Return a README's text, nothing if there is none. Raises InputError if it cannot be read."""
+    if not is_there(path):
+        return ""
+    try:
+        return read_text(path, LONGEST_README)
+    except (OSError, ValueError) as error:
+        raise InputError(f"readme: {path} cannot be read: {error}") from None
+
+
+def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
+    """Return a README with ``text`` between a sweep's marks; None if it has none."""
+    start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
+    if start not in old or end not in old:
+        return None
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{start}\n{text}\n{end}", old)
 
 
 def print_estimates(metrics: dict) -> None:
     """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
-    from rich.console import Console
-    from rich.table import Table
-
     units = {"bits_per_dim": "bits/dim", "active_units": ""}
     units |= {f"sharpness{of}": "of data's" for of in ("", "_aggregate", "_reconstruction")}
     splits = list(metrics)
-    table = Table("", *splits, title="value ± Monte-Carlo standard error", title_justify="left")
+    rows = []
     for name in dict.fromkeys(name for split in splits for name in metrics[split]):
         cells = []
         for split in splits:
             estimate = metrics[split].get(name)
             error = estimate and estimate["stderr"]
-            text = "" if estimate is None else f"{estimate['value']:.4f}"
-            cells.append(text + (f" ± {error:.4f}" if error else ""))
-        table.add_row(f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells)
-    Console().print(table)
+            text = "" if estimate is None else number(estimate["value"], 4)
+            cells.append(text + (f" ± {number(error, 4)}" if error else ""))
+        rows.append([f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells])
+    print_table("value ± Monte-Carlo standard error", ["", *splits], rows, texts={0})

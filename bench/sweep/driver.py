@@ -8,13 +8,16 @@ from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
 from bench.errors import InputError
+from bench.files import is_there
 from bench.parsing import build_model, parse_run, read_yaml, resolve
+from bench.printing import number, say
 from bench.record import read_record, record_path, write_atomically, write_record
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Resources, request_of
 from bench.sweep.status import LOCK
+from bench.wandb_settings import reachable_mode
 
 # How often an engine of our own that died is started again.
 ENGINE_RETRIES = 10
@@ -135,8 +138,10 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
         write_manifest(plan.directory, list(plan.jobs))
         pending = plan.pending(options.retry_failed)
         cached = len(plan.chosen) - len(pending)
-        print(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record", flush=True)
+        say(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record")
         if pending:
+            mode = reachable_mode(options.wandb_mode, print)
+            pending = [replace(job, wandb_mode=mode) for job in pending]
             run_pending(plan, pending, cached, options)
     return plan
 
@@ -186,12 +191,12 @@ def locked(directory: Path):
 
 def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
     path = record_path(directory / "runs", key)
-    if not path.is_file():
+    if not is_there(path):
         return True
     try:
         record = read_record(path)
     except InputError as error:
-        print(f"{error}; it is done again", flush=True)
+        say(f"{error}; it is done again")
         return True
     return retry_failed and record["status"] != "ok"
 
@@ -280,5 +285,5 @@ def settle(finished, directory: Path, progress: Progress) -> None:
         words = record["reason"]
     else:
         test = record["metrics"]["test"]
-        words = f"{test['bits_per_dim']['value']:.4f} bits/dim, {seconds:.1f} s"
+        words = f"{number(test['bits_per_dim']['value'], 4)} bits/dim, {seconds:.1f} s"
     progress.finish(finished.key, failed, words, seconds)

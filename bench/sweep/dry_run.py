@@ -6,6 +6,8 @@ from statistics import median
 
 from bench.config import task_of
 from bench.errors import InputError
+from bench.machine import usable_cores
+from bench.printing import print_table, say
 from bench.record import read_record
 from bench.sweep.driver import Plan, SweepOptions
 from bench.sweep.progress import duration
@@ -17,12 +19,9 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     A run is taken to last as long as recorded runs of its task, model and samples of L_K did (their
     median, under any sweep of ``results``), and training by mini-batches in proportion to its epochs.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     known = recorded_rates(results)
     pending = {job.key for job in plan.pending(options.retry_failed)}
-    table = Table("key", "task", "model", "seed", "state", "seconds", box=None)
+    rows = []
     total, unknown = 0.0, 0
     for key, job in plan.jobs.items():
         if key not in plan.chosen:
@@ -33,23 +32,18 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
         seconds = rates and rates[0] * job.config["trainer"]["max_epochs"] + rates[1]
         if key in pending:
             total, unknown = total + (seconds or 0), unknown + (seconds is None)
-        table.add_row(
-            key,
-            task,
-            job.model,
-            str(job.config["seed"]),
-            "to do" if key in pending else "recorded",
-            "" if key not in pending else "unknown" if seconds is None else f"{seconds:.0f}",
-        )
-    console = Console(width=None if os.isatty(1) else 140)
-    console.print(table)
+        state = "to do" if key in pending else "recorded"
+        took = "" if key not in pending else "unknown" if seconds is None else f"{seconds:.0f}"
+        rows.append([key, task, job.model, str(job.config["seed"]), state, took])
+    headings = ["key", "task", "model", "seed", "state", "seconds"]
+    print_table(f"sweep {plan.name}", headings, rows, texts={1, 2, 4})
     words = f"{len(pending)} of {len(plan.chosen)} runs to do"
     if pending and unknown < len(pending):
-        workers = options.workers or os.cpu_count() or 1
+        workers = options.workers or usable_cores()
         words += f", about {duration(total / min(workers, len(pending)))} with {workers} at once"
     if unknown:
         words += f"; nothing is known of the time of {unknown} of them"
-    print(words)
+    say(words)
 
 
 def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, float]]:
@@ -66,6 +60,7 @@ def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, flo
             # What is fitted in closed form or by EM has no best epoch, and no epochs to go by.
             an_epoch = fit / record["epochs"] if record["best_epoch"] is not None else 0.0
             place.append((an_epoch, total - an_epoch * record["epochs"]))
-        except (InputError, KeyError):
+        # A record that reports take may lack what only this asks for.
+        except (InputError, KeyError, TypeError, ZeroDivisionError):
             continue
     return {name: tuple(median(part) for part in zip(*runs)) for name, runs in rates.items()}

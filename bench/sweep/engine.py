@@ -11,8 +11,9 @@ from typing import Any
 
 from bench.config import Job
 from bench.errors import InputError
+from bench.machine import GIB, usable_cores, usable_memory
 from bench.memory import keep_freed_memory
-from bench.sweep.resources import GIB, Request, refuse_what_never_fits
+from bench.sweep.resources import Request, refuse_what_never_fits
 
 # A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
 # from the start. Each run is told which are its own.
@@ -71,7 +72,8 @@ class Engine:
         if address is None:
             options |= {
                 "address": "local",  # else Ray joins a cluster that happens to run here
-                "num_cpus": os.cpu_count(),
+                "num_cpus": usable_cores(),
+                "_memory": int(usable_memory() * GIB),
                 "include_dashboard": False,
                 "object_store_memory": 128 * 2**20,
             } | (logical or {})
@@ -202,11 +204,10 @@ def ray_options(request: Request) -> dict:
 
 
 def machine() -> tuple[float, float, float]:
-    """Return (cores, GPUs, GiB of memory) of this machine; needs no cluster to tell."""
+    """Return (cores, GPUs, GiB of memory) that runs may use here; needs no cluster to tell."""
     import torch
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    return os.cpu_count() or 1, torch.cuda.device_count(), memory
+    return usable_cores(), torch.cuda.device_count(), usable_memory()
 
 
 class Board:

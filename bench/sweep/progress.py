@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from bench.printing import printable, say
 from bench.record import write_atomically
 
 PLAIN_LINE_SECONDS = 10.0
@@ -71,7 +72,7 @@ class Progress:
             self.live.update(table_of(self.snapshot()), refresh=True)
         elif now - self.last_line > PLAIN_LINE_SECONDS:
             self.last_line = now
-            print(summary_of(self.snapshot()), flush=True)
+            say(summary_of(self.snapshot()))
         if now - self.last_status >= STATUS_SECONDS:
             self._write_status()
 
@@ -101,19 +102,16 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line above the live table."""
         if self.live:
-            self.console.print(line, highlight=False, markup=False)
+            self.console.print(printable(line), highlight=False, markup=False, emoji=False)
         else:
-            print(line, flush=True)
+            say(line)
 
     def time_left(self) -> float | None:
         """Return seconds left, if runs go on as fast as they did on average."""
         work = float(self.trained_done)
         for key, (phase, share, _) in self.running.items():
             if key not in self.instant:
-                rest = 1 - TRAINING_SHARE
-                work += (
-                    TRAINING_SHARE * share if phase == "train" else TRAINING_SHARE + rest * share
-                )
+                work += share_of_run(phase, share)
         if work < 0.1:
             return None
         return (time.monotonic() - self.started) / work * max(self.trained - work, 0)
@@ -157,6 +155,13 @@ class Progress:
                 pass  # only for onlookers
 
 
+def share_of_run(phase: str, share: float) -> float:
+    """Return the share of a whole run that is done, from that of its phase."""
+    if phase == "train":
+        return TRAINING_SHARE * share
+    return TRAINING_SHARE + (1 - TRAINING_SHARE) * share
+
+
 def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
@@ -172,18 +177,21 @@ def summary_of(snapshot: dict) -> str:
 
 def table_of(snapshot: dict):
     """Return the summary and a line for each running run, to print on a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=summary_of(snapshot), title_justify="left", show_header=False, box=None)
+    for _ in range(6):
+        table.add_column(overflow="fold")
     for row in snapshot["running"]:
         filled = round(20 * row["share"])
         left = row["seconds_left"]
         table.add_row(
-            f"  {row['label']}",
-            row["phase"],
-            "━" * filled + "─" * (20 - filled),
+            escape(printable(f"  {row['label']}")),
+            escape(printable(row["phase"])),
+            printable("━" * filled + "─" * (20 - filled)),
             f"{row['share']:4.0%}",
-            row["text"],
+            escape(printable(row["text"])),
             "" if left is None else f"{duration(left)} left",
         )
     return table

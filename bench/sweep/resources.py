@@ -6,8 +6,6 @@ from typing import Any
 
 from bench.errors import InputError
 
-GIB = 2**30
-
 
 @dataclass(frozen=True)
 class Resources:

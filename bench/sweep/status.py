@@ -5,10 +5,14 @@ import json
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.record import read_record, record_path
+from bench.files import MIB, read_text
+from bench.printing import say, table_console
+from bench.record import has_record, read_record, record_path
 from bench.report.reduce import read_manifest
 from bench.sweep.progress import STATUS, table_of
 
+# status.json has a line for each running run; a duration of more has no name.
+LONGEST, MOST_SECONDS = 16 * MIB, 1e9
 LOCK = ".driver.lock"
 
 
@@ -33,45 +37,50 @@ def show_status(directory: Path) -> int:
     Raises:
         InputError: There is no sweep in the folder.
     """
-    from rich.console import Console
-
     keys = read_manifest(directory)
     good, failed, damaged, missing = [], [], [], []
     for key in keys:
-        path = record_path(directory / "runs", key)
-        if not path.is_file():
+        if not has_record(directory / "runs", key):
             missing.append(key)
             continue
         try:
-            record = read_record(path)
+            record = read_record(record_path(directory / "runs", key))
         except InputError:
             damaged.append(key)
             continue
         (good if record["status"] == "ok" else failed).append(record)
-    print(
+    say(
         f"sweep {directory.name}: {len(keys)} runs, {len(good)} done, {len(failed)} failed, "
         f"{len(damaged)} damaged, {len(missing)} without a record"
     )
     for record in failed:
-        print(
+        say(
             f"failed  {record['task']} {record['model']} seed {record['seed']} "
             f"({record['key']}): {record['reason']}"
         )
     for key in damaged:
-        print(f"damaged {key}: done again by the next `bench sweep`")
+        say(f"damaged {key}: done again by the next `bench sweep`")
     if is_driven(directory):
         snapshot = read_snapshot(directory)
         if snapshot is None or snapshot["ended"]:
-            print("a driver is at work and has not said yet how far it is")
+            say("a driver is at work and has not said yet how far it is")
         else:
-            Console().print(table_of(snapshot))
+            table_console().print(table_of(snapshot))
     elif missing or damaged:
-        print("no driver is at work; `bench sweep` goes on with what is left")
+        say("no driver is at work; `bench sweep` goes on with what is left")
     return 0 if len(good) == len(keys) else 1
 
 
 def read_snapshot(directory: Path) -> dict | None:
+    """Return what a driver last said of its progress; None if that is nothing that one says."""
     try:
-        return json.loads((directory / STATUS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        snapshot = json.loads(read_text(directory / STATUS, LONGEST))
+        numbers = [snapshot[name] for name in ("to_do", "cached", "done", "failed")]
+        numbers += [snapshot["seconds_left"] or 0, snapshot["ended"]]
+        for row in snapshot["running"]:
+            numbers += [row["share"], row["seconds_left"] or 0]
+            if not 0 <= row["share"] <= 1 or not {"label", "phase", "text"} <= row.keys():
+                return None
+        return snapshot if all(0 <= number < MOST_SECONDS for number in numbers) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

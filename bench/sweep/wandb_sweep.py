@@ -7,7 +7,7 @@ import yaml
 from bench.errors import InputError
 from bench.record import write_atomically
 from bench.sweep.driver import Plan
-from bench.tracking import PROJECT
+from bench.wandb_settings import project
 
 FILE = "wandb-sweep.yaml"
 
@@ -25,7 +25,7 @@ def wandb_sweep(plan: Plan, name: str, results: Path) -> dict:
     """
     return {
         "name": plan.name,
-        "project": PROJECT,
+        "project": project(),
         "method": "grid",
         "metric": {"name": "bits_per_dim", "goal": "minimize"},
         # The command does not use it; W&B's agent wants one to be named.

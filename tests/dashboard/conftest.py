@@ -11,7 +11,8 @@ from tests.conftest import patience, small_config
 from tests.made_up import estimate, record
 
 HOSTILE = 'gaussian_vae <img src=x onerror=alert(1)> | `x` [y](z) it\'s="<1>"'
-PARTS = ("reconstruction", "mutual_information", "marginal_kl", "elbo")
+PARTS = {"reconstruction": -10 / 3, "mutual_information": 5.1, "marginal_kl": 16 / 3}
+PARTS |= {"kl": 5.1 + 16 / 3, "elbo": -10 / 3 - 5.1 - 16 / 3}
 # In a process of its own: W&B keeps its first settings for a process' whole life.
 LOG = """
 import json, sys
@@ -20,7 +21,8 @@ from bench.config import Job
 from bench.tracking import tracked
 for words, record in json.load(sys.stdin):
     with tracked(Job(**words), record["task"], True, print) as tracker:
-        tracker.curves([{"epoch": 1, "validation_elbo": -3.0}, {"epoch": 2, "validation_elbo": -2.5}])
+        for epoch, bound in ((1, -3.0), (2, -2.5)):
+            tracker.log({"step": 10 * epoch, "epoch": epoch, "validation_elbo": bound})
         tracker.finish(record, {"samples": np.zeros((8, 8), dtype=np.uint8)})
 """
 
@@ -40,14 +42,15 @@ def made(tmp_path_factory, warm):
     for place, (name, width) in enumerate(
         [(HOSTILE, 3), ("gaussian_vae latent_dimensions=4", 4), ("gaussian_vae", 3)]
     ):
-        option = f"--model.latent_dimensions={width}"
-        config = small_config("gaussian_vae", "digits-17", option, f"--seed={place + 1}")
+        options = [f"--model.latent_dimensions={width}", f"--seed={place + 1}"]
+        options += [f"--evaluation.importance_{part}" for part in ("samples=100", "data=300")]
+        config = small_config("gaussian_vae", "digits-17", *options)
         key_job = Job(config, name, folder.name, "")
         job = Job(config, name, folder.name, str(folder / "runs" / key_job.key), "offline")
         row = record(name, place + 1, 2.0 + place / 7)
         row |= {"key": job.key, "config": config, "images": {"samples": "", "data": ""}}
         for split in ("train", "test"):
-            row["metrics"][split] |= {n: estimate(-10 / 3 - i) for i, n in enumerate(PARTS)}
+            row["metrics"][split] |= {name: estimate(value) for name, value in PARTS.items()}
         pairs.append((job, row))
         write_record(folder / "runs", row)
     write_manifest(folder, [job.key for job, _ in pairs])

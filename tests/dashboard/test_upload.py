@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import pytest
 
-from bench.tracking import logged_in, resolve_wandb_mode
+from bench.wandb_settings import logged_in, resolve_wandb_mode
 from tests.conftest import patience
 from tests.dashboard.conftest import log_offline
 from tests.wandb_stand_in import serving

@@ -54,3 +54,12 @@ def test_blurred_images_are_less_sharp_and_data_is_as_sharp_as_itself():
     blurred = torch.nn.functional.avg_pool2d(blurred, 3, 1, 1).flatten(1)
     assert sharpness(data, data, (1, 8, 8), 17).value == 1
     assert sharpness(blurred, data, (1, 8, 8), 17).value < 0.3
+
+
+def test_sharpness_is_a_number_with_an_error_or_nothing():
+    data = torch.randint(0, 17, (50, 64)).float()
+    flat = torch.full((50, 64), 7.0)
+    assert sharpness(flat, data, (1, 8, 8), 17) == (0.0, 0.0, 50, 1, None)
+    assert sharpness(data, flat, (1, 8, 8), 17) is None
+    assert sharpness(flat, flat, (1, 8, 8), 17) is None
+    assert sharpness(data.where(data > 3, torch.nan), data, (1, 8, 8), 17) is None

@@ -166,7 +166,8 @@ def test_numbers_are_the_csvs(seen, path):
 
 
 def test_the_command_of_a_run_makes_its_configuration_again(chromium, tmp_path):
-    config = small_config("aggregate_vae", "digits-binary", "--seed=7")
+    evaluation = [f"--evaluation.importance_{part}" for part in ("samples=100", "data=300")]
+    config = small_config("aggregate_vae", "digits-binary", "--seed=7", *evaluation)
     made = full("aggregate_vae", 7, 0.5) | {"config": config, "key": key_of(config)}
     page = chromium.new_page()
     seen = Seen(page)

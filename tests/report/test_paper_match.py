@@ -1,8 +1,10 @@
+from hashlib import sha256
+
 import pandas as pd
 import pytest
 
 from bench.report.columns import runs_columns
-from bench.report.paper_match import paper_match, paper_match_markdown, write_paper_match
+from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
 from bench.report.published import published, published_value
 
 COLUMNS = {column.name for column in runs_columns()}
@@ -12,7 +14,7 @@ def run(model, seed, log_likelihood, active=20.0, status="ok", task="mnist-dynam
     row = dict.fromkeys(COLUMNS)
     row |= {
         "sweep": "mnist",
-        "key": f"{model}{seed}",
+        "key": sha256(f"{model}{seed}".encode()).hexdigest()[:16],
         "task": task,
         "model": model,
         "seed": seed,
@@ -60,11 +62,15 @@ def test_the_table_for_people_tells_intervals_where_there_are_several_seeds():
 
 def test_what_no_paper_has_writes_nothing(tmp_path):
     (tmp_path / "s").mkdir()
-    pd.DataFrame([run("mine", 1, 0.0)]).to_csv(tmp_path / "s" / "runs.csv")
-    assert write_paper_match(tmp_path).empty and not (tmp_path / "paper_match.csv").exists()
-    pd.DataFrame([run("gated_vae", 1, -85.0)]).to_csv(tmp_path / "s" / "runs.csv")
-    write_paper_match(tmp_path)
-    assert pd.read_csv(tmp_path / "paper_match.csv")["verdict"].tolist() == ["match"]
+    own, other = tmp_path / "s" / "runs.csv", tmp_path / "t" / "runs.csv"
+    other.parent.mkdir()
+    mine = pd.DataFrame([run("mine", 1, 0.0)])
+    assert paper_match_of(tmp_path, own, mine).empty
+    mine.to_csv(own)  # as it was before
+    theirs = pd.DataFrame([run("gated_vae", 1, -85.0)])
+    assert paper_match_of(tmp_path, own, theirs)["verdict"].tolist() == ["match"]
+    theirs.to_csv(other)
+    assert paper_match_of(tmp_path, own, mine)["verdict"].tolist() == ["match"]
 
 
 def test_the_leaderboards_reference_is_in_bits():

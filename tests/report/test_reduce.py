@@ -68,7 +68,7 @@ def test_columns_are_the_published_ones():
     ).split(",")
     columns = list(runs_table(RECORDS, "s").columns)
     assert columns[: len(fixed)] == fixed
-    assert columns[-3:] == ["commit", "data_sha256", "config_sha256"]
+    assert columns[-4:] == ["commit", "data_sha256", "config_sha256", "dirty"]
     board = list(leaderboard_table(RECORDS, "s").columns)
     assert board[:8] == (
         "rank,task,model,seeds,failed,bits_per_dim,bits_per_dim_low,bits_per_dim_high".split(",")

@@ -11,9 +11,10 @@ import yaml
 
 from bench.checkpoints import LAST
 from bench.errors import InputError
+from bench.machine import GIB
 from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
-from bench.sweep.engine import Engine
+from bench.sweep.engine import Engine, machine
 from bench.sweep.resources import Request
 from tests.conftest import patience
 from tests.engine_work import Named, die, trouble, where
@@ -49,6 +50,24 @@ def test_what_no_node_has_is_refused_at_once(engine):
     for request in (Request(5, 0), Request(1, 3), Request(1, 0, 1e6)):
         with pytest.raises(InputError, match="no machine has them"):
             results(engine, "a", request, where)
+
+
+def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
+    import ray
+
+    given = {}
+
+    def note(**options):
+        given.update(options)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(ray, "init", note)
+    monkeypatch.setattr("bench.sweep.engine.usable_cores", lambda: 3)
+    monkeypatch.setattr("bench.sweep.engine.usable_memory", lambda: 2.0)
+    with pytest.raises(InputError, match="enough"):
+        Engine()
+    assert given["num_cpus"] == 3 and given["_memory"] == 2 * GIB
+    assert machine()[::2] == (3, 2.0)
 
 
 def test_one_runs_trouble_is_its_own(engine):

@@ -5,12 +5,10 @@ from base64 import b64encode
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 
 import pandas as pd
 
 from bench import __version__
-from bench.record import write_atomically
 from bench.report.page.charts import specifications
 from bench.report.page.data import MOST_RUNS, PICTURES, board_of, task_of
 from bench.report.reduce import MOST_MODELS, MOST_SEEDS
@@ -19,13 +17,10 @@ TEMPLATE = "page.html"
 SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
 
 
-def write_page(
-    path: Path, sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[dict]
-) -> None:
-    """Write the page: every text escaped, no request to any network possible.
+def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[dict]) -> str:
+    """Return the page: every text escaped, no request to any network possible.
 
     Args:
-        path: The HTML file.
         sweep: The sweep's name.
         records: Its records, as ``load_sweep`` returns them.
         board: Its leaderboard.
@@ -61,7 +56,7 @@ def write_page(
             }
         )
     scripts = [script_safe(vega()), script_safe("\n".join(source(name) for name in SCRIPTS))]
-    text = environment.get_template(TEMPLATE).render(
+    return environment.get_template(TEMPLATE).render(
         sweep=sweep,
         version=__version__,
         tasks=tasks,
@@ -77,7 +72,6 @@ def write_page(
         scripts=[markup(script) for script in scripts],
         hashes=[b64encode(sha256(script.encode()).digest()).decode() for script in scripts],
     )
-    write_atomically(path, text)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,128 @@
+"""What a checkpoint may hold: read or hashed without these limits, a small one fills the memory.
+
+A hash follows every part as often as it is named, so that lists which hold one another have no end,
+and a tensor of stride 0 is as long as it says. Each check raises ValueError.
+"""
+
+import pickletools
+import re
+import zipfile
+from typing import Any, BinaryIO
+
+import torch
+
+# The largest model of configs/ is a hundredth of it, its optimizer's state included.
+LONGEST_FILE = 2**32
+# 1000 epochs of curves take 50 kB. Read, each byte may become an object of 60.
+LONGEST_PICKLE = 2**24
+MOST_PARTS, DEEPEST = 2_000_000, 100
+# Bytes to hash for each byte of the file: weights that are shared are stored once.
+MOST_SHARED = 10
+LONGEST_TUPLE = 1000
+# Numbers up to 64 bits, with their sign.
+LONGEST_NUMBER = 9
+
+
+def check_archive(file: BinaryIO) -> None:
+    """Check the zip archive that PyTorch writes, before PyTorch reads it."""
+    file.seek(0, 2)
+    length = file.tell()
+    if length > LONGEST_FILE:
+        raise ValueError(f"it is {length:,} bytes long, more than {LONGEST_FILE:,}")
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > length:
+            raise ValueError("its parts are longer than itself")
+        # All but the tensors.
+        others = [e for e in entries if not re.fullmatch(r"[^/]*/data/\d+", e.filename)]
+        if sum(entry.file_size for entry in others) > LONGEST_PICKLE:
+            raise ValueError(f"what it holds beside tensors is longer than {LONGEST_PICKLE:,} bytes")
+        for entry in others:
+            if entry.filename.endswith("/data.pkl"):
+                check_pickle(archive.read(entry))
+    file.seek(0)
+
+
+def check_pickle(pickled: bytes) -> None:
+    """Check the keys that dicts may get when it is read.
+
+    Python hashes a tuple anew, part by part, wherever it is a key, and many long numbers have one
+    hash; both would go on for ever.
+    """
+    # How many parts each object on the stack has; a mark is pickletools' own.
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for operation, argument, _ in pickletools.genops(pickled):
+        name, before = operation.name, operation.stack_before
+        if name.startswith("LONG") and name[4:] in ("1", "4"):
+            if not -(2 ** (8 * LONGEST_NUMBER)) < argument < 2 ** (8 * LONGEST_NUMBER):
+                raise ValueError("it holds a number of more than 64 bits")
+        if "PUT" in name or name == "MEMOIZE":
+            memo[len(memo) if argument is None else argument] = stack[-1]
+            continue
+        if "GET" in name:
+            stack.append(memo[argument])
+            continue
+        taken = []
+        if pickletools.stackslice in before:
+            while (part := stack.pop()) is not pickletools.markobject:
+                taken.append(part)
+            before = before[: before.index(pickletools.markobject)]
+        taken += [stack.pop() for _ in before]
+        parts = 1 + sum(taken) if name.startswith("TUPLE") else 1
+        if parts > LONGEST_TUPLE:
+            raise ValueError(f"it holds a tuple of more than {LONGEST_TUPLE} parts")
+        is_mark = pickletools.markobject in operation.stack_after
+        stack += [pickletools.markobject if is_mark else parts] * len(operation.stack_after)
+
+
+def check_content(checkpoint: Any, length: int) -> None:
+    """Check that hashing a checkpoint ends soon, and that it holds plain data and tensors alone.
+
+    Args:
+        checkpoint: What was read.
+        length: That of the file in bytes.
+    """
+    parts = to_hash = 0
+
+    def visit(part: Any, depth: int) -> None:
+        nonlocal parts, to_hash
+        parts += 1
+        if isinstance(part, torch.Tensor):
+            check_tensor(part)
+            to_hash += part.numel() * part.element_size()
+        elif isinstance(part, (str, bytes)):
+            to_hash += len(part)
+        elif not isinstance(part, (dict, list, tuple, int, float, type(None))):
+            raise ValueError(f"it holds a {type(part).__name__}")
+        if parts > MOST_PARTS or depth > DEEPEST or to_hash > MOST_SHARED * length:
+            raise ValueError("its parts hold one another, or one of them too often")
+        if isinstance(part, dict):
+            for name, value in part.items():
+                if not isinstance(name, (str, int)):
+                    raise ValueError(f"it holds a {type(name).__name__} as a name")
+                to_hash += len(name) if isinstance(name, str) else 1
+                visit(value, depth + 1)
+        elif isinstance(part, (list, tuple)):
+            for value in part:
+                visit(value, depth + 1)
+
+    visit(checkpoint, 0)
+
+
+def check_tensor(tensor: torch.Tensor) -> None:
+    """Refuse a tensor that is anything but its numbers in memory."""
+    kind = {
+        "of a class of its own": type(tensor) not in (torch.Tensor, torch.nn.Parameter),
+        "nested": tensor.is_nested,
+        "sparse": tensor.layout != torch.strided,
+        "without numbers": tensor.device.type != "cpu",
+        "quantized": tensor.is_quantized,
+        "a view that is conjugate or negative": tensor.is_conj() or tensor.is_neg(),
+    }
+    for what, is_so in kind.items():
+        if is_so:
+            raise ValueError(f"it holds a tensor that is {what}")
+    length = tensor.numel() * tensor.element_size()
+    if length > tensor.untyped_storage().nbytes():
+        raise ValueError(f"it holds a tensor of {length:,} bytes that are not in the file")
