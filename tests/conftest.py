@@ -52,6 +52,37 @@ def warm():
     server.close()
 
 
+class ThisProcess:
+    """What a sweep asks of an engine, done here."""
+
+    has_gpus = False
+
+    def __init__(self, address, workers):
+        pass
+
+    def map(self, jobs, requests):
+        from bench.run import run
+        from bench.sweep.engine import Finished
+
+        for job in jobs:
+            yield Finished(job.key, run(job))
+
+    def progress(self):
+        return {}
+
+    def slots(self, requests):
+        return 1
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def without_engine(monkeypatch):
+    """Let sweeps do their runs in this process, where it is not the engine that is tested."""
+    monkeypatch.setattr("bench.sweep.engine.Engine", ThisProcess)
+
+
 def patience(seconds: float) -> float:
     """Return how long to wait before a wait counts as one for ever.
 
