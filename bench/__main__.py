@@ -3,14 +3,18 @@
 Each command imports what it needs when it is called, so that help is there at once.
 """
 
+import atexit
+import gc
 import os
-import select
+import signal
 import sys
+import threading
 from importlib import import_module
 
 from bench.errors import InputError
 from bench.memory import keep_freed_memory
 from bench.printing import take_every_character
+from bench.unread import unread
 
 # {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
@@ -42,22 +46,26 @@ def overview() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
+    if arguments is None:
+        # The process ends with the command. Python would look through all of PyTorch for garbage
+        # once more, which takes a second or two.
+        atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     take_every_character()
-    try:
-        code = called(words)
-        sys.stdout.flush()
-        return code
-    except InputError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        if not nobody_reads_on():
-            raise
-        return 1  # as rich does
+    with unread() as output:
+        try:
+            code = called(words)
+            output.flush()
+            lost = output.explanation()
+            if lost is not None:
+                raise InputError(f"output: it is not whole: {lost}; everything else was done")
+            return code
+        except InputError as error:
+            print(f"bench: error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("bench: interrupted", file=sys.stderr)
+            return 130
 
 
 def called(words: list[str]) -> int:
@@ -71,22 +79,15 @@ def called(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
+    # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Lightning adds to a handler
+    # that is there; left to itself it waits for the end of an epoch.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     # cuBLAS needs it for deterministic results, and reads it once, at its start.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
     return getattr(module, words[0])(words[1:])
-
-
-def nobody_reads_on() -> bool:
-    """Tell whether the output goes into a pipe that was closed, as `head` does; then drop the rest."""
-    stdout = sys.stdout.fileno()
-    poll = select.poll()
-    poll.register(stdout, 0)
-    if not any(event & select.POLLERR for _, event in poll.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
-    return True
 
 
 if __name__ == "__main__":

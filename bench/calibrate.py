@@ -21,7 +21,7 @@ from bench.instruments import (
     toy_instruments,
 )
 from bench.printing import say
-from bench.record import code_version, write_atomically
+from bench.record import commit_label, write_atomically
 
 COVERAGE = (0.92, 0.98)
 # How many standard errors an estimate that claims to be unbiased may be off over all repeats.
@@ -95,6 +95,6 @@ def calibrate(directory: Path, report: Callable[[str, float, str], None]) -> pd.
             f"{verdict:14}  {row['estimator']:36} bias {row['bias']:+.5f} ± "
             f"{row['bias_stderr']:.5f}{share} ({row['expected']}; {row['setting']})"
         )
-    table = pd.DataFrame(rows).assign(commit=code_version()["commit"])
+    table = pd.DataFrame(rows).assign(commit=commit_label())
     write_atomically(directory / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))
     return table

@@ -15,7 +15,7 @@ import torch
 LONGEST_FILE = 2**32
 # 1000 epochs of curves take 50 kB. Read, each byte may become an object of 60.
 LONGEST_PICKLE = 2**24
-MOST_PARTS, DEEPEST = 2_000_000, 100
+MOST_PARTS, DEEPEST = 1_000_000, 100
 # Bytes to hash for each byte of the file: weights that are shared are stored once.
 MOST_SHARED = 10
 LONGEST_TUPLE = 1000

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,7 @@ def check_form(checkpoint: Any) -> None:
     made_by = checkpoint["bench"]
     if not isinstance(made_by.get("config"), dict) or not isinstance(made_by.get("model"), str):
         raise ValueError("bench: no config, or no name of a model")
+    json.dumps([made_by, checkpoint["history"]])  # a TypeError names what is no plain data
 
 
 # What evaluation needs of a checkpoint, and the training curve; two thirds of it are the optimizer's.

@@ -17,7 +17,7 @@ from PIL import Image, features
 
 from bench.data.tasks import TaskData
 from bench.errors import InputError
-from bench.record import code_version, package_version
+from bench.record import commit_label, package_version
 from bench.report.reduce import data_hash
 
 # WebP's own bound on the sides of an image.
@@ -216,7 +216,7 @@ def codec_rows(
                     "bits_per_dim": 8 * size / pixels.size,
                     "n": len(pixels),
                     "software": codec.software,
-                    "commit": code_version()["commit"],
+                    "commit": commit_label(),
                     "data_sha256": data_hash(described),
                 }
             )

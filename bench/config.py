@@ -12,6 +12,8 @@ from bench.errors import InputError
 if TYPE_CHECKING:
     from bench.data.tasks import Task
 
+# More than any machine has; an OpenMP that is asked for 10^9 ends the process.
+MOST_THREADS = 1024
 # (phase, share done in [0, 1], text): called often, must be cheap.
 Report = Callable[[str, float, str], None]
 
@@ -80,6 +82,8 @@ class TrainerConfig:
         )
         check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
         check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
+        if self.threads > MOST_THREADS:
+            raise InputError(f"trainer.threads: {self.threads} is more than {MOST_THREADS}")
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
@@ -183,16 +187,21 @@ ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
 
 def key_of(config: dict[str, Any]) -> str:
     """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
-    counted = dict(config)
+    canonical = json.dumps(counted(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def counted(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that tells runs apart: without what was added as it was."""
+    kept = dict(config)
     for section, added in ADDED.items():
         if isinstance(config.get(section), dict):
-            counted[section] = without(added, config[section])
+            kept[section] = without(added, config[section])
     model = config.get("model")
-    if isinstance(model, dict) and model.get("class_path") in ADDED_TO_MODELS:
-        added = ADDED_TO_MODELS[model["class_path"]]
-        counted["model"] = model | {"init_args": without(added, model["init_args"])}
-    canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    if isinstance(model, dict) and isinstance(model.get("init_args"), dict):
+        added = ADDED_TO_MODELS.get(str(model.get("class_path")), {})
+        kept["model"] = model | {"init_args": without(added, model["init_args"])}
+    return kept
 
 
 def without(added: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

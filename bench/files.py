@@ -48,7 +48,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Return a regular file's text, which is UTF-8. Raises OSError as ``read_bytes``, or ValueError."""
+    """Return a regular file's text in UTF-8. Raises OSError as ``read_bytes``, or ValueError."""
     return read_bytes(path, limit).decode("utf-8")
 
 

@@ -53,6 +53,8 @@ def fit(
     Returns:
         epochs, history, and seconds_before: what this training took before it was cut off.
     """
+    # TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would shorten every product of matrices.
+    torch.set_float32_matmul_precision("highest")
     settings = trainer_config(job.config)
     folder = job.checkpoints
     code = code_version()["code_sha256"]

@@ -5,16 +5,15 @@ The constructors are the schema: jsonargparse reads a model's options from the s
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from bench.config import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
 from bench.errors import InputError
+from bench.yaml_text import check_nesting, check_size, load_yaml, read_yaml
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -43,6 +42,8 @@ CLASS_MODULES = (
     "bench.models.probabilistic_pca",
     "bench.models.gaussian_mixture",
 )
+# Values and names in one configuration; the longest file of configs/ has 46.
+MOST_OPTIONS = 1000
 GROUPS = ("data", "model", "trainer", "evaluation")
 
 
@@ -110,21 +111,12 @@ def resolve(group: str, name: str) -> Path:
     return path
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file safely. Raises InputError with the place of the mistake."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-
-
 def with_paths(arguments: list[str]) -> list[str]:
     """Replace the names behind --data, --model, --trainer and --evaluation by their files.
 
     Everything that may name a class is checked on the way, before anything is imported.
     """
+    check_nesting(arguments)
     resolved = list(arguments)
     for position, word in enumerate(resolved):
         option, equals, value = word.partition("=")
@@ -141,30 +133,41 @@ def with_paths(arguments: list[str]) -> list[str]:
             )
         elif group == "config":
             check_class_paths(read_yaml(Path(value)), value)
-        elif group.startswith("model."):
+        elif group.split(".")[0] in GROUPS:
             check_class_paths(parse_yaml(value, option), option.lstrip("-"))
     return resolved
 
 
 def parse_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"{where}: '{text}' is no valid YAML") from None
+        return load_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{where}: '{text[:200]}' is no valid YAML: {error}") from None
 
 
 def check_class_paths(value: Any, where: str = "config") -> None:
-    """Refuse names of classes outside the benchmark: importing them would run their code."""
-    if isinstance(value, dict):
-        for part in value.values():
-            check_class_paths(part, where)
-    elif isinstance(value, list):
-        for part in value:
-            check_class_paths(part, where)
-    elif isinstance(value, str) and re.search(r"[A-Za-z_]\s*\.\s*[A-Za-z_]", value):
+    """Refuse names of classes outside the benchmark: importing them would run their code.
+
+    What is longer than any configuration is refused too: jsonargparse would take hours over it.
+    """
+    try:
+        check_size(value, MOST_OPTIONS)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+    for text in texts_of(value):
         # Whatever has the form of an import path, under whichever key.
-        if not re.fullmatch(r"bench(\.[A-Za-z_]\w*)+", value):
-            raise InputError(f"{where}: '{value}' names code outside bench")
+        if re.search(r"[A-Za-z_]\s*\.\s*[A-Za-z_]", text):
+            if not re.fullmatch(r"bench(\.[A-Za-z_]\w*)+", text):
+                raise InputError(f"{where}: '{text}' names code outside bench")
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield the texts in nested data; names of options are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(part)
 
 
 def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
@@ -181,9 +184,12 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> d
 
     try:
         config = (parser or run_parser()).parse_args(with_paths(arguments))
-    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+    except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
     plain = plain_dict(config.as_dict())
+    for group in ("data", "trainer", "evaluation"):
+        if not isinstance(plain[group], dict):
+            raise InputError(f"{group}: {plain[group]!r} is no mapping of options to values")
     trainer_config(plain), evaluation_config(plain)
     return plain
 
@@ -196,7 +202,9 @@ def validate(config: Any) -> dict:
         raise InputError("config: not a mapping of options to values")
     check_class_paths(config)
     try:
-        return plain_dict(run_parser().parse_object(config).as_dict())
+        plain = plain_dict(run_parser().parse_object(config).as_dict())
+        trainer_config(plain), evaluation_config(plain)
+        return plain
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
 
@@ -249,4 +257,13 @@ def one_line(error: Exception) -> str:
     if path:
         text = f"'{path.group(1)}' is unknown"
     text = text.replace("<class '", "").replace("'>", "").strip(" :")
-    return f"{'.'.join(keys)}: {text}" if keys else text
+    return f"{nested(keys)}: {text}" if keys else text
+
+
+def nested(keys: list[str]) -> str:
+    """Return the path to the innermost of nested keys, of which some repeat what is around them."""
+    path = ""
+    for key in keys:
+        is_whole = not path or f"{key}.".startswith(f"{path}.")
+        path = key if is_whole else f"{path}.{key}"
+    return path

@@ -116,7 +116,8 @@ def print_table(
     for position, row in enumerate(rows):
         table.add_row(*map(escape, row), style="red" if position in red else "")
     console = table_console()
-    if console.measure(table).minimum <= console.width:
+    unlimited = console.options.update(max_width=UNLIMITED)
+    if console.measure(table, options=unlimited).minimum <= console.width:
         console.print(table)
         return
     print(title)
@@ -129,7 +130,7 @@ def print_table(
 
 
 def table_console():
-    """Return a rich console as wide as the terminal, or as COLUMNS says; without limit elsewhere."""
+    """Return a rich console as wide as the terminal, or COLUMNS; elsewhere it has no limit."""
     from rich.console import Console
 
     console = Console()

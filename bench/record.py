@@ -116,6 +116,12 @@ def code_version() -> dict[str, Any]:
     return known | ({"commit_unknown": checkout.unknown} if checkout.unknown else {})
 
 
+def commit_label() -> str | None:
+    """Return the commit as a table names it that has no column ``dirty``: marked, if the code is not its."""
+    known = code_version()
+    return f"{known['commit']}-dirty" if known["dirty"] else known["commit"]
+
+
 def environment(device: str) -> dict[str, Any]:
     """Return what else may decide a number: versions, processor, threads. No paths, no names."""
     import torch

@@ -243,6 +243,7 @@ def evaluate_model(
 ) -> tuple[dict, dict[str, Tensor]]:
     """Return all estimates as plain data, and the images to show, for a fitted model."""
     torch.set_num_threads(config["trainer"]["threads"])
+    torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(True)
     model.to(device).eval()
     model.attach(data.train.to(device))

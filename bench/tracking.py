@@ -125,6 +125,8 @@ def open_run(job: Job, task: str, note: Note):
         for mode in dict.fromkeys((reachable_mode(job.wandb_mode, note), "offline")):
             before = logs_of(job)
             try:
+                # Else it tells, once in a process, where it found the key.
+                wandb.setup(wandb.Settings(silent=True))
                 run = wandb.init(
                     project=project(),
                     id=job.key,

@@ -166,7 +166,7 @@ def judge(cited: Cited, record: dict, runs: pd.DataFrame, same_weights: bool) ->
 def hold(
     row: pd.Series, again: dict, record: dict, runs: pd.DataFrame, same_weights: bool
 ) -> tuple[list[str], list[str]]:
-    """Return what of a row's estimates is not the same in words, and what is outside of tolerance."""
+    """Return, in words, which of a row's estimates differ, and which by more than is allowed."""
     split, different, outside = str(row["split"]), [], []
     others = runs[
         (runs["task"] == row["task"])
@@ -229,6 +229,8 @@ def differences(published: dict, record: dict) -> list[str]:
 def flat(environment: dict) -> dict:
     """Return an environment with its package versions beside the rest; hashes of code are short."""
     plain = {name: value for name, value in environment.items() if name != "packages"}
-    plain = {n: str(v)[:12] if n in ("commit", "code_sha256") and v else v for n, v in plain.items()}
+    for name in ("commit", "code_sha256"):
+        if plain.get(name):
+            plain[name] = str(plain[name])[:12]
     packages = environment.get("packages")
     return plain | (packages if isinstance(packages, dict) else {})

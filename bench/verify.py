@@ -14,7 +14,7 @@ from bench.record import environment, read_record, record_path
 from bench.record_consistency import check_consistent
 from bench.report.citation import other_code
 from bench.report.reduce import SPLITS, data_hash
-from bench.report.rows import altered_column, chosen_rows, read_runs
+from bench.report.rows import altered_column, altered_mean, chosen_rows, read_runs
 from bench.run import describe_data, evaluate_model, run
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.progress import share_of_run
@@ -64,8 +64,14 @@ def jobs_of(sweep: str) -> dict[str, Job]:
         return {}
 
 
-def unverifiable(cited: Cited) -> Verdict | None:
-    """Return the verdict on a run that need not be done again, because it cannot count; else None."""
+def unverifiable(cited: Cited, table: Path, runs: pd.DataFrame) -> Verdict | None:
+    """Return the verdict on a run that need not be done again, because it cannot count; else None.
+
+    Args:
+        cited: The run.
+        table: The file that was named: a leaderboard.csv must say what its runs say.
+        runs: runs.csv beside it.
+    """
     environment = cited.environment or {}
     if environment.get("dirty") is True or cited.rows["dirty"].eq(True).any():
         reason = "code: it was not that of the commit when this was run, so that nobody else has it"
@@ -78,6 +84,11 @@ def unverifiable(cited: Cited) -> Verdict | None:
             told = "the run's record" if cited.record is not None else "the sweep"
             reason = f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
             return Verdict(cited.key, cited.label, "altered", (reason,))
+    if table.name == "leaderboard.csv":
+        first = cited.rows.iloc[0]
+        wrong = altered_mean(table, runs, first["task"], first["model"])
+        if wrong is not None:
+            return Verdict(cited.key, cited.label, "altered", (f"leaderboard: {wrong}",))
     if other_code(environment.get("commit"), environment.get("code_sha256")):
         reason = "code: that of the record's commit has another hash than the record says"
         return Verdict(cited.key, cited.label, "altered", (reason,))
@@ -94,7 +105,7 @@ def what_changed(cited: Cited) -> str | None:
     here = data_hash(describe_data(load_task(task_of(cited.config)))["data"])
     published = cited.rows["data_sha256"].iloc[0]
     if here != published:
-        return f"data: payload or split has the hash {here[:16]}…, published {published[:16]}…"
+        return f"data: payload or split has the hash {here[:16]}…, published {str(published)[:16]}…"
     return None
 
 
@@ -114,7 +125,7 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
             (number + share_of_run(phase, share)) / len(cited),
             text,
         )
-        known = unverifiable(one)
+        known = unverifiable(one, table, runs)
         if known is not None:
             verdicts.append(known)
             continue
@@ -138,7 +149,7 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -
     if [one.key for one in cited] != [key]:
         raise InputError(f"checkpoint: {checkpoint} is of run {key}, which is not the row '{row}'")
     one = replace(cited[0], config=trained.config)
-    known = unverifiable(one)
+    known = unverifiable(one, table, runs)
     if known is not None:
         return [known]
     metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", report)

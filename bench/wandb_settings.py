@@ -93,7 +93,7 @@ def logged_in() -> bool:
     hosts = [urlsplit(server()).netloc] if setting("base_url") else HOSTS
     try:
         known = netrc(os.environ.get("NETRC"))
-    except (OSError, NetrcParseError):
+    except (OSError, UnicodeDecodeError, NetrcParseError):
         return False
     return any(known.authenticators(host) for host in hosts)
 

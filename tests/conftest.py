@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -27,6 +28,67 @@ SMALL_VAE = (
 )
 
 
+# What launchers set for one rank of several, and Lightning's own defaults for a Trainer.
+LAUNCHED = {
+    "Slurm": {
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "1",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_JOB_ID": "77",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NODELIST": "node[1-2]",
+        "SLURM_ARRAY_JOB_ID": "7",
+        "SLURM_ARRAY_TASK_ID": "1",
+    },
+    "torchrun": {
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "NODE_RANK": "1",
+        "GROUP_RANK": "1",
+        "ROLE_RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_WORLD_SIZE": "1",
+        "MASTER_ADDR": "192.0.2.1",
+        "MASTER_PORT": "1",
+        "TORCHELASTIC_RUN_ID": "77",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "STANDALONE_PORT": "1",
+    },
+    "LSF": {
+        "LSB_JOBID": "77",
+        "LSB_DJOB_RANKFILE": "/nowhere",
+        "JSM_NAMESPACE_SIZE": "2",
+        "JSM_NAMESPACE_RANK": "1",
+        "JSM_NAMESPACE_LOCAL_RANK": "1",
+    },
+    "MPI": {
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": "1",
+        "PMI_RANK": "1",
+        "PMI_SIZE": "2",
+    },
+    "Kubernetes": {
+        "KUBERNETES_SERVICE_HOST": "192.0.2.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        "KUBERNETES_PORT": "tcp://192.0.2.1:443",
+    },
+    "Lightning": {
+        "PL_GLOBAL_SEED": "7",
+        "PL_SEED_WORKERS": "1",
+        "PL_TRAINER_MAX_STEPS": "1",
+        "PL_TRAINER_FAST_DEV_RUN": "1",
+        "PL_TRAINER_LIMIT_TRAIN_BATCHES": "1",
+        "PL_TRAINER_LIMIT_VAL_BATCHES": "0",
+        "PL_TRAINER_ACCUMULATE_GRAD_BATCHES": "2",
+    },
+}
+
+
 def small_config(model: str, data: str = "digits-17", *more: str) -> dict:
     """Return the configuration of a run of a few seconds."""
     options = ["--data", data, "--model", model, *SMALL]
@@ -37,6 +99,18 @@ def small_config(model: str, data: str = "digits-17", *more: str) -> dict:
     if model == "aggregate_vae":
         options += ["--model.prior.exemplars=50"]
     return parse_run([*options, *more])
+
+
+@pytest.fixture
+def points(monkeypatch):
+    """The curves of all runs, as W&B would be given them."""
+    import bench.run
+    from bench.tracking import Tracker
+
+    seen, tracker = [], Tracker()
+    tracker.log = seen.append
+    monkeypatch.setattr(bench.run, "tracked", lambda *_: nullcontext(tracker))
+    return seen
 
 
 @pytest.fixture

@@ -4,11 +4,22 @@ import json
 import subprocess
 import sys
 
+from tests.conftest import patience
 
-def read_offline_run(path):
-    """Return (what identifies the run, its history, its summary) of an offline log."""
-    words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+def read_offline_run(path, warm=None):
+    """Return (what identifies the run, its history, its summary) of an offline log.
+
+    Args:
+        path: The log.
+        warm: The fixture, whose process is sooner at work than one of our own.
+    """
+    words = ["-m", "wandb", "leet", "inspect", "--json", str(path)]
+    if warm is None:
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    else:
+        done = warm.run(*words, timeout=patience(60))
+    assert done.returncode == 0, done.stderr
     header, history, summary = {}, [], {}
     for line in done.stdout.splitlines():
         entry = json.loads(line)

@@ -1,18 +1,17 @@
 from dataclasses import replace
+from math import sqrt
+from statistics import mean, stdev
 
 import pandas as pd
 import pytest
 
-from bench.calibrate import (
-    Instrument,
-    calibrate,
-    elbo_instruments,
-    measure,
-    toy_evidence,
-    toy_vae,
-)
+from bench import instruments
+from bench.calibrate import calibrate, measure
 from bench.estimators.estimate import Estimate
+from bench.instruments import Instrument, elbo_instruments, toy_evidence, toy_vae
 from bench.noise import Noise
+
+silent = lambda share: None
 
 
 def drawn(bias=0.0, told=1.0):
@@ -34,20 +33,43 @@ def drawn(bias=0.0, told=1.0):
     ],
 )
 def test_it_tells_good_instruments_from_bad(estimate, expected, calibrated):
-    row = measure(Instrument("x", "", 0.0, estimate, expected))
+    row = measure(Instrument("x", "", 0.0, estimate, expected), silent)
     assert row["calibrated"] == calibrated
 
 
-def test_it_measures_and_writes_its_table(tmp_path, monkeypatch):
+def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     few = lambda: (replace(i, repeats=60) for i in elbo_instruments())
     none = lambda: ()
     monkeypatch.setattr("bench.calibrate.elbo_instruments", few)
     for group in ("surgery", "evidence", "toy", "sample"):
         monkeypatch.setattr(f"bench.calibrate.{group}_instruments", none)
-    lines = []
-    table = calibrate(tmp_path, lines.append)
-    assert len(lines) == len(table) == 4 and table["coverage"].between(0.8, 1).all()
+    told = []
+    table = calibrate(tmp_path, lambda *words: told.append(words))
+    assert capsys.readouterr().out.count(" bias ") == len(table) == 4
+    assert table["coverage"].between(0.8, 1).all()
+    shares = [share for _, share, _ in told]
+    assert len(told) == 4 * 60 and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
     assert list(pd.read_csv(tmp_path / "calibration.csv")["estimator"]) == list(table["estimator"])
+
+
+GROUPS = ("elbo", "surgery", "evidence", "toy", "sample")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_estimate_is_near_its_truth_or_on_the_side_that_theory_says(group):
+    """One repeat of every instrument tells one whose truth or estimator is wrong; those that tell no
+    error of their own are repeated."""
+    for instrument in getattr(instruments, f"{group}_instruments")():
+        estimate = instrument.estimate(0)
+        value = estimate.value
+        error = estimate.stderr_data if instrument.population else estimate.stderr
+        if error is None:
+            values = [instrument.estimate(repeat).value for repeat in range(20)]
+            value, error = mean(values), stdev(values) / sqrt(20)
+        if instrument.expected != "above":
+            assert value < instrument.truth + 4 * error, instrument
+        if instrument.expected != "below":
+            assert value > instrument.truth - 4 * error, instrument
 
 
 def test_the_toys_masses_sum_to_one():

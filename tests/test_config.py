@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from bench.config import key_of
+from bench.config import EvaluationConfig, key_of
 from bench.errors import InputError
 from bench.parsing import build_model, parse_run, validate
 
@@ -35,6 +35,32 @@ def test_bad_input_gets_one_clear_line(arguments, message):
         parse_run(arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("number", [2.5, True, "3", None, float("nan")])
+def test_numbers_of_samples_that_are_not_whole_are_refused(number):
+    with pytest.raises(InputError, match="evaluation.importance_samples: .* is no whole number"):
+        EvaluationConfig(importance_samples=number)
+
+
+@pytest.mark.parametrize(
+    "option, content, message",
+    [
+        ("--trainer", "patience: x", "trainer.patience: Expected a int"),
+        ("--evaluation", "elbo_samples: x", "evaluation.elbo_samples: Expected a int"),
+        ("--data", "binarization: x", "data.binarization: Expected"),
+        ("--config", "trainer: {patience: x}", "trainer.patience: Expected a int"),
+        ("--config", "data: x", "data: Unable to load"),
+        ("--config", "trainer: 3", "trainer: 3 is no mapping"),
+        ("--config", "evaluation: [1]", "evaluation: [1] is no mapping"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_by_its_option_once(option, content, message, tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as error:
+        parse_run([*BASE, option, str(path)])
+    assert str(error.value).startswith(message)
 
 
 def test_canonical_form_holds_every_default_and_reads_back():

@@ -238,7 +238,7 @@ def test_chaos_in_short(tmp_path):
     sweep["matrix"]["seed"] = [1]
     path = tmp_path / "chaos.yaml"
     path.write_text(yaml.safe_dump(sweep))
-    done = chaos.chaos(path, tmp_path, kills=3, seed=3)
+    done = chaos.chaos(path, tmp_path, 3, 3, lambda phase, share, text: None)
     assert done.total() == 3
     records = list(tmp_path.glob("disturbed-1/*/runs/*/record.json"))
     assert records and all(read_record(path)["status"] == "ok" for path in records)

@@ -15,6 +15,7 @@ import yaml
 
 from bench.__main__ import main
 from bench.checkpoints import content_hash
+from bench.commands.sweeps import print_missing
 from tests.conftest import patience
 from tests.offline_logs import read_offline_run
 
@@ -100,7 +101,7 @@ def test_a_second_call_trains_nothing(bench, results, sweep_file):
     assert all(p.stat().st_mtime < started for p in folder.glob("runs/*/record.json"))
 
 
-def test_killed_and_continued_with_one_worker_gives_the_same_bytes(
+def test_killed_and_continued_unread_with_one_worker_gives_the_same_bytes(
     bench, results, sweep_file, tmp_path
 ):
     """SIGKILL of driver and workers once two records are there; a record is damaged as well."""
@@ -115,12 +116,18 @@ def test_killed_and_continued_with_one_worker_gives_the_same_bytes(
     assert 5 <= len(written) < RUNS
     written[0].write_text(written[0].read_text()[:100])
     time.sleep(1)  # the engine's own processes follow their driver
-    output = finished(bench(*words))
+    again = subprocess.Popen(
+        [sys.executable, "-m", "bench", *map(str, words)], stdout=subprocess.PIPE, text=True
+    )
+    output = "".join(iter(again.stdout.readline, "starting the engine\n"))
+    # As `head` does. Nobody reads on, and the sweep goes on.
+    again.stdout.close()
+    assert again.wait(patience(120)) == 0
     assert "damaged" in output and f"{RUNS} runs, {len(written) - 1} with a record" in output
     assert table_bytes(tmp_path / "small") == table_bytes(results[0])
 
 
-def test_wandb_holds_what_the_csv_holds(results):
+def test_wandb_holds_what_the_csv_holds(warm, results):
     """Every run's offline log, read back, against runs.csv: equal to the last digit."""
     folder, _ = results
     runs = pd.read_csv(folder / "runs.csv", float_precision="round_trip").set_index(
@@ -132,7 +139,7 @@ def test_wandb_holds_what_the_csv_holds(results):
     trained = {key for key, split in runs.index if runs.loc[(key, split), "epochs"] > 0}
     assert set(logs) == trained and len(trained) == 4
     for key, path in logs.items():
-        header, history, summary = read_offline_run(path)
+        header, history, summary = read_offline_run(path, warm)
         test = runs.loc[(key, "test")]
         assert header["id"] == key and header["group"] == "small" and header["job_type"] == "train"
         assert set(header["tags"]) == {test["task"], test["model"]}
@@ -232,11 +239,45 @@ def test_bad_words_get_one_line_and_exit_code_2(words, message, tmp_path, capsys
 
 
 @pytest.mark.parametrize("words", [["cite", "task=digits-17 model=realnvp"], ["--help"]])
-def test_a_pipe_that_is_closed_ends_a_command_without_a_traceback(words):
+def test_a_pipe_that_is_closed_silences_a_command(words):
     command = [sys.executable, "-m", "bench", *words]
     ended = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     ended.stdout.close()
-    assert ended.stderr.read() == b"" and ended.wait() == 1
+    assert ended.stderr.read() == b"" and ended.wait() == 0
+
+
+def test_output_that_has_no_place_is_missed_only_where_it_was_wanted():
+    command = f"{sys.executable} -m bench cite 'task=digits-17 model=realnvp'"
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True)
+    assert full.returncode == 2 and "output: it is not whole: No space left" in full.stderr
+    assert subprocess.run(f"{command} >&- 2>&-", shell=True).returncode == 0
+
+
+def test_a_training_obeys_a_termination_signal_at_once(tmp_path, capsys, monkeypatch):
+    """Lightning alone would wait for the end of the epoch."""
+    told = []
+
+    def terminated(*progress):
+        told.append(progress)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("bench.commands.runs.print_progress", lambda: terminated)
+    words = ["--data=digits-17", "--model=gaussian_vae", f"--output={tmp_path}"]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["train", *words]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(told) == 1 and capsys.readouterr().err == "bench: interrupted\n"
+
+
+def test_only_what_was_asked_for_is_listed_as_missing(capsys):
+    print_missing(["a", "b", "c"], {"b", "d"})
+    said = capsys.readouterr().out
+    assert "1 runs have no record and are not in the tables: b\n" in said
+    assert "2 runs that were not asked for have no record yet" in said
+    print_missing(["a", "b"], None)
+    assert capsys.readouterr().out.endswith("2 runs have no record and are not in the tables: a, b\n")
 
 
 @pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])

@@ -2,20 +2,16 @@
 
 import copy
 import json
-import os
-import pickle
 import random
 from pathlib import Path
 
 import psutil
 import pytest
-import torch
 import yaml
 
 from bench.__main__ import main
 from bench.config import Job
 from bench.errors import InputError
-from bench.parsing import parse_run
 from bench.record import checksum, read_record, write_record
 from bench.report.reduce import write_manifest
 from bench.report.report import report
@@ -67,13 +63,6 @@ POISON = [
 ]
 
 
-class Bomb:
-    """A pickle that would write a file when it is loaded."""
-
-    def __reduce__(self):
-        return os.system, ("touch " + str(Path.cwd() / "exploded"),)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -86,31 +75,11 @@ def one_line(capsys):
     return error
 
 
-@pytest.mark.parametrize("how", ["pickle", "torch", "torch, inside"])
-def test_a_checkpoint_that_would_run_code_is_refused(how, folder, capsys):
-    path = folder / "best.ckpt"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(Bomb()))
-    else:
-        inside = {"state_dict": {}, "bench": {"config": {}}, "sha256": "", "more": Bomb()}
-        torch.save(inside if "inside" in how else Bomb(), path)
-    assert main(["evaluate", str(path)]) == 2
-    assert "cannot be read" in one_line(capsys)
-    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt"]
-
-
 def test_yaml_that_would_run_code_is_refused(folder, capsys):
     (folder / "x.yaml").write_text("matrix: !!python/object/apply:os.system ['touch exploded']\n")
     assert main(["sweep", "x.yaml", "--results", "r"]) == 2
     assert "no valid YAML" in one_line(capsys)
     assert sorted(p.name for p in folder.iterdir()) == ["x.yaml"]
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b", "..", "x\ny", "", "a b"])
-def test_names_do_not_leave_their_folders(name, folder, capsys):
-    assert main(["sweep", name, "--results", "r"]) == 2
-    one_line(capsys)
-    assert not list(folder.iterdir())
 
 
 def changed_somewhere(value, rng):
@@ -261,15 +230,3 @@ def test_the_engine_listens_on_loopback_alone():
         engine.close()
     assert len(listening) >= 3
     assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
-
-
-def test_a_class_outside_is_named_before_it_is_imported(folder):
-    before = set(os.listdir(folder))
-    for words in (
-        ["--model.decoder", "os.system"],
-        ["--model.prior", '{"class_path": "subprocess.Popen"}'],
-        ["--model.encoder", "tests.test_hostile.Bomb"],
-    ):
-        with pytest.raises(InputError, match="outside bench"):
-            parse_run(["--data", "digits-17", "--model", "gaussian_vae", *words])
-    assert set(os.listdir(folder)) == before

@@ -283,6 +283,12 @@ WRONG_PARTS = {
         "were not trained",
     ),
     "infinite": (dict(encode=lambda x: (x / 0, x)), "encode: returned numbers that are not finite"),
+    "half a level": (dict(levels=2.5), "levels: 2.5 is no whole number"),
+    "levels in words": (dict(levels="2"), "levels: '2' is no whole number"),
+    "one level": (dict(levels=1), "levels: 1 is no whole number from 2 on"),
+    "no channels": (dict(shape=(4, 4)), r"shape: \(4, 4\) is not \(channels, height, width\)"),
+    "a number of pixels": (dict(shape=16), "shape: 16 is not"),
+    "halves of pixels": (dict(shape=(1, 4.0, 4)), "shape: .* is not"),
     "no prior": (dict(prior=nn.Identity()), "prior: Identity has no log_prob and no sample"),
     "a prior of single numbers": (dict(prior=Normal(0.0, 1.0)), r"events of shape \(\)"),
 }

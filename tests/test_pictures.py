@@ -10,7 +10,7 @@ from bench.config import task_of
 from bench.data.tasks import load_task
 from bench.densities.normal import DiagonalNormal
 from bench.parsing import build_model
-from bench.pictures import CELLS, DRAWS, counted, latent_map, shown_images
+from bench.pictures import CELLS, DRAWS, SEEN, counted, enlarged, latent_map, shown_images
 from bench.record_schema import problem_of
 from tests.conftest import small_config
 from tests.made_up import record
@@ -45,6 +45,18 @@ def test_a_prior_that_is_q_agg_has_its_map_and_a_standard_normal_has_not():
         assert max(prior.max(), aggregate.max()) == 255
         apart[name] = np.abs(prior - aggregate).sum() / (prior.sum() + aggregate.sum())
     assert apart["aggregate_vae"] < 0.12 and apart["gaussian_vae"] > 0.9
+
+
+@pytest.mark.parametrize("height, width, factor", [(55, 55, 5), (112, 113, 2), (224, 9, 25), (300, 300, 1)])
+def test_images_are_enlarged_by_a_whole_factor_so_that_they_can_be_seen(height, width, factor):
+    canvas = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    large = enlarged(canvas)
+    assert large.shape == (factor * height, factor * width, 3) and min(large.shape[:2]) >= SEEN
+    assert all(
+        np.array_equal(large[down::factor, right::factor], canvas)
+        for down in range(factor)
+        for right in range(factor)
+    )
 
 
 def test_equal_seeds_give_equal_pictures_whatever_was_drawn_before():

@@ -1,5 +1,7 @@
 """Two ranks on the CPU (gloo) against one: the same numbers, no datum twice, none left out."""
 
+import os
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from bench.config import Job
 from bench.data.module import EvaluationBlocks
 from bench.noise import EVALUATION_BLOCK
 from bench.run import run
-from tests.conftest import small_config
+from tests.conftest import LAUNCHED, small_config
 
 
 def record_of(config, directory):
@@ -30,9 +32,11 @@ def record_of(config, directory):
         ("realnvp", "digits-17", ["--trainer.gradient_clip_norm=1"]),
     ],
 )
-def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path):
+def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path, points):
     one = record_of(small_config(model, task, *options), tmp_path / "one")
     two = record_of(small_config(model, task, *options, "--trainer.devices=2"), tmp_path / "two")
+    for first, second in zip(points[: len(points) // 2], points[len(points) // 2 :], strict=True):
+        assert second == pytest.approx(first, rel=1e-5, abs=1e-5)
     assert two["key"] != one["key"] and two["epochs"] == one["epochs"]
     for first, second in zip(one["history"], two["history"], strict=True):
         assert second == pytest.approx(first, rel=1e-5)
@@ -53,9 +57,13 @@ def test_ranks_share_out_every_block_in_as_many_rounds(n, world):
     assert sorted(numbered) == list(range(-(-n // EVALUATION_BLOCK)))
 
 
-def test_a_cut_off_training_on_two_ranks_goes_on(tmp_path):
+def test_a_cut_off_training_on_two_ranks_goes_on_whatever_started_it(tmp_path, monkeypatch):
     config = small_config("gaussian_vae", "digits-17", "--trainer.devices=2")
+    for variables in LAUNCHED.values():
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
     whole = record_of(config, tmp_path / "whole")
+    assert os.environ["MASTER_PORT"] == LAUNCHED["torchrun"]["MASTER_PORT"]
     assert record_of(config, tmp_path / "whole")["metrics"] == whole["metrics"]
 
 

@@ -3,7 +3,14 @@ import json
 import pytest
 
 from bench.errors import InputError
-from bench.record import environment, read_record, record_path, write_atomically, write_record
+from bench.record import (
+    commit_label,
+    environment,
+    read_record,
+    record_path,
+    write_atomically,
+    write_record,
+)
 from tests.made_up import record
 
 RECORD = record("model", 1, bits=1.25)
@@ -55,6 +62,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         write_atomically(path, "new")
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_commit_of_other_tables_is_marked_where_the_code_is_not_its(monkeypatch):
+    for version, label in (
+        ({"commit": "c0ffee", "dirty": True}, "c0ffee-dirty"),
+        ({"commit": "c0ffee", "dirty": False}, "c0ffee"),
+        ({"commit": None, "dirty": None}, None),
+    ):
+        monkeypatch.setattr("bench.record.code_version", lambda version=version: version)
+        assert commit_label() == label
 
 
 def test_the_environment_names_no_paths_and_nobody():

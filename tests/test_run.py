@@ -2,10 +2,13 @@
 
 import copy
 import json
+import os
 import re
 import shutil
 import signal
-from math import isfinite, log
+import subprocess
+import sys
+from math import cos, isfinite, log, pi
 
 import pytest
 import torch
@@ -16,8 +19,11 @@ from bench.errors import InputError
 from bench.models.generative import GenerativeModel, TrainingDiverged
 from bench.parsing import build_model, parse_run
 from bench.run import check_against_uniform, run
-from tests.conftest import patience, small_config
+from tests.conftest import LAUNCHED, patience, small_config
+from tests.offline_logs import read_offline_run
 
+# Mini-batches of 100 of the digits' training split.
+STEPS = 11
 MODELS = ["gaussian_vae", "bernoulli_vae", "realnvp", "aggregate_vae"]
 
 
@@ -93,6 +99,107 @@ run(Job(json.loads(sys.argv[1]), "model", "test", sys.argv[2], "disabled"))
     assert 0 < read_checkpoint(tmp_path / "killed" / LAST)["epoch"] < 9
     resumed = run_of(config, tmp_path / "killed")
     assert numbers(resumed) == numbers(run_of(config, tmp_path / "whole"))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """(A run's configuration, its record in a clean environment, the weights of another seed)."""
+    folder, options = tmp_path_factory.mktemp("short"), ("--trainer.max_epochs=2",)
+    config = small_config("bernoulli_vae", "digits-binary", *options)
+    run_of(small_config("bernoulli_vae", "digits-binary", *options, "--seed=9"), folder / "9")
+    return config, run_of(config, folder / "1"), folder / "9" / LAST
+
+
+@pytest.fixture
+def littered(short, tmp_path, monkeypatch):
+    """A current folder that holds another run's weights as Lightning leaves them under Slurm."""
+    (tmp_path / "here").mkdir()
+    shutil.copy(short[2], tmp_path / "here" / "hpc_ckpt_1.ckpt")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHED)
+def test_no_launcher_changes_a_run_or_resumes_another_runs_weights(
+    launcher, short, littered, tmp_path, monkeypatch
+):
+    config, clean, _ = short
+    for name, value in LAUNCHED[launcher].items():
+        monkeypatch.setenv(name, value)
+    handlers = []
+    look = lambda *_: handlers.append(signal.getsignal(signal.SIGUSR1))
+    record = run(Job(config, "model", "test", str(tmp_path / "run"), "disabled"), look)
+    assert numbers(record) == numbers(clean)
+    # Nothing is written there, nobody's signal is taken, and what follows a run has its variables.
+    assert [path.name for path in littered.iterdir()] == ["hpc_ckpt_1.ckpt"]
+    assert handlers and set(handlers) == {signal.SIG_DFL}
+    assert all(os.environ[name] == value for name, value in LAUNCHED[launcher].items())
+
+
+def test_a_process_that_a_launcher_started_as_rank_one_is_rank_zero(short, littered, tmp_path):
+    """Some of it is read when Lightning is imported. A rank that is not 0 logged nothing."""
+    config, clean, _ = short
+    script = (
+        "import json, sys, torch; from bench.config import Job; from bench.run import run;"
+        "record = run(Job(json.loads(sys.argv[1]), 'model', 'test', sys.argv[2], 'offline'));"
+        "record['precision'] = torch.get_float32_matmul_precision();"
+        "names = ('metrics', 'history', 'images', 'notes', 'precision');"
+        "print(json.dumps([record[name] for name in names]))"
+    )
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    for variables in LAUNCHED.values():
+        environment |= variables
+    words = [sys.executable, "-c", script, json.dumps(config), str(tmp_path / "run")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *found, notes, precision = json.loads(done.stdout)
+    assert precision == "highest"
+    assert found == json.loads(json.dumps(numbers(clean))) and not notes and not done.stderr
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    _, history, summary = read_offline_run(log)
+    steps = [row["trainer/global_step"] for row in history if "train_elbo" in row]
+    assert steps == [STEPS, 2 * STEPS]
+    for name in ("elbo", "reconstruction", "kl"):
+        assert all(f"train_{name}" in row for row in history[:2])
+        assert [f"validation_{name}" in row for row in history[:2]] == [False, True]
+    assert [row["validation_elbo"] for row in history[1:2]] == pytest.approx(
+        [row["validation_elbo"] for row in clean["history"]]
+    )
+    assert summary["bits_per_dim"] == clean["metrics"]["test"]["bits_per_dim"]["value"]
+    assert all(image["height"] >= 224 <= image["width"] for image in images_of(history[-1]))
+
+
+def images_of(row):
+    """Return [{part: value}] of the images in a row of an offline log."""
+    found: dict = {}
+    for path, value in row.items():
+        name, _, part = path.rpartition(".")
+        if name.startswith("images/"):
+            found.setdefault(name, {})[part] = value
+    assert len(found) >= 3
+    return list(found.values())
+
+
+def test_curves_hold_every_part_of_the_bound_at_its_gradient_step(tmp_path, points):
+    options = ("--trainer.kl_warmup_epochs=4", "--trainer.schedule=cosine")
+    record = run_of(small_config("gaussian_vae", "digits-17", *options), tmp_path / "vae")
+    assert [point["epoch"] for point in points] == [1, 2, 3, 4]
+    assert [point["step"] for point in points] == [STEPS * epoch for epoch in (1, 2, 3, 4)]
+    assert [point["beta"] for point in points] == [0.25, 0.5, 0.75, 1.0]
+    rates = [2e-3 * 0.5 * (1 + cos(pi * epoch / 4)) for epoch in range(4)]
+    assert [point["learning_rate"] for point in points] == pytest.approx(rates)
+    for number, point in enumerate(points):
+        splits = ("train", "validation") if number % 2 else ("train",)
+        parts = {f"{split}_{part}" for split in splits for part in ("elbo", "reconstruction", "kl")}
+        assert set(point) == parts | {"epoch", "step", "beta", "learning_rate"}
+        for split in splits:
+            rise = point[f"{split}_reconstruction"] - point[f"{split}_elbo"]
+            assert point[f"{split}_kl"] == pytest.approx(rise) and rise > 0
+    for point, row in zip(points[1::2], record["history"], strict=True):
+        assert {name: point[name] for name in row} == pytest.approx(row)
+    # A flow has no q(z|y), so no KL.
+    run_of(small_config("realnvp"), tmp_path / "flow")
+    assert len(points) == 8 and "validation_reconstruction" in points[-1] and "train_kl" not in points[-1]
 
 
 def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path):

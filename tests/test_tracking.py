@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +12,13 @@ import wandb
 
 import bench.tracking
 import bench.wandb_settings
+from bench.__main__ import main
 from bench.config import Job
 from bench.errors import InputError
+from bench.sweep import driver
+from bench.sweep.wandb_sweep import wandb_sweep
 from bench.tracking import LONGEST_TAG, offline_log, tracked
-from bench.wandb_settings import project, resolve_wandb_mode
+from bench.wandb_settings import project, reachable_mode, resolve_wandb_mode
 from tests.conftest import small_config
 from tests.offline_logs import read_offline_run
 from tests.wandb_stand_in import serving
@@ -46,9 +50,6 @@ def fresh(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    monkeypatch.setattr(bench.wandb_settings, "PATIENCE", 1.0)
-    monkeypatch.setattr(bench.tracking, "OPENING", 2.0)
-    monkeypatch.setattr(bench.tracking, "CLOSING", 2.0)
     monkeypatch.chdir(tmp_path)
     wandb.teardown()
     bench.wandb_settings.SILENT.clear()
@@ -125,10 +126,41 @@ def test_a_server_that_is_not_there_costs_no_line_of_the_log_and_is_asked_once(t
     assert address in line and "does not answer" in line and "offline" in line
 
 
+def test_a_server_that_never_answers_is_waited_for_once(fresh):
+    fresh.setattr(bench.wandb_settings, "PATIENCE", 0.2)
+    said = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as deaf:
+        server_at(fresh, f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        assert [reachable_mode("online", said.append) for _ in range(3)] == ["offline"] * 3
+    assert len(said) == 1 and "timed out" in said[0]
+    # Whatever is answered is an answer, and who is not to be asked is not.
+    bench.wandb_settings.SILENT.clear()
+    with serving() as store:
+        server_at(fresh, f"{store.url}/")
+        assert reachable_mode("online", said.append) == "online"
+    assert reachable_mode("offline", said.append) == "offline" and len(said) == 1
+
+
+def test_a_sweep_asks_for_the_server_once_for_all_of_its_runs(tmp_path, fresh, capsys):
+    server_at(fresh, f"http://127.0.0.1:{closed_port()}")
+    fresh.setattr(driver, "run_pending", lambda plan, pending, *_: runs.extend(pending))
+    file, runs = tmp_path / "two.yaml", []
+    matrix = {"data": ["digits-binary"], "model": ["bernoulli_vae"], "seed": [1, 2]}
+    file.write_text(json.dumps({"matrix": matrix}))
+    options = driver.SweepOptions(wandb_mode=resolve_wandb_mode("auto"))
+    fresh.setenv("WANDB_PROJECT", "mine")
+    plan = driver.sweep(str(file), tmp_path / "results", options)
+    assert wandb_sweep(plan, str(file), tmp_path)["project"] == "mine"
+    assert options.wandb_mode == "online" and {job.wandb_mode for job in runs} == {"offline"}
+    assert capsys.readouterr().out.count("does not answer") == 1
+
+
 @pytest.mark.parametrize("trouble", ["refuses", "hangs"])
 def test_a_server_that_opens_no_run_costs_no_line_of_the_log(tmp_path, fresh, trouble):
     """It answers, so that the run is tried; what is left of the try must not stand in the way."""
     said = []
+    if trouble == "hangs":
+        fresh.setattr(bench.tracking, "OPENING", 1.0)
     with serving() as store:
         store.refuse, store.hang = "UpsertBucket", trouble == "hangs"
         server_at(fresh, store.url)
@@ -141,6 +173,7 @@ def test_a_server_that_opens_no_run_costs_no_line_of_the_log(tmp_path, fresh, tr
 
 def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path, fresh):
     said, job = [], job_in(tmp_path, "online")
+    fresh.setattr(bench.tracking, "CLOSING", 1.0)
     with serving() as store:
         server_at(fresh, store.url)
         with tracked(job, "digits-17", True, said.append) as tracker:
@@ -151,6 +184,18 @@ def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path
     assert steps_in(log) == [9, 18]
     (line,) = said
     assert f"`wandb sync {log}`" in line
+
+
+def test_train_prints_the_command_that_sends_its_offline_log(tmp_path, fresh, capsys):
+    """Offline because nobody is logged in; a folder's name may need quotes."""
+    words = ["--data", "digits-binary", "--model", "bernoulli_vae", "--trainer.max_epochs=1"]
+    words += ["--evaluation.importance_samples=2", "--output", str(tmp_path / "my runs")]
+    assert main(["train", *words]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "wandb sync" in line]
+    log = Path(shlex.split(line.partition(": ")[2].removeprefix("wandb sync "))[0])
+    assert log.is_dir() and steps_in(log)[0] == 11
+    assert main(["train", *words, "--wandb", "disabled"]) == 0
+    assert "wandb" not in capsys.readouterr().out.lower().replace(str(tmp_path).lower(), "")
 
 
 def test_curves_arrive_under_the_gradient_step(tmp_path, fresh):

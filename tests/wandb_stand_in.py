@@ -53,7 +53,7 @@ class Store:
     def UpsertBucket(self, v):
         new = v["name"] not in self.runs
         run = self.runs.setdefault(v["name"], {})
-        run |= {key: value for key, value in v.items() if value is not None}
+        run |= {"entity": "me"} | {key: value for key, value in v.items() if value is not None}
         return {"upsertBucket": {"bucket": self.bucket(run), "inserted": new}}
 
     def bucket(self, run):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims.catalogue import CLAIMS
-from bench.config import Job, key_of
+from bench.config import Job, key_of, task_of
+from bench.differences import refuse_mixed_rows
 from bench.errors import InputError
 from bench.files import MIB, read_text
 from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
@@ -122,6 +123,8 @@ def items_of(section: Any, where: str, sweep: str, results: Path, images: int) -
             directory = results / sweep / "claims" / "runs" / key
         job = Job(config, cell.model, sweep, str(directory.absolute()), "disabled")
         items.append(TrainedItem(job, tuple(sorted(claims)), images))
+    jobs = [item.job for item in items]
+    refuse_mixed_rows(((f"{task_of(j.config).name}, {j.model}", j.config) for j in jobs), where)
     return items
 
 

@@ -16,7 +16,7 @@ from bench.claims.across_runs import (
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
 from bench.printing import print_table
-from bench.record import code_version, write_atomically
+from bench.record import commit_label, write_atomically
 from bench.report.reduce import csv_text
 
 COLUMNS = (
@@ -68,7 +68,7 @@ def curves_of(measurements: dict) -> list[dict]:
 
 def table_of(rows: list[dict]) -> pd.DataFrame:
     """Return claims.csv."""
-    commit = code_version()["commit"]
+    commit = commit_label()
     sources = {"source": [CLAIMS[row["claim"]].source for row in rows], "commit": commit}
     table = pd.DataFrame(rows).assign(**sources)[list(COLUMNS)]
     return table.astype({"seed": "Int64"})

@@ -6,7 +6,9 @@ from inspect import signature
 from itertools import takewhile
 from typing import get_origin
 
+from bench.commands.places import check_option
 from bench.errors import InputError
+from bench.yaml_text import check_nesting
 
 
 def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
@@ -28,11 +30,25 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
         taken = leading if get_origin(first.annotation) is list else leading[:1]
         value = json.dumps(taken) if taken is leading else taken[0]
         arguments = [f"--{first.name}={value}", *arguments[len(taken) :]]
+    words = in_python(arguments, function)
+    check_none_is_empty(words)
+    check_nesting(words)
     try:
-        options = parser.parse_args(in_python(arguments, function)).as_dict()
-    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        options = parser.parse_args(words).as_dict()
+    except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
+    for option, value in options.items():
+        if value != signature(function).parameters[option].default:
+            check_option(option, value)
     return function(**options)
+
+
+def check_none_is_empty(words: list[str]) -> None:
+    """Refuse empty values: in a script they are a variable that is not set, and mean nothing."""
+    for word, following in zip(words, [*words[1:], None]):
+        option, equals, value = word.partition("=")
+        if option.startswith("--") and value == "" and (equals or following == ""):
+            raise InputError(f"{option[2:]}: is empty; leave it out, or give it a value")
 
 
 def in_python(arguments: list[str], function: Callable[..., int]) -> list[str]:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
 from bench.commands.call import call
+from bench.commands.places import check_folder
+from bench.errors import InputError
 from bench.printing import say
 from bench.wandb_settings import WandbMode
 
@@ -24,6 +25,7 @@ def train(arguments: list[str]) -> int:
         "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
     )
     options = parse_run(arguments, parser)
+    check_folder("output", options["output"])
     output, wandb = Path(options.pop("output")), options.pop("wandb")
     return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
 
@@ -39,9 +41,10 @@ def model_name(arguments: list[str]) -> str:
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     from bench.config import Job, key_of
-    from bench.record import write_record
+    from bench.record import read_record, record_path
     from bench.report.tables import print_estimates
-    from bench.sweep.driver import check_buildable, locked
+    from bench.sweep.driver import check_buildable, refuse_unwritable, write_or_refuse
+    from bench.sweep.single import done_once, list_single_runs
     from bench.tracking import offline_log
 
     key = key_of(config)
@@ -50,12 +53,17 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     check_buildable([job])
     from bench.run import run
 
-    with locked(output):
-        record = run(job, print_progress())
-        notes = record.pop("notes")
-        path = write_record(output / "runs", record)
-    for line in notes:
-        say(f"note: {line}")
+    refuse_unwritable(output)
+    path = record_path(output / "runs", key)
+    with done_once(directory) as by_another:
+        if by_another and path.is_file():
+            record = read_record(path)
+        else:
+            record = run(job, print_progress())
+            for line in record.pop("notes"):
+                say(f"note: {line}")
+            write_or_refuse(output, record)
+    is_listed = list_single_runs(output)
     if record["status"] != "ok":
         say(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
         return 1
@@ -64,7 +72,15 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     say(f"record: {path}")
     if wandb != "disabled" and (log := offline_log(job)):
         say(f"W&B's log is offline; this sends it: wandb sync {quote(str(log))}")
+    if is_listed:
+        say(f"all runs of {output}: {how_to_report(output)}")
     return 0
+
+
+def how_to_report(output: Path) -> str:
+    """Return the command that makes tables and a page of a folder of runs."""
+    where = "" if output.parent == Path("results") else f" --results {output.parent}"
+    return f"bench report {output.name}{where}"
 
 
 def print_progress() -> Callable[[str, float, str], None]:
@@ -78,9 +94,7 @@ def print_progress() -> Callable[[str, float, str], None]:
         now = time.monotonic()
         if now - last > 5:
             last = now
-            # A run goes on to its record though nobody reads on.
-            with suppress(BrokenPipeError):
-                say(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}")
+            say(f"{phase} {share:4.0%} after {now - started:.0f} s  {text}")
 
     return report
 
@@ -111,6 +125,8 @@ def run_evaluate(
     from bench.run import evaluate_model
     from bench.trained import load_trained
 
+    if output is not None and Path(output).resolve() == Path(checkpoint).resolve():
+        raise InputError(f"output: {output} is the checkpoint, which it would replace")
     trained = load_trained(Path(checkpoint))
     data, config = trained.data, trained.config
     changes = {

@@ -144,12 +144,20 @@ def write_report(
     print_leaderboard(board)
     say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
     missing = missing_keys(directory)
-    if missing:
-        some = ", ".join(missing[:MOST_KEYS]) + (", …" if len(missing) > MOST_KEYS else "")
-        say(f"{len(missing)} runs have no record and are not in the tables: {some}")
+    print_missing(missing, chosen)
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0
+
+
+def print_missing(missing: list[str], chosen: set[str] | None) -> None:
+    """Say which of the chosen runs (None: all) have no record, and of how many others that is so."""
+    asked = [key for key in missing if chosen is None or key in chosen]
+    if asked:
+        some = ", ".join(asked[:MOST_KEYS]) + (", …" if len(asked) > MOST_KEYS else "")
+        say(f"{len(asked)} runs have no record and are not in the tables: {some}")
+    if len(asked) < len(missing):
+        say(f"{len(missing) - len(asked)} runs that were not asked for have no record yet")
 
 
 def claims(arguments: list[str]) -> int:

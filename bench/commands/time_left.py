@@ -16,7 +16,7 @@ def telling_time_left() -> Iterator[Callable[[str, float, str], None]]:
     It prints a line every ten seconds, also while a single piece of work takes longer. The work's
     own thread only notes how far it is: nothing is printed within what is measured.
     """
-    told, started, ended = [("", 0.0, "")], time.monotonic(), threading.Event()
+    told, started, ended = [("begins", 0.0, "")], time.monotonic(), threading.Event()
     print_line = print_progress()
 
     def report(phase: str, share: float, text: str) -> None:

@@ -81,13 +81,10 @@ def task_from_arrays(
     )
 
 
-def checked_levels(levels: object) -> int:
+def checked_levels(levels: int) -> int:
     """Return L as an int. Raises InputError unless it is a whole number from 2 to 256."""
-    if (
-        not isinstance(levels, Integral)
-        or isinstance(levels, bool)
-        or not 2 <= levels <= MOST_LEVELS
-    ):
+    whole = isinstance(levels, Integral) and not isinstance(levels, bool)
+    if not whole or not 2 <= levels <= MOST_LEVELS:
         raise InputError(f"levels: {levels!r} is no whole number between 2 and {MOST_LEVELS}")
     return int(levels)
 

@@ -20,8 +20,10 @@ def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor
     checkerboard: by the parity of row + column (+ channel); half: the first and second half of
     the flattened vector (Dinh et al. 2017, figure 3).
     """
-    axes = torch.meshgrid(*[torch.arange(size) for size in shape], indexing="ij")
-    position = torch.arange(axes[0].numel())
+    # In memory also where a model is made of shapes alone, without numbers.
+    sides = [torch.arange(size, device="cpu") for size in shape]
+    axes = torch.meshgrid(*sides, indexing="ij")
+    position = torch.arange(axes[0].numel(), device="cpu")
     parity = sum(axes).flatten() % 2 if mask == "checkerboard" else position * 2 // len(position)
     first, second = position[parity == 0], position[parity == 1]
     if not len(first) or not len(second):

@@ -18,7 +18,7 @@ from bench.perf.sweeps import sweep_rows
 from bench.perf.training import training_rows
 from bench.printing import print_table as print_cells
 from bench.printing import say
-from bench.record import code_version, cpu_model, write_atomically
+from bench.record import commit_label, cpu_model, write_atomically
 from bench.report.reduce import csv_text
 
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
@@ -42,12 +42,12 @@ def perf(
     peers_here = lambda sizes, tell: peer_rows(peers, sizes, tell)
     # (part, its share of the time on two cores, what measures it)
     parts: list[tuple[str, float, Callable[[Sizes, Tell], list]]] = [
-        ("training", 0.36, training_rows),
-        ("aggregated posterior", 0.1, aggregate_rows),
-        ("importance-weighted bound", 0.04, evidence_rows),
+        ("training", 0.37, training_rows),
+        ("aggregated posterior", 0.06, aggregate_rows),
+        ("importance-weighted bound", 0.02, evidence_rows),
         ("start-up and packing", 0.08, sweep_rows),
-        ("peers", 0.27, peers_here),
-        ("growth", 0.15, growth_rows),
+        ("peers", 0.33, peers_here),
+        ("growth", 0.14, growth_rows),
     ]
     rows, before = {}, 0.0
     for name, weight, measure in parts:
@@ -59,7 +59,7 @@ def perf(
     growth = pd.DataFrame([asdict(row) for row in rows.pop("growth")]).assign(machine=machine)
     compared = [row for part in rows.values() for row in part]
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in compared])
-    table = table.assign(machine=machine, commit=code_version()["commit"])
+    table = table.assign(machine=machine, commit=commit_label())
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
     write_atomically(directory / "perf.csv", csv_text(table))
     write_atomically(directory / "growth.csv", csv_text(growth))

@@ -18,7 +18,7 @@ from bench.models.adam import Adam
 from bench.parsing import parse_run
 from bench.perf.bolts_epoch import bolts_epoch
 from bench.perf.elsewhere import elsewhere
-from bench.perf.estimators import LATENT, POINTS, encoded
+from bench.perf.estimators import LATENT, encoded
 from bench.perf.interleaved import Comparison, by_turns, compare
 from bench.perf.sizes import Sizes, Tell, about, part_of
 from bench.perf.training import (

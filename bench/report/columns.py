@@ -84,7 +84,8 @@ ESTIMATES = (
     ),
     Column(
         "kl", "number", "nats",
-        "Mean of log q(z|y) − log p(z) on the same samples = mutual_information + marginal_kl",
+        "Mean of log q(z|y) − log p(z) on the same samples = mutual_information + marginal_kl; its "
+        "error may take the estimate below 0",
         "estimate", HOFFMAN,
     ),
     Column(
@@ -93,11 +94,14 @@ ESTIMATES = (
     ),
     Column(
         "mutual_information", "number", "nats",
-        "Mean of log q(z|y) − log q_agg(z), q_agg over all n data of the split; in [0, log n]",
+        "Mean of log q(z|y) − log q_agg(z), q_agg over all n data of the split; in [0, log n], but "
+        "its error may take the estimate below 0",
         "estimate", HOFFMAN,
     ),
     Column(
-        "marginal_kl", "number", "nats", "Mean of log q_agg(z) − log p(z)", "estimate", HOFFMAN,
+        "marginal_kl", "number", "nats",
+        "Mean of log q_agg(z) − log p(z); its error may take the estimate below 0", "estimate",
+        HOFFMAN,
     ),
     Column("log_n", "number", "nats", "log n: the ceiling of mutual_information", "exact"),
     Column(
@@ -111,7 +115,8 @@ ESTIMATES = (
     ),
     Column(
         "sharpness", "number", "",
-        "Variance of the Laplacian of generated images over that of test images", "estimate",
+        "Variance of the Laplacian of generated images over that of test images; empty where those "
+        "have no edges or are smaller than 3 × 3", "estimate",
     ),
     Column(
         "elbo_aggregate", "number", "nats",

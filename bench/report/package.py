@@ -32,6 +32,8 @@ OTHER_TABLES = (
     "`calibration/calibration.csv`: every estimator against a known truth, its bias and the share of its",
     "intervals that cover it. `perf/perf.csv`: times of ours and of others, and their ratio.",
     "",
+    "In these tables a `commit` that ends in `-dirty` is not that of the code, which differed from it.",
+    "",
     "What is published of the default sweep and of these instruments is under `published/`.",
 )
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}

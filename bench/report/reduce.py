@@ -10,13 +10,14 @@ from sys import intern
 
 import pandas as pd
 
+from bench.differences import differing, options_of
 from bench.errors import InputError
 from bench.files import MIB, read_text
 from bench.machine import usable_cores
 from bench.record import has_record, read_record, record_path, write_atomically
 from bench.record_consistency import check_consistent, check_same_data
 from bench.record_schema import is_key
-from bench.report.columns import DIFFERENCE, ESTIMATES, runs_columns
+from bench.report.columns import DIFFERENCE, ESTIMATES, leaderboard_columns, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
 
@@ -63,9 +64,15 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
-        "dirty": record["environment"].get("dirty"),
+        "dirty": dirty_of(record["environment"]),
     }
     return first | value | provenance
+
+
+def dirty_of(environment: dict) -> bool | None:
+    """Return whether a run's code was not that of its commit; None if nobody knows."""
+    dirty = environment.get("dirty")
+    return dirty if isinstance(dirty, bool) else None
 
 
 def data_hash(data: dict) -> str:
@@ -120,7 +127,8 @@ def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
         row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
         value, source = published_value(sweep, task, row["model"])
         row |= {"bound": bound, "reference": value, "reference_source": source}
-    return pd.DataFrame(rows).astype({"rank": "Int64", "importance_samples": "Int64"})
+    table = pd.DataFrame(rows, columns=[column.name for column in leaderboard_columns()])
+    return table.astype({"rank": "Int64", "importance_samples": "Int64"})
 
 
 def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:
@@ -197,6 +205,27 @@ def load_sweep(directory: Path) -> list[dict]:
             parts = pool.map(slim_records, [runs] * len(chunks), chunks)
             records = [record for part in parts for record in part]
     check_same_data(records)
+    return named_apart(records)
+
+
+def named_apart(records: list[dict]) -> list[dict]:
+    """Return slim records, those of one task and model differing in the seed alone.
+
+    Where they differ in more, a model's name tells by which options, so that each configuration
+    has a row of its own.
+    """
+    texts: dict[tuple[str, str], dict[str, str]] = {}
+    for record in records:
+        texts.setdefault((record["task"], record["model"]), {})[record["config_text"]] = ""
+    for own in texts.values():
+        if len(own) == 1:
+            continue
+        options = {text: options_of(json.loads(text)) for text in own}
+        names = differing(list(options.values()))
+        for text, chosen in options.items():
+            own[text] = "".join(f" {name}={chosen[name]}" for name in names if name in chosen)
+    for record in records:
+        record["model"] += texts[record["task"], record["model"]][record["config_text"]]
     return records
 
 
@@ -215,7 +244,7 @@ def slim(record: dict) -> dict:
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
-    kept["environment"] = {name: environment.get(name) for name in ("commit", "dirty")}
+    kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of(environment)}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = {intern(name): part for name, part in record["data"].items()}
     kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}

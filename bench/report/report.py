@@ -90,13 +90,17 @@ def readme_files(
     return {readme: text} if text != old else {}
 
 
-def drawn_files(directory: Path, records: list[dict], board: pd.DataFrame) -> dict[Path, str | bytes]:
+def drawn_files(
+    directory: Path, records: list[dict], board: pd.DataFrame
+) -> dict[Path, str | bytes]:
     """Return {file: what it is to hold} of the figures and the page."""
     # matplotlib and Altair take a second each to import, and only these need them.
     from bench.report.page.write import page_of
     from bench.report.plots import figures_of
 
+    names = {record["key"]: record["model"] for record in records}
     drawn = read_records(directory / "runs", keys_to_draw(records, board))
+    drawn = [record | {"model": names[record["key"]]} for record in drawn]
     figures = figures_of(drawn)
     page = page_of(directory.name, records, board, drawn)
     return {directory / "figures" / name: png for name, png in figures.items()} | {

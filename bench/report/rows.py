@@ -1,17 +1,19 @@
 """Rows of published tables, found by their key or by task and model."""
 
 import io
+from math import isclose
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import InputError
-from bench.files import MIB, read_bytes
+from bench.files import MIB, is_there, read_bytes
 from bench.record_schema import KEY, is_hash, is_line, is_task
-from bench.report.columns import runs_columns
-from bench.report.reduce import SPLITS, row_of
+from bench.report.columns import Column, leaderboard_columns, runs_columns
+from bench.report.intervals import interval
+from bench.report.reduce import METRICS, SPLITS, row_of
 
-LONGEST = 512 * MIB
+LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns that came after the first tables.
 ADDED = ("dirty",)
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
@@ -23,6 +25,7 @@ TEXTS = {
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
 }
+MAY_BE_EMPTY = ("commit", "data_sha256")
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -38,11 +41,15 @@ def read_runs(path: Path) -> pd.DataFrame:
         InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
     """
     path = path.with_name("runs.csv")
+    return parse_runs(bytes_of(path), str(path))
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return what is in a table's file. Raises InputError if it cannot be read."""
     try:
-        content = read_bytes(path, LONGEST)
+        return read_bytes(path, LONGEST)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as a table of runs: {error}") from None
-    return parse_runs(content, str(path))
+        raise InputError(f"{path}: cannot be read as a table: {error}") from None
 
 
 def parse_runs(content: bytes, where: str) -> pd.DataFrame:
@@ -55,22 +62,7 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
     Raises:
         InputError: It has not the columns of a runs.csv, or cells that are none of it.
     """
-    types = {column.name: TYPES[column.type] for column in runs_columns()}
-    try:
-        # An empty cell alone is none: a model may be called None.
-        table = pd.read_csv(
-            io.BytesIO(content),
-            float_precision="round_trip",
-            dtype=types,
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except (OSError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{where}: cannot be read as a table of runs: {reason}") from None
-    missing = [name for name in types if name not in table.columns and name not in ADDED]
-    if missing:
-        raise InputError(f"{where}: is no runs.csv, it has no column {missing[0]}")
+    table = parse_table(content, where, runs_columns())
     for name in ADDED:
         if name not in table.columns:
             table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
@@ -85,9 +77,40 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
             "the only one of that key and split"
         )
     for name, (is_right, words) in TEXTS.items():
-        if not table[name].dropna().drop_duplicates().map(is_right).all():
+        cells = table[name].drop_duplicates()
+        cells = cells.dropna() if name in MAY_BE_EMPTY else cells
+        if not cells.map(is_right).all():
             raise InputError(f"{where}: a cell of column {name} is no {words}")
     return table
+
+
+def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFrame:
+    """Return the table of a CSV, each column of its type. Raises InputError if it has others."""
+    types = {column.name: TYPES[column.type] for column in columns}
+    check_header(content, where, [name for name in types if name not in ADDED])
+    try:
+        # An empty cell alone is none: a model may be called None.
+        table = pd.read_csv(
+            io.BytesIO(content),
+            float_precision="round_trip",
+            dtype=types,
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{where}: cannot be read as a table: {reason}") from None
+    return table
+
+
+def check_header(content: bytes, where: str, columns: list[str]) -> None:
+    """Refuse a header of another table, of which the reader of tables may take minutes."""
+    names = content[:LONGEST_HEADER].partition(b"\n")[0].decode("utf-8", "replace").split(",")
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise InputError(f"{where}: is no {Path(where).name}, it has no column {missing[0]}")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: is no {Path(where).name}, it has two columns of one name")
 
 
 def altered_column(row: pd.Series, record: dict) -> str | None:
@@ -104,6 +127,39 @@ def altered_column(row: pd.Series, record: dict) -> str | None:
             continue
         if value is None or pd.isna(told) or told != value:
             return name
+    return None
+
+
+def altered_mean(leaderboard: Path, runs: pd.DataFrame, task: str, model: str) -> str | None:
+    """Return what a row of leaderboard.csv says that its runs do not, in words; None if nothing.
+
+    Args:
+        leaderboard: The file.
+        runs: runs.csv, as ``read_runs`` returns it.
+        task: The row's task.
+        model: The row's model; one that has no row claims nothing.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    table = parse_table(bytes_of(leaderboard), str(leaderboard), leaderboard_columns())
+    own = table[(table["task"] == task) & (table["model"] == model)]
+    of_model = (runs["task"] == task) & (runs["model"] == model) & (runs["split"] == "test")
+    tests = runs[of_model & (runs["status"] == "ok")]
+    if own.empty:
+        return None
+    row = own.iloc[0]
+    if len(own) > 1 or row["seeds"] != len(tests):
+        return f"{len(own)} rows of {row['seeds']} seeds, where runs.csv has {len(tests)}"
+    is_exact = bool(tests["importance_samples"].eq(0).all())
+    for name in METRICS:
+        cells = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+        for told, value in zip(cells, interval(tests[name].dropna().tolist(), is_exact)):
+            if pd.isna(told) and value is None:
+                continue
+            known = pd.notna(told) and value is not None
+            if not known or not isclose(told, value, rel_tol=1e-9, abs_tol=1e-9):
+                return f"{name} is {told}, where runs.csv gives {value}"
     return None
 
 
@@ -154,4 +210,5 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
 
 def all_runs(results: Path) -> list[Path]:
     """Return every runs.csv under a folder of results: of one's own sweeps, then of published ones."""
-    return [path for own in ("*", "published/*") for path in sorted(results.glob(f"{own}/runs.csv"))]
+    own, published = sorted(results.glob("*")), sorted(results.glob("published/*"))
+    return [path for folder in own + published if is_there(path := folder / "runs.csv")]

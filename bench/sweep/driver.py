@@ -1,12 +1,14 @@
 """`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
 
 import fcntl
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.config import Job, key_of, task_of, trainer_config
+from bench.differences import refuse_mixed_rows
 from bench.errors import InputError
 from bench.files import is_there
 from bench.parsing import build_model, parse_run, read_yaml, resolve
@@ -15,7 +17,9 @@ from bench.record import read_record, record_path, write_atomically, write_recor
 from bench.report.reduce import write_manifest
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
+from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Resources, request_of
+from bench.sweep.single import is_single, manifest_of
 from bench.sweep.status import LOCK
 from bench.wandb_settings import reachable_mode
 
@@ -107,6 +111,8 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         )
         resources[key] = cell.resources
         cells.append(replace(cell, point=cell.point | {"key": key}))
+    rows = ((f"{task_of(job.config).name}, {job.model}", job.config) for job in jobs.values())
+    refuse_mixed_rows(rows, path.name)
     chosen = selected(cells, options.only, path.name) if options.only else cells
     return Plan(directory, jobs, resources, {cell.point["key"] for cell in chosen})
 
@@ -124,6 +130,11 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             a disk that is full, or a cluster that is gone.
     """
     plan = make_plan(name, results, options)
+    if is_single(manifest_of(plan.directory)):
+        raise InputError(
+            f"results: {plan.directory} has the single runs of `bench train`; a sweep needs another "
+            "name, or another folder by --results"
+        )
     check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
     if options.address is None:
         from bench.sweep.engine import machine
@@ -134,6 +145,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             [request_of(plan.resources[k], plan.jobs[k].config, here[1] > 0) for k in plan.chosen],
             [here],
         )
+    else:
+        refuse_no_cluster(options.address)
     with locked(plan.directory):
         write_manifest(plan.directory, list(plan.jobs))
         pending = plan.pending(options.retry_failed)
@@ -168,18 +181,22 @@ def check_buildable(jobs: list[Job]) -> None:
             raise InputError(f"{data.task.name}, {job.model}: cannot be built: {reason}") from None
 
 
-@contextmanager
-def locked(directory: Path):
-    """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
+def refuse_unwritable(directory: Path) -> None:
+    """Make a folder of results. Raises InputError if nothing can be written to it."""
+    probe = directory / f".driver.probe.{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / LOCK, "w")
-        probe = directory / ".driver.probe"
         write_atomically(probe, "")
         probe.unlink()
     except OSError as error:
         raise InputError(f"results: {directory} cannot be written: {error.strerror}") from None
-    with lock:
+
+
+@contextmanager
+def locked(directory: Path):
+    """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
+    refuse_unwritable(directory)
+    with open(directory / LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -258,6 +275,17 @@ def run_on_an_engine(
         engine.close()
 
 
+def write_or_refuse(directory: Path, record: dict) -> None:
+    """Write a record under a folder of results. Raises InputError if it cannot be."""
+    try:
+        write_record(directory / "runs", record)
+    except OSError as error:
+        raise InputError(
+            f"results: {directory} cannot be written: {error.strerror}; what is recorded is safe, "
+            "and the same command goes on with the rest"
+        ) from None
+
+
 def settle(finished, directory: Path, progress: Progress) -> None:
     """Write a finished run's record; the driver alone writes records.
 
@@ -272,13 +300,7 @@ def settle(finished, directory: Path, progress: Progress) -> None:
         return
     for line in record.pop("notes"):
         progress.say(f"note    {progress.labels[finished.key]}  {line}")
-    try:
-        write_record(directory / "runs", record)
-    except OSError as error:
-        raise InputError(
-            f"results: {directory} cannot be written: {error.strerror}; what is recorded is safe, "
-            "and the same command goes on with the rest"
-        ) from None
+    write_or_refuse(directory, record)
     failed = record["status"] != "ok"
     seconds = record["timing"]["total_seconds"]
     if failed:

@@ -13,6 +13,7 @@ from bench.config import Job
 from bench.errors import InputError
 from bench.machine import GIB, usable_cores, usable_memory
 from bench.memory import keep_freed_memory
+from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
 
 # A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
@@ -67,6 +68,8 @@ class Engine:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
+        if address is not None:
+            refuse_no_cluster(address)
         self.ray, self.workers = ray, workers
         options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
         if address is None:

@@ -10,6 +10,7 @@ from bench.printing import say, table_console
 from bench.record import has_record, read_record, record_path
 from bench.report.reduce import read_manifest
 from bench.sweep.progress import STATUS, table_of
+from bench.sweep.single import is_single, manifest_of
 
 # status.json has a line for each running run; a duration of more has no name.
 LONGEST, MOST_SECONDS = 16 * MIB, 1e9
@@ -38,6 +39,7 @@ def show_status(directory: Path) -> int:
         InputError: There is no sweep in the folder.
     """
     keys = read_manifest(directory)
+    again = "`bench train` of it" if is_single(manifest_of(directory)) else "`bench sweep`"
     good, failed, damaged, missing = [], [], [], []
     for key in keys:
         if not has_record(directory / "runs", key):
@@ -59,7 +61,7 @@ def show_status(directory: Path) -> int:
             f"({record['key']}): {record['reason']}"
         )
     for key in damaged:
-        say(f"damaged {key}: done again by the next `bench sweep`")
+        say(f"damaged {key}: done again by the next {again}")
     if is_driven(directory):
         snapshot = read_snapshot(directory)
         if snapshot is None or snapshot["ended"]:
@@ -67,7 +69,7 @@ def show_status(directory: Path) -> int:
         else:
             table_console().print(table_of(snapshot))
     elif missing or damaged:
-        say("no driver is at work; `bench sweep` goes on with what is left")
+        say(f"no driver is at work; {again} goes on with what is left")
     return 0 if len(good) == len(keys) else 1
 
 

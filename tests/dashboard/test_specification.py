@@ -83,8 +83,9 @@ def test_the_leaderboard_shows_its_numbers_and_hostile_names_as_text(made):
     assert cells == {table.splitlines()[2].count("|")}
 
 
-def test_a_dry_run_prints_all_of_it_and_changes_nothing(made, capsys):
+def test_a_dry_run_prints_all_of_it_and_changes_nothing(made, capsys, monkeypatch):
     folder, pairs = made
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
     before = sorted(folder.rglob("*"))
     words = ["dashboard", folder.name, "--results", str(folder.parent), "--dry-run"]
     assert main(words) == 0
@@ -93,6 +94,7 @@ def test_a_dry_run_prints_all_of_it_and_changes_nothing(made, capsys):
     assert list(plan["logs"]) == keys and plan["online"] == []
     for key, (log,) in plan["logs"].items():
         assert log.endswith(key) and log.startswith(str(folder / "runs" / key))
+    assert plan["report"]["project"]["name"] == "mine"
     leaderboard = plan["artifacts"].pop("small-1.x-leaderboard")
     assert set(plan["artifacts"]) == {f"record-{key}" for key in keys} | {f"model-{keys[0]}"}
     assert all(a["run"] in keys for a in plan["artifacts"].values())

@@ -29,6 +29,19 @@ def test_names_and_levels(dataset, binarization, name, levels):
     assert (task.name, task.levels) == (name, levels)
 
 
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (("mnsit",), "data.dataset: 'mnsit' is unknown; known are digits, mnist"),
+        (("digits", "half"), "data.binarization: 'half' is unknown; known are none, static"),
+        (("digits", "none", 2.5), "data.leave_out_every: 2.5 is no whole number"),
+    ],
+)
+def test_a_task_that_there_is_not_is_refused(options, complaint):
+    with pytest.raises(InputError, match=complaint):
+        Task(*options)
+
+
 def test_digits_against_scikit_learn():
     from sklearn.datasets import load_digits
 

@@ -3,12 +3,14 @@ from math import log
 import pytest
 import torch
 
+from bench.claims.rows import STANDARD_ERRORS
 from bench.densities.mixture_table import ROW_BLOCK
-from bench.densities.normal import DiagonalNormal
+from bench.densities.normal import DiagonalNormal, standard_normal_log_prob
 from bench.estimators.surgery import ELBOSurgery, active_units
 from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
+from bench.report.columns import ESTIMATES
 from tests.conftest import patience
 from tests.estimators.surgery_ranks import filled
 
@@ -66,6 +68,26 @@ def test_equal_posteriors_carry_no_information():
     columns = surgery.compute()
     assert columns["mutual_information"].value == pytest.approx(0, abs=1e-6)
     assert columns["active_units"].value == 0
+
+
+def test_estimates_near_zero_fall_below_it_by_their_error_alone():
+    """The truth is 0: one posterior for all data, but for rounding, and it is the prior."""
+    q = DiagonalNormal(1e-3 * torch.randn(200, 2), torch.zeros(200, 2))
+    below = dict.fromkeys(("kl", "mutual_information", "marginal_kl"), 0)
+    for repeat in range(20):
+        z = q.sample(Noise("collapsed", repeat), 2)
+        surgery = ELBOSurgery()
+        prior = standard_normal_log_prob(z)
+        surgery.update(Terms(torch.zeros(2, 200), prior, q.log_prob(z), z, q))
+        columns = surgery.compute()
+        for name in below:
+            estimate = columns[name]
+            assert abs(estimate.value) <= STANDARD_ERRORS * estimate.stderr + 1e-6
+            below[name] += estimate.value < 0
+    # What is said of them is true, and needed.
+    meanings = {column.name: column.meaning for column in ESTIMATES}
+    for name, times in below.items():
+        assert times > 0 and "may take the estimate below 0" in meanings[name]
 
 
 def test_swapping_in_the_aggregated_posterior_raises_the_elbo_by_the_marginal_kl():

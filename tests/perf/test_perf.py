@@ -13,9 +13,9 @@ from bench.perf.driver import growth_markdown, markdown
 from bench.perf.estimators import REGIMES, broadcast, encoded, library, one_image_at_a_time
 from bench.perf.figure import draw
 from bench.perf.floors import layer_sizes, products
-from bench.perf.growth import RUNS
 from bench.perf.idle import table_texts, write_made_up
 from bench.perf.interleaved import by_turns, compare
+from bench.perf.sizes import FULL
 from bench.perf.training import NETWORKS, HandWrittenVAE, vae_options
 from bench.perf.vampprior_loop import VampPriorVAE, vampprior_epoch
 from bench.report.reduce import PARALLEL_FROM, load_sweep
@@ -29,9 +29,12 @@ def test_a_comparison_is_the_median_ratio_of_pairs_with_its_interval():
 
 
 def test_work_is_done_by_turns():
-    done = []
-    ours, other = by_turns(lambda: done.append("o"), lambda: done.append("p"), 3)
-    assert done == ["o", "p"] * 4 and len(ours) == len(other) == 3
+    done, told = [], []
+    other = lambda: done.append("p") or float(len(done))
+    tell = lambda *words: told.append(words)
+    ours, other = by_turns(lambda: done.append("o"), other, 3, tell, "a pair")
+    assert done == ["o", "p"] * 4 and len(ours) == 3 and other == [4.0, 6.0, 8.0]
+    assert told == [(0, "a pair"), (1 / 3, "a pair"), (2 / 3, "a pair")]
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -45,7 +48,7 @@ def test_other_ways_to_the_aggregated_posterior_give_the_same(regime):
 
 
 def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
-    config = parse_run(vae_options([20], "relu", 2, 100))
+    config = parse_run(vae_options([20], "relu", 2, 100, 1))
     model = build_model(config, (1, 28, 28), 2).eval()
     y = torch.randint(2, (3, 784), dtype=torch.uint8)
     with torch.no_grad():
@@ -57,7 +60,7 @@ def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
 def test_the_hand_written_loop_trains_the_same_network():
     for _, widths, activation, latent in NETWORKS:
         hand = HandWrittenVAE(widths, activation, latent)
-        config = parse_run(vae_options(widths, activation, latent, 100))
+        config = parse_run(vae_options(widths, activation, latent, 100, 1))
         ours = build_model(config, (1, 28, 28), 2)
         shapes = lambda model: sorted(tuple(p.shape) for p in model.parameters())
         assert shapes(hand) == shapes(ours)
@@ -160,7 +163,7 @@ def test_the_floor_is_the_products_of_a_pass(monkeypatch):
 def test_made_up_runs_have_rows_of_their_own_in_every_table(tmp_path):
     write_made_up(record("m", 1, 2.0), 25, tmp_path)
     rows = [text.count("\n") - 1 for text in table_texts(load_sweep(tmp_path), "made-up")]
-    assert rows == [25, 50, 25] and max(RUNS) < PARALLEL_FROM
+    assert rows == [25, 50, 25] and max(FULL.runs) < PARALLEL_FROM
 
 
 def test_tables_and_figure_show_what_is_not_reached(tmp_path):

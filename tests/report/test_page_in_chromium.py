@@ -181,6 +181,28 @@ def test_the_command_of_a_run_makes_its_configuration_again(chromium, tmp_path):
     page.close()
 
 
+def test_runs_of_code_that_is_no_commits_are_marked(chromium, tmp_path):
+    clean, dirty, unknown = (full("a-vae", seed, 2.0) for seed in (1, 2, 3))
+    dirty["environment"] |= {"dirty": True}
+    unknown["environment"] |= {"commit": None, "dirty": None, "commit_unknown": HOSTILE}
+    unknown["environment"] |= {"code_sha256": "d" * 64, "version": "0.1.0"}
+    records = [clean, dirty, unknown, full("flow", 1, 3.0)]
+    page = chromium.new_page()
+    seen = Seen(page)
+    seen.open(write_sweep(tmp_path / "sweep", records), f"#run-{dirty['key']}")
+    detail = page.locator("td.detail").first
+    assert "Dirty: the code was not that of this commit" in detail.inner_text()
+    assert column(page, BOARD, 1) == ["a-vae dirty", "flow"]
+    status = column(page, f"{RUNS}[data-position]", 3)
+    assert status == ["ok", "ok dirty", "ok", "ok"]
+    page.evaluate(f"location.hash = 'run-{unknown['key']}'")
+    page.get_by_text("The commit is unknown").wait_for()
+    text = page.locator("td.detail", has_text="The commit is unknown").inner_text()
+    assert "version 0.1.0" in text and "d" * 64 in text and "git checkout" not in text
+    assert seen.said == []
+    page.close()
+
+
 def test_of_many_models_only_a_page_is_in_the_document(chromium, tmp_path):
     records = [full(f"m-{n:02}", seed, 2 + n / 50) for n in range(60) for seed in (1, 2)]
     page = chromium.new_page()

@@ -15,7 +15,7 @@ function decompositionRows(task, models) {
       "−reconstruction": row.reconstruction === null ? null : -row.reconstruction };
     if (row.log_n === null || Object.values(parts).includes(null)) continue;
     Object.entries(parts).forEach(([term, nats], order) => rows.push({ model: row.model, rank: rank.get(row.model),
-      term, nats, order, log_n: row.log_n, log_n_label: `log n = ${row.log_n.toFixed(2)}` }));
+      term, nats, order, log_n: row.log_n, log_n_label: `log n = ${fixed(row.log_n, 2)}` }));
   }
   return rows;
 }

@@ -1,6 +1,7 @@
 """What the page holds of a task, as plain data: leaderboard, runs, curves and pictures."""
 
 from base64 import b64decode, b64encode
+from collections import Counter
 
 import pandas as pd
 
@@ -22,8 +23,14 @@ PICTURES = {
 ESTIMATES = ("bits_per_dim", "bits_per_dim_stderr", *METRICS[1:])
 
 
-def board_of(board: pd.DataFrame) -> list[dict]:
-    """Return the rows of a task's leaderboard: numbers to sort and draw by, and texts to show."""
+def board_of(board: pd.DataFrame, runs: list[dict]) -> list[dict]:
+    """Return the rows of a task's leaderboard: numbers to sort and draw by, and texts to show.
+
+    Args:
+        board: The leaderboard of this task.
+        runs: All records of the task, as ``load_sweep`` returns them.
+    """
+    dirty = Counter(record["model"] for record in runs if record["environment"]["dirty"])
     numbers = ["rank", "seeds", "failed", "importance_samples", "bits_per_dim_low"]
     numbers += ["bits_per_dim_high", "log_n", *(name for name, *_ in SHOWN)]
     rows = []
@@ -31,6 +38,7 @@ def board_of(board: pd.DataFrame) -> list[dict]:
         made = {name: plain(row[name]) for name in numbers}
         made["model"] = row["model"]
         made["bound"] = None if pd.isna(row["bound"]) else row["bound"]
+        made["dirty"] = dirty[row["model"]]
         made["text"] = texts
         rows.append(made)
     return rows
@@ -48,6 +56,7 @@ def runs_of(records: list[dict], sweep: str) -> dict:
     first = ("key", "model", "seed", "status", "bound", "parameters", "epochs", "best_epoch")
     runs: dict = {name: [record.get(name) for record in records] for name in first}
     runs["reason"] = [record.get("reason") for record in records]
+    runs["dirty"] = [bool(record["environment"]["dirty"]) for record in records]
     for split in SPLITS:
         rows = [row_of(record, sweep, split) for record in records]
         columns = {name: [row[name] for row in rows] for name in ESTIMATES}

@@ -33,7 +33,7 @@
     const { bits_per_dim: mean, bits_per_dim_low: from, bits_per_dim_high: to } = row;
     if (mean === null) return null;
     const known = from !== null && row.bound !== "exact";
-    const text = known ? `95 % interval from ${from.toFixed(4)} to ${to.toFixed(4)}` : "no interval";
+    const text = known ? `95 % interval from ${fixed(from, 4)} to ${fixed(to, 4)}` : "no interval";
     const drawn = element("span", { class: "interval", role: "img", "aria-label": text, title: text });
     if (known) {
       const bar = element("span", { class: "range" });
@@ -56,6 +56,9 @@
       .reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
   }
 
+  const NOT_ITS_COMMITS = "the code was not that of the commit that is named";
+  const dirtyMark = text => element("span", { class: "dirty", title: text, "aria-label": text }, " dirty");
+
   function drawBoard(task) {
     const axis = axisOf(task.board);
     const plain = (name, title, hint) => ({ title, hint, value: row => row[name], show: row => row.text[name] });
@@ -65,7 +68,8 @@
       columns: [
         count("rank", "rank"),
         { title: "model", kind: "name", value: row => row.model, show: row => element("button",
-          { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, breakable(row.model)) },
+          { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, breakable(row.model),
+          row.dirty ? dirtyMark(`${row.dirty} of its runs: ${NOT_ITS_COMMITS}`) : null) },
         { title: "bits/dim", value: row => row.bits_per_dim, show: row => element("span", {},
           element("span", { class: "value" }, row.text.bits_per_dim), interval(row, axis)) },
         plain("bits_per_dim_to_best", "to the first", "paired difference of bits/dim, seed by seed; they differ where the interval excludes 0"),
@@ -82,7 +86,7 @@
     const { runs } = task.rest, host = task.section.querySelector(".runs");
     const rows = runs.key.map((_, i) => runAt(runs, i));
     const number = (title, value, digits) => ({ title, value,
-      show: row => value(row) == null ? "–" : digits === null ? String(value(row)) : value(row).toFixed(digits) });
+      show: row => value(row) == null ? "–" : digits === null ? String(value(row)) : fixed(value(row), digits) });
     const id = `runs-filter-${task.section.dataset.number}`;
     const own = element("input", { id, type: "search", autocomplete: "off", spellcheck: "false" });
     const place = element("div");
@@ -96,13 +100,14 @@
         { title: "run", kind: "left", value: row => row.key, show: row => row.key },
         { title: "model", kind: "name", value: row => row.model, show: row => breakable(row.model) },
         number("seed", row => row.seed, null),
-        { title: "status", kind: "left", value: row => row.status, show: row => row.status },
+        { title: "status", kind: "left", value: row => row.status, show: row => element("span", {}, row.status,
+          row.dirty ? dirtyMark(NOT_ITS_COMMITS) : null) },
         number("bits/dim", row => row.test.bits_per_dim, 4), number("ELBO", row => row.test.elbo, 2),
         number("parameters", row => row.parameters, null), number("epochs", row => row.epochs, null),
         number("fit (s)", row => row.timing.fit_seconds, 1),
       ],
     });
-    const text = row => `${row.model} ${row.key} ${row.status} seed=${row.seed} `.toLowerCase();
+    const text = row => `${row.model} ${row.key} ${row.status} ${row.dirty ? "dirty" : ""} seed=${row.seed} `.toLowerCase();
     function refilter() {
       const wanted = own.value.toLowerCase().split(/\s+/).filter(Boolean);
       table.filter(row => matcher(task)(row.model) && wanted.every(word =>

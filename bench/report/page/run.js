@@ -3,7 +3,7 @@
 
 function runAt(runs, i) {
   const column = part => Object.fromEntries(Object.entries(part).map(([name, values]) => [name, values[i]]));
-  const names = ["key", "model", "seed", "status", "bound", "parameters", "epochs", "best_epoch", "reason"];
+  const names = ["key", "model", "seed", "status", "bound", "parameters", "epochs", "best_epoch", "reason", "dirty"];
   return { ...Object.fromEntries(names.map(name => [name, runs[name][i]])), position: i,
     test: column(runs.test), train: column(runs.train), timing: column(runs.timing) };
 }
@@ -13,18 +13,27 @@ function configurationText(runs, run) {
   return `{"seed": ${run.seed}, ${runs.configs[runs.config[run.position]].slice(1)}`;
 }
 
+// What a reader must know of the code before any command: only a commit can be fetched again.
+function warnings(environment) {
+  const words = [];
+  if (environment.dirty) words.push("Dirty: the code was not that of this commit when this was run. No checkout makes it again, and it never counts as verified.");
+  if (!environment.commit) {
+    words.push(`The commit is unknown${environment.commit_unknown ? ` (${environment.commit_unknown})` : ""}: ` +
+      `install version ${environment.version ?? "unknown"}, whose code has the SHA-256 ${environment.code_sha256 ?? "unknown"}.`);
+  }
+  return words.map(text => element("p", { class: "warning" }, text));
+}
+
 function commands(task, sweep, runs, run, environment) {
   const lines = [];
   if (environment.commit) lines.push(`git checkout ${environment.commit}`);
   lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", "bench train --config run.json");
-  const parts = [element("h4", {}, "Do it again"), element("pre", {}, lines.join("\n"))];
+  const parts = [element("h4", {}, "Do it again"), ...warnings(environment), element("pre", {}, lines.join("\n"))];
   const words = [sweep, task, run.model];
   if (words.every(word => /^[A-Za-z0-9][\w.-]*$/.test(word))) {
     parts.push(element("p", { class: "faint" }, "or, as a part of the sweep configs/sweep/" + sweep + ".yaml, with its checkpoints and logs:"),
       element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'`));
   }
-  if (environment.dirty) parts.push(element("p", {}, "The code differed from that commit when this was run."));
-  if (!environment.commit) parts.push(element("p", {}, "No commit was recorded."));
   return parts;
 }
 

@@ -14,6 +14,11 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// A number with so many decimals, or a huge one in scientific notation, as in the tables.
+function fixed(value, decimals) {
+  return Math.abs(value) < 1e7 ? value.toFixed(decimals) : value.toExponential(Math.max(decimals, 3));
+}
+
 // A name that may be broken after what separates its words.
 function breakable(text) {
   const parts = text.split(/(?<=[_=.\/])/);

@@ -41,17 +41,16 @@ def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[di
         own = board[board["task"] == task]
         runs = [record for record in listed if record["task"] == task]
         whole = [record for record in drawn if record["task"] == task]
-        total = sum(record["task"] == task for record in records)
-        first = next(record for record in records if record["task"] == task)["data"]
+        every = [record for record in records if record["task"] == task]
         tasks.append(
             {
                 "name": task,
-                "data": first,
+                "data": every[0]["data"],
                 "models": len(own),
-                "total": total,
+                "total": len(every),
                 "listed": len(runs),
                 "failed": int(own["failed"].sum()),
-                "board": board_of(own.head(MOST_RUNS)),
+                "board": board_of(own.head(MOST_RUNS), every),
                 "rest": task_of(task, sweep, runs, own, whole),
             }
         )

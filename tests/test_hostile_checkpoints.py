@@ -1,0 +1,366 @@
+"""Checkpoints from strangers: nothing in them runs, and each is read or refused soon, in a line."""
+
+import copy
+import io
+import os
+import pickle
+import random
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.__main__ import main
+from bench.checkpoint_limits import check_content
+from bench.checkpoints import can_go_on, content_hash, read_checkpoint, release
+from bench.errors import InputError
+from bench.parsing import build_model
+from bench.trained import load_trained
+from tests.conftest import small_config
+from tests.limits import limited
+
+warnings.filterwarnings("ignore", module="torch")
+
+
+class Bomb:
+    """A pickle that would write a file when it is loaded."""
+
+    def __reduce__(self):
+        return os.system, ("touch " + str(Path.cwd() / "exploded"),)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def good():
+    """What a checkpoint of a small model holds, without its hash."""
+    config = small_config("gaussian_vae")
+    model = build_model(config, (1, 8, 8), 17)
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    return {
+        "state_dict": weights,
+        "bench": {"config": config, "model": "gaussian_vae", "code_sha256": "0" * 64},
+        "epoch": 3,
+        "history": [{"epoch": 1, "validation_elbo": -100.0}],
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": []}],
+    }
+
+
+def written(path, held, digest=None):
+    torch.save(held | {"sha256": content_hash(held) if digest is None else digest}, path)
+    return path
+
+
+def refused(path, read=read_checkpoint):
+    with limited(seconds=10, mebibytes=256), pytest.raises(InputError) as error:
+        read(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_the_good_checkpoint_is_read(good, folder):
+    path = written(folder / "good.ckpt", good)
+    assert load_trained(path).epoch == 4
+    assert set(read_checkpoint(path)) == set(good)
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch", "torch, inside"])
+def test_a_checkpoint_that_would_run_code_is_refused(how, folder, capsys):
+    path = folder / "best.ckpt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Bomb()))
+    else:
+        inside = {"state_dict": {}, "bench": {"config": {}}, "sha256": "", "more": Bomb()}
+        torch.save(inside if "inside" in how else Bomb(), path)
+    assert main(["evaluate", str(path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("bench: error: ") and "\n" not in error and "cannot be read" in error
+    assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt"]
+
+
+def shared(depth, make=list):
+    """Return a list that holds one twice, which holds one twice, and so on."""
+    part = make([1])
+    for _ in range(depth):
+        part = make([part, part])
+    return part
+
+
+def cyclic(width=1):
+    part = []
+    part += [part] * width
+    return part
+
+
+def deep(depth):
+    part = []
+    for _ in range(depth):
+        part = [part]
+    return part
+
+
+def conjugate():
+    return torch.ones(3, dtype=torch.complex64).conj()
+
+
+# What no checkpoint of this benchmark holds; each is made anew, because some cannot be copied.
+STRANGE_TENSORS = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "compressed": lambda: torch.eye(3).to_sparse_csr(),
+    "meta": lambda: torch.empty(3, device="meta"),
+    "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+    "conjugate": conjugate,
+    "negative": lambda: conjugate().imag,
+    "expanded to 400 GB": lambda: torch.ones(1).expand(10**11),
+    "overlapping": lambda: torch.ones(100).as_strided((50, 50), (1, 1)),
+}
+STRANGE_PARTS = {
+    "cyclic": cyclic,
+    "cyclic and wide": lambda: cyclic(1000),
+    "shared": lambda: shared(60),
+    "deep": lambda: deep(300),
+    "a set": lambda: {1, 2},
+    "a long text, often": lambda: ["x" * 10**6] * 10**4,
+    "one tensor, often": lambda: [torch.ones(10**6)] * 10**4,
+    "an object": lambda: torch.Size([3]).numel,
+    "a type": lambda: torch.float32,
+    "a device": lambda: torch.device("cpu"),
+    "a complex number": lambda: 1j,
+    "a long number": lambda: 10**5000,
+    "a name that is a tuple": lambda: {(1, 2): 3},
+}
+
+
+@pytest.mark.parametrize("kind", [*STRANGE_TENSORS, *STRANGE_PARTS])
+def test_what_no_checkpoint_holds_is_refused(kind, good, folder):
+    part = (STRANGE_TENSORS | STRANGE_PARTS)[kind]()
+    held = good | {"more": part, "state_dict": good["state_dict"]}
+    try:
+        path = written(folder / "x.ckpt", held, "0")
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pytest.skip("cannot be written")
+    assert "cannot be read" in refused(path)
+
+
+@pytest.mark.parametrize("state", [None, [], "text", 3, {1: torch.ones(2)}, {"a": 1}, {}])
+def test_a_state_that_is_none_is_refused(state, good, folder):
+    path = written(folder / "x.ckpt", good | {"state_dict": state})
+    for read in (load_trained, lambda path: release(path, folder / "out.ckpt")):
+        if state != {} or read is load_trained:
+            refused(path, read)
+    assert not (folder / "out.ckpt").exists()
+
+
+def test_a_pipe_a_device_and_a_sparse_file_are_refused(folder):
+    os.mkfifo(folder / "pipe")
+    assert "no regular file" in refused(folder / "pipe")
+    (folder / "zero").symlink_to("/dev/zero")
+    assert "no regular file" in refused(folder / "zero")
+    with open(folder / "sparse", "wb") as file:
+        file.truncate(400 * 10**9)
+    assert "400,000,000,000 bytes long" in refused(folder / "sparse")
+    (folder / "folder").mkdir()
+    refused(folder / "folder")
+    refused(folder / ("a" * 300))
+
+
+def test_weights_that_are_not_the_models_are_refused(good, folder):
+    def told(change):
+        state = {name: change(value) for name, value in good["state_dict"].items()}
+        path = written(folder / "x.ckpt", good | {"state_dict": state})
+        message = refused(path, load_trained)
+        assert "is of another model" in message
+        return message
+
+    assert "not finite" in told(lambda value: value * float("nan"))
+    assert "torch.float64 of shape" in told(lambda value: value.double())
+    assert "should be torch.float32 of shape" in told(lambda value: value[None])
+
+
+@pytest.mark.parametrize(
+    "option, value, message",
+    [
+        ("latent_dimensions", 10**9, "should be torch.float32 of shape"),
+        ("latent_dimensions", 10**19, "another model"),
+        ("encoder", {"class_path": "bench.nets.MLP", "init_args": {"widths": [1] * 5000}}, "1000"),
+    ],
+)
+def test_a_model_of_any_size_is_not_built(option, value, message, good, folder):
+    held = copy.deepcopy(good)
+    held["bench"]["config"]["model"]["init_args"][option] = value
+    path = written(folder / "x.ckpt", held)
+    with limited(seconds=10, mebibytes=256), pytest.raises(InputError, match=message):
+        load_trained(path)
+
+
+def test_a_model_of_ten_million_layers_is_not_built(good, folder):
+    held = copy.deepcopy(good)
+    held["bench"]["config"]["model"] = {
+        "class_path": "bench.models.realnvp.RealNVP",
+        "init_args": {"couplings": 10**7},
+    }
+    assert "more parameters than" in refused(written(folder / "x.ckpt", held), load_trained)
+
+
+def test_a_billion_threads_are_refused(good, folder):
+    held = copy.deepcopy(good)
+    held["bench"]["config"]["trainer"]["threads"] = 10**9
+    with pytest.raises(InputError, match="trainer.threads"):
+        load_trained(written(folder / "x.ckpt", held))
+
+
+def test_a_checkpoint_of_use_to_no_one_is_not_gone_on_with(good, folder):
+    """Comparing tensors with a description would raise, and not tell."""
+    held = copy.deepcopy(good)
+    held["bench"]["config"]["seed"] = torch.ones(2)
+    for name in ("best.ckpt", "last.ckpt"):
+        written(folder / name, held)
+    whether, why = can_go_on(str(folder), good["bench"])
+    assert not whether and "cannot be read" in why
+
+
+def with_pickle(path, pickled, other=b""):
+    """Write a zip archive as PyTorch does, around a pickle of our own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", b"3\n")
+        archive.writestr("archive/data/0", other)
+    return path
+
+
+def test_names_that_python_would_hash_for_ever_are_refused(folder):
+    # {((…), (…)): …}: a tuple of a tuple, twice, 60 times over.
+    tuples = b"K\x01\x85q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(60))
+    path = with_pickle(folder / "x.ckpt", b"\x80\x02}" + tuples + b"K\x01s.")
+    assert "tuple of more than" in refused(path)
+    # Multiples of 2^61 − 1, which have one hash.
+    numbers = [pickle.dumps(i * (2**61 - 1) << 61, 2)[2:-1] + b"K\x01" for i in range(1, 10**5)]
+    path = with_pickle(folder / "x.ckpt", b"\x80\x02}(" + b"".join(numbers) + b"u.")
+    assert "more than 64 bits" in refused(path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(good, folder):
+    for name in ("data.pkl", "data/0"):
+        with zipfile.ZipFile(folder / "x.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open(f"archive/{name}", "w") as entry:
+                for _ in range(20):
+                    entry.write(bytes(2**20))
+        assert "longer than" in refused(folder / "x.ckpt")
+
+
+def changed(held, rng):
+    """Return a copy whose parts are the same but for one, which is strange, missing or renamed."""
+    held = {name: copy.deepcopy(part) for name, part in held.items()}
+    parent = held
+    while True:
+        names = list(parent) if isinstance(parent, dict) else range(len(parent))
+        name = rng.choice(list(names))
+        child = parent[name]
+        if not isinstance(child, (dict, list)) or not child or rng.random() < 0.2:
+            break
+        parent = child
+    kind = rng.random()
+    if kind < 0.15 and isinstance(parent, dict):
+        parent[rng.choice([str(name) + "x", 7, -1, "", "é"])] = parent.pop(name)
+    elif kind < 0.25:
+        del parent[name]
+    else:
+        parent[name] = some_part(rng)
+    return held
+
+
+def some_part(rng):
+    plain = [None, True, 0, -1, 10**30, 1e400, float("nan"), "", "x\ny", "\x1b[31m", [], {}, b"x"]
+    kinds = [*STRANGE_TENSORS.values(), *STRANGE_PARTS.values(), random_tensor, random_shape]
+    make = rng.choice(kinds)
+    if rng.random() < 0.3:
+        return rng.choice(plain)
+    return make(rng) if make in (random_tensor, random_shape) else make()
+
+
+def random_tensor(rng):
+    shape = [rng.choice([0, 1, 2, 16, 64]) for _ in range(rng.randrange(4))]
+    dtypes = (torch.float32, torch.float64, torch.int64, torch.bool, torch.bfloat16, torch.float8_e4m3fn)
+    return torch.zeros(shape).to(rng.choice(dtypes))
+
+
+def random_shape(rng):
+    """Return a tensor that says it is another one than its numbers are."""
+    base = torch.ones(rng.randrange(1, 100))
+    return base.expand(rng.choice([1, 3, 10**9]), len(base)).T
+
+
+def damaged_bytes(content, rng):
+    """Return a file with something cut out, put in, packed or named twice."""
+    kind = rng.randrange(5)
+    place = rng.randrange(len(content))
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[:place] + rng.randbytes(rng.randrange(1, 20)) + content[place + 4 :]
+    if kind == 2:
+        return content[place:] + content[:place]
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(out, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if rng.random() < 0.15:
+                data = rng.choice([b"", data[: len(data) // 2], rng.randbytes(len(data)), data * 50])
+            packed = zipfile.ZIP_DEFLATED if kind == 3 else zipfile.ZIP_STORED
+            for _ in range(rng.choice([0, 1, 1, 1, 1, 1, 1, 1, 2])):
+                target.writestr(entry.filename, data, packed)
+    return out.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_four_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(good, folder):
+    rng, refusals, path = random.Random(26), 0, folder / "x.ckpt"
+    whole = written(path, good).read_bytes()
+    for number in range(400):
+        if number % 2:
+            path.write_bytes(damaged_bytes(whole, rng))
+        else:
+            held = changed(good, rng)
+            try:
+                check_content(held, 10**5)
+                digest = content_hash(held)
+            except (ValueError, RuntimeError):  # what cannot be hashed has no right hash
+                digest = "0"
+            try:
+                written(path, held, digest)
+            except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+                continue
+        try:
+            with limited(seconds=10, mebibytes=256):
+                load_trained(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refusals += 1
+        assert [p.name for p in folder.iterdir()] == ["x.ckpt"]
+    assert refusals > 250
+
+
+def test_a_hundred_and_fifty_hostile_configurations_in_whole_checkpoints(good, folder):
+    rng, refusals, path = random.Random(28), 0, folder / "x.ckpt"
+    values = [None, 0, -1, 1, 10**9, 10**30, 0.5, float("nan"), "", "x", [], [0], [10**8], {}, "os.system"]
+    for _ in range(150):
+        held = copy.deepcopy(good)
+        parent = held["bench"]["config"]
+        while isinstance(child := parent[name := rng.choice(list(parent))], dict) and child:
+            parent = child
+        parent[name] = rng.choice(values)
+        written(path, held)
+        try:
+            with limited(seconds=10, mebibytes=256):
+                load_trained(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refusals += 1
+    assert 70 < refusals < 150
