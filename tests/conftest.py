@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import nullcontext
+from functools import lru_cache
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -126,6 +127,37 @@ def warm():
     server.close()
 
 
+class ThisProcess:
+    """What a sweep asks of an engine, done here."""
+
+    has_gpus = False
+
+    def __init__(self, address, workers):
+        pass
+
+    def map(self, jobs, requests):
+        from bench.run import run
+        from bench.sweep.engine import Finished
+
+        for job in jobs:
+            yield Finished(job.key, run(job))
+
+    def progress(self):
+        return {}
+
+    def slots(self, requests):
+        return 1
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def without_engine(monkeypatch):
+    """Let sweeps do their runs in this process, where it is not the engine that is tested."""
+    monkeypatch.setattr("bench.sweep.engine.Engine", ThisProcess)
+
+
 def patience(seconds: float) -> float:
     """Return how long to wait before a wait counts as one for ever.
 
@@ -133,8 +165,12 @@ def patience(seconds: float) -> float:
         seconds: Ample on an idle machine. One that is busier, or slower than 0.1 s for a loop of a
             million, is given as much more; BENCH_PATIENCE multiplies it once again.
     """
+    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    return seconds * max(1.0, slowness(), load) * float(os.environ.get("BENCH_PATIENCE", 1))
+
+
+@lru_cache(maxsize=1)
+def slowness() -> float:
     started = time.perf_counter()
     sum(1 for _ in range(1_000_000))
-    slowness = (time.perf_counter() - started) / 0.1
-    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
-    return seconds * max(1.0, slowness, load) * float(os.environ.get("BENCH_PATIENCE", 1))
+    return (time.perf_counter() - started) / 0.1

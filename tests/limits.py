@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import psutil
 
+from tests.conftest import patience
+
 MIB = 2**20
 
 
@@ -16,7 +18,7 @@ class LimitReached(BaseException):
 
 @contextmanager
 def limited(seconds: float = 10.0, mebibytes: int = 512) -> Iterator[None]:
-    """Fail if the block takes longer, or fills more memory than it did before.
+    """Fail if the block takes longer (on an idle machine), or fills more memory than it did before.
 
     A request for far more than that fails at once, as on a machine that is full; what the block
     fills of its own is measured, because a handler in it may have caught that failure. For the
@@ -32,7 +34,7 @@ def limited(seconds: float = 10.0, mebibytes: int = 512) -> Iterator[None]:
     before = max(peak(), process.memory_info().rss / MIB)
     resource.setrlimit(resource.RLIMIT_AS, (process.memory_info().vms + 2 * mebibytes * MIB, hard))
     previous = signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, patience(seconds))
     try:
         yield
     finally:

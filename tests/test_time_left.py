@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 
 from bench.commands import time_left
+from tests.conftest import patience
 
 
 def test_lines_are_printed_while_a_single_piece_of_work_lasts_with_the_time_left(monkeypatch):
@@ -16,7 +17,7 @@ def test_lines_are_printed_while_a_single_piece_of_work_lasts_with_the_time_left
     with time_left.telling_time_left() as report:
         now[0] = 10.0
         report("codecs", 0.25, "WebP")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience(60)
         while lines.count(wanted) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert lines.count(wanted) >= 3 and set(lines) <= {wanted, ("begins", 0.0, "")}

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import expect, sync_playwright
 
+from tests.conftest import patience
+
 EXECUTABLE = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -17,6 +19,8 @@ class Seen:
 
     def __init__(self, page):
         self.page, self.said, self.asked = page, [], []
+        page.set_default_timeout(1000 * patience(30))
+        expect.set_options(timeout=1000 * patience(10))
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
@@ -31,7 +35,7 @@ class Seen:
             if place.is_visible():
                 place.scroll_into_view_if_needed()
         waiting = self.page.locator(UNDRAWN)
-        expect(waiting).to_have_count(0, timeout=60_000)
+        expect(waiting).to_have_count(0, timeout=1000 * patience(60))
         # What was drawn above may have pushed these out of view again.
         for runs in self.page.locator(".runs").all():
             if runs.is_visible():

@@ -93,7 +93,7 @@ def test_an_agent_does_a_point_and_it_is_one_run_under_its_key(sweep_file, tmp_p
     assert json.loads(store.runs[key]["config"])["key"]["value"] == key
 
 
-def test_the_others_missing_is_no_failure_of_the_chosen(sweep_file, tmp_path):
+def test_the_others_missing_is_no_failure_of_the_chosen(without_engine, sweep_file, tmp_path):
     """Or W&B's agent would give up after a few points."""
     results = ["--results", str(tmp_path / "r"), "--wandb", "disabled"]
     words = ["sweep", str(sweep_file), *results, "--only", "task=digits-17 model=uniform"]
