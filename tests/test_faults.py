@@ -245,9 +245,7 @@ def test_chaos_in_short(tmp_path):
     assert records and all(read_record(path)["status"] == "ok" for path in records)
 
 
-def test_failures_are_counted_kept_and_done_again_only_when_asked(
-    without_engine, tmp_path, capsys
-):
+def test_failures_are_counted_kept_and_done_again_only_when_asked(without_engine, tmp_path, capsys):
     diverging = {"trainer.optimizer": "sgd", "trainer.learning_rate": 1e30}
     sweep = {
         "matrix": {"data": ["digits-17"], "model": ["realnvp"], "seed": {"from": 1, "to": 3}},
