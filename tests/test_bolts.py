@@ -205,6 +205,7 @@ def cifar10(tmp_path, monkeypatch):
         records = np.zeros((4, 1 + DIMENSIONS), np.uint8)
         records[:, 1:] = made_up_images(4, number).numpy()
         (tmp_path / name).write_bytes(records.tobytes())
+        monkeypatch.setitem(images.SIZES, name, records.nbytes)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     splits = {"train": np.arange(8), "validation": np.arange(8, 12), "test": np.arange(4)}

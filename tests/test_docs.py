@@ -92,7 +92,7 @@ def test_the_notebook_runs_and_holds_its_outputs():
     assert all(cell.execution_count for cell in cells)
     assert sum(bool(cell.outputs) for cell in cells) >= 3
     stored = [texts(cell) for cell in cells]
-    client.NotebookClient(notebook, timeout=patience(120), kernel_name="python3").execute()
+    client.NotebookClient(notebook, timeout=int(patience(120)), kernel_name="python3").execute()
     # Digits may differ between machines; what a cell shows may not be missing.
     assert [len(text) > 0 for text in map(texts, cells)] == [len(text) > 0 for text in stored]
 

@@ -3,7 +3,6 @@
 import copy
 import random
 
-import psutil
 import pytest
 import yaml
 
@@ -139,21 +138,3 @@ def test_secrets_of_the_environment_are_in_no_file(folder, monkeypatch):
     for path in folder.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
-
-
-def test_the_engine_listens_on_loopback_alone():
-    from bench.sweep.engine import Engine
-
-    engine = Engine(logical={"num_cpus": 2})
-    try:
-        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        listening = [
-            connection.laddr.ip
-            for process in family
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
-    finally:
-        engine.close()
-    assert len(listening) >= 3
-    assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}

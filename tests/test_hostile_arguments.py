@@ -13,7 +13,7 @@ from bench.commands.places import KINDS
 from bench.config import TrainerConfig
 from bench.errors import InputError
 from bench.parsing import parse_run, read_yaml
-from bench.tracking import logged_in
+from bench.wandb_settings import logged_in
 from tests.limits import limited
 
 TRAIN = ["train", "--data", "digits-binary", "--model", "bernoulli_vae", "--wandb", "disabled"]

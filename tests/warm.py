@@ -146,6 +146,8 @@ def taken(connection: socket.socket) -> list:
         connection.sendall(f"{code}\n".encode())
         os._exit(0)
     os.setsid()
+    # Ignored where the tests were started in a shell's background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -157,6 +159,11 @@ def become(words: list[str], cwd: str, environment: dict, libraries: list[str]) 
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    # The streams of before know whether what they wrote to was a file.
+    encoding = environment.get("PYTHONIOENCODING")
+    sys.stdin = open(0, encoding=encoding, closefd=False)
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = open(2, "w", 1, encoding, "backslashreplace", closefd=False)
     sys.path[:] = [cwd, *python_path(), *libraries]
     kind, what, *arguments = words
     sys.argv[:] = [what if kind == "-m" else kind, *arguments]

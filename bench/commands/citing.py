@@ -27,13 +27,13 @@ def run_cite(key: str, results: str = "results") -> int:
         raise InputError(
             f"cite: no runs.csv under {results}; `make sweep` or `make report` makes one"
         )
-    found = 0
+    found, left_out = 0, []
     for path in paths:
         try:
             table = read_runs(path)
         except InputError as error:
             # It may be the one that is meant.
-            say(f"bench: left out: {error}", sys.stderr)
+            left_out.append(f"left out: {error}")
             continue
         try:
             rows = chosen_rows(table, key, str(path))
@@ -43,7 +43,10 @@ def run_cite(key: str, results: str = "results") -> int:
             say(line)
         found += 1
     if not found:
-        raise InputError(f"cite: no row of {len(paths)} tables under {results} has '{key}'")
+        reason = f"cite: no row of {len(paths)} tables under {results} has '{key}'"
+        raise InputError("; ".join([reason, *left_out]))
+    for line in left_out:
+        say(f"bench: {line}", sys.stderr)
     return 0
 
 

@@ -55,8 +55,10 @@ def write_sweep(folder, records):
 def made_up_sweep():
     records = [full(model, seed, 2.0 + n / 3 + seed / 37) for n, model in enumerate(("a-vae", "flow", HOSTILE)) for seed in (1, 2, 3)]  # fmt: skip
     records += [full("a-vae", seed, 0.5 + seed / 11, task="digits-binary") for seed in (1, 2)]
+    for made in records[6:9]:
+        del made["config"]["trainer"]["name"]
     failed = record("flow", 4, 0.0, status="failed")
-    failed |= {"reason": HOSTILE, "key": "f" * 16}
+    failed |= {"reason": HOSTILE, "key": "f" * 16, "config": full("flow", 4, 0.0)["config"]}
     return [*records, failed]
 
 

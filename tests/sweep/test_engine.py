@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-import ray
 import yaml
 
 from bench.checkpoints import LAST
@@ -66,6 +65,8 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         given.update(options)
         raise Exception("enough")  # as Ray does where a node ends while it starts
 
+    import ray
+
     monkeypatch.setattr(ray, "init", note)
     monkeypatch.setattr(ray, "shutdown", lambda: None)  # the other tests' engine
     monkeypatch.setattr("bench.sweep.engine.usable_cores", lambda: 3)
@@ -96,12 +97,12 @@ def test_an_engine_that_is_gone_is_lost_and_ends_no_driver(engine, monkeypatch):
     """Whichever of Ray's calls is the first to notice, and in whichever of its ways."""
     for name in ("cluster_resources", "nodes", "wait"):
         for error in (
-            ray.exceptions.RaySystemError("gone"),
+            engine.ray.exceptions.RaySystemError("gone"),
             ConnectionError("gone"),
             RuntimeError("gone"),
         ):
             with monkeypatch.context() as patch:
-                patch.setattr(ray, name, Mock(side_effect=error))
+                patch.setattr(engine.ray, name, Mock(side_effect=error))
                 with pytest.raises(EngineLost, match="gone"):
                     results(engine, "a", Request(1), where)
 
