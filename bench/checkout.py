@@ -82,6 +82,14 @@ def code_hash_at(commit: str, repository: Path = REPOSITORY) -> str | None:
     return code_hash(files) if files else None
 
 
+def lacks_at(commit: str, path: str, repository: Path = REPOSITORY) -> bool:
+    """Tell whether a commit is in the history and has no such file."""
+    try:
+        return not files_at(repository, commit, path)
+    except GitError:
+        return False
+
+
 def files_at(repository: Path, commit: str, *paths: str) -> dict[str, str]:
     """Return {path: name of its blob} of a commit's files under ``paths``."""
     listed = git(repository, "ls-tree", "-r", "-z", commit, "--", *paths)

@@ -16,6 +16,7 @@ import yaml
 from bench.__main__ import main
 from bench.checkpoints import content_hash
 from bench.commands.sweeps import print_missing
+from bench.launchers import is_a_launchers
 from tests.conftest import patience
 from tests.offline_logs import read_offline_run
 
@@ -303,3 +304,13 @@ def test_print_config_is_a_configuration(capsys, tmp_path):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["couplings"] == 8
     assert printed["data"]["dataset"] == "digits" and printed["data"]["binarization"] == "none"
+
+
+def test_no_command_sees_what_a_launcher_has_set(monkeypatch):
+    """Lightning reads some when it is imported, and stops at a RANK that is no number."""
+    seen = {}
+    monkeypatch.setattr("bench.__main__.called", lambda words: seen.update(os.environ) or 0)
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        monkeypatch.setenv(name, "")
+    assert main([]) == 0
+    assert not {name for name in seen if is_a_launchers(name)} and os.environ["RANK"] == ""

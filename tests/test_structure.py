@@ -159,7 +159,7 @@ MAY_IMPORT = {
         "trained",
         "verdicts",
     },
-    "__main__": {"commands", "memory", "unread"},
+    "__main__": {"commands", "launchers", "memory", "unread"},
     "unread": set(),
     "errors": set(),
     "printing": set(),

@@ -25,7 +25,8 @@ def run_cite(key: str, results: str = "results") -> int:
     paths = all_runs(Path(results))
     if not paths:
         raise InputError(
-            f"cite: no runs.csv under {results}; `make sweep` or `make report` makes one"
+            f"cite: no sweep with a runs.csv in {results}; `make sweep` or `make report` makes one, and "
+            "--results is the folder of all sweeps"
         )
     found, left_out = 0, []
     for path in paths:

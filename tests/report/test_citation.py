@@ -54,6 +54,13 @@ def test_without_a_record_or_a_reason_a_commit_is_unknown_as_well(cited, with_re
     assert "install the version that made it" in printed and "nan" not in printed
 
 
+def test_a_commit_from_before_verify_is_run_by_what_it_has(cited, monkeypatch):
+    monkeypatch.setattr("bench.report.citation.lacks_at", lambda commit, path: True)
+    code, printed = cited(CODE | {"commit": COMMIT, "dirty": False})
+    assert code == 0 and "bench sweep sweep --results again" in printed
+    assert "bench verify" not in printed
+
+
 @pytest.mark.parametrize("with_records", [True, False])
 def test_a_dirty_tree_is_named_and_its_commit_is_no_recipe(cited, with_records):
     code, printed = cited(CODE | {"commit": COMMIT, "dirty": True}, with_records=with_records)
