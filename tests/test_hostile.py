@@ -142,9 +142,9 @@ def test_secrets_of_the_environment_are_in_no_file(folder, monkeypatch):
 
 
 def test_the_engine_listens_on_loopback_alone():
-    from bench.sweep.engine import Engine
+    from bench.sweep.apart import EngineApart
 
-    engine = Engine(logical={"num_cpus": 2})
+    engine = EngineApart(logical={"num_cpus": 2})
     try:
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         listening = [

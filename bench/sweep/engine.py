@@ -36,7 +36,6 @@ WORKER_RETRIES = 5
 TETHER = "tether"
 LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
-STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class EngineLost(RuntimeError):
@@ -102,9 +101,6 @@ class Engine:
             options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
-        except KeyboardInterrupt:
-            self.close()
-            raise
         except Exception as error:  # Ray has many ways, a bare Exception among them
             self.close()
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
@@ -221,14 +217,8 @@ class Engine:
             raise EngineLost(one_line(error)) from None
 
     def close(self) -> None:
-        """End what this process has of the engine, whoever presses Ctrl-C meanwhile."""
-        is_main = threading.current_thread() is threading.main_thread()
-        before = {n: signal.signal(n, signal.SIG_IGN) for n in STOPS if is_main}
-        try:
-            self.ray.shutdown()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+        """End what this process has of the engine."""
+        self.ray.shutdown()
 
 
 def one_line(error: Exception) -> str:
