@@ -113,7 +113,9 @@ def disturb(
         if not processes:
             continue
         family = descendants(driver.pid)
-        done[victim] += interrupt(driver) if victim == "interrupt" else kill(choice.choice(processes))
+        done[victim] += (
+            interrupt(driver) if victim == "interrupt" else kill(choice.choice(processes))
+        )
         print(f"kill {done.total():3}: {victim}", flush=True)
         report("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
         if victim in ("driver", "interrupt"):

@@ -16,8 +16,8 @@ from bench.report.reduce import (
     timings_table,
     write_manifest,
 )
-from bench.sweep.driver import settle
 from bench.sweep.apart import EngineApart
+from bench.sweep.driver import settle
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request
 

@@ -34,7 +34,9 @@ def process(pid: int) -> Process | None:
     except OSError:
         return None
     state, parent, _, session, *_ = tail.split()
-    return None if state in "ZX" else Process(pid, head.partition("(")[2], int(parent), int(session))
+    return (
+        None if state in "ZX" else Process(pid, head.partition("(")[2], int(parent), int(session))
+    )
 
 
 def members(session: int) -> list[Process]:
