@@ -42,7 +42,8 @@ class EngineLost(RuntimeError):
     """The cluster itself is gone, or this process' part of it.
 
     Attributes:
-        retries: How often an engine of our own is started again after it.
+        retries: How often in a row an engine of our own is started again after it, without that any
+            job has ended meanwhile.
     """
 
     retries = 10

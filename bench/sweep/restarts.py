@@ -1,10 +1,11 @@
 """Jobs done on an engine that is started again when it dies."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from bench.errors import InputError
-from bench.sweep.engine import EngineLost, Finished
+from bench.sweep.engine import EngineLost, EngineNotStarted, Finished
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request
 
@@ -30,14 +31,19 @@ def finished_jobs(
     Raises:
         InputError: The cluster at the address is gone, or one of our own dies again and again.
     """
-    losses = 0
+    losses: Counter = Counter()  # of each kind, since a job has ended
     while left := [job for job in pending if job.key not in progress.done]:
+        done = len(progress.done)
         try:
             yield from on_one_engine(left, request_of, progress, address, workers, work)
         except EngineLost as error:
-            losses += 1
+            if len(progress.done) > done:
+                losses.clear()
+            if not isinstance(error, EngineNotStarted):
+                losses[EngineNotStarted] = 0
+            losses[type(error)] += 1
             reason = str(error).removeprefix("engine: ")
-            if address is not None or losses > error.retries:
+            if address is not None or losses[type(error)] > error.retries:
                 raise InputError(
                     f"engine: {reason}; what is recorded is safe, and the same command goes on"
                 ) from None

@@ -23,9 +23,9 @@ from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import Plan, SweepOptions, run_pending
-from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, machine
-from bench.sweep.resources import Request
-from tests.conftest import patience, small_config
+from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, Finished, machine
+from bench.sweep.resources import Request, Resources
+from tests.conftest import ThisProcess, patience, small_config
 from tests.engine_work import Named, die, trouble, where
 from tests.listening import Watch
 from tests.made_up import record
@@ -113,19 +113,39 @@ def test_an_engine_that_is_gone_is_lost_and_ends_no_driver():
                 results(engine, "a", Request(1), where)
 
 
-def test_an_engine_that_does_not_start_is_tried_again_and_given_up(monkeypatch, tmp_path, capsys):
-    tries = []
+def on_engines_that_die(monkeypatch, folder, deaths: str) -> None:
+    """Sweep two runs on engines of which each dies so: s while it starts, r after a run, n before any."""
+    left = iter(deaths)
 
-    def broken(*_):
-        tries.append(1)
-        raise EngineNotStarted("engine: Ray does not start here")
+    class Dying(ThisProcess):
+        def __init__(self, *_):
+            self.death = next(left)
+            if self.death == "s":
+                raise EngineNotStarted("engine: Ray does not start here")
 
-    monkeypatch.setattr("bench.sweep.apart.EngineApart", broken)
-    job = Job(small_config("gaussian_vae"), "m", "s", str(tmp_path))
-    plan = Plan(tmp_path, {job.key: job}, {}, {job.key})
+        def map(self, jobs, *_):
+            if self.death == "r":
+                yield Finished(jobs[0].key, None, "did nothing")
+            raise EngineLost("killed")
+
+    monkeypatch.setattr("bench.sweep.apart.EngineApart", Dying)
+    jobs = [
+        Job(small_config("gaussian_vae", "digits-17", f"--seed={seed}"), "m", "s", str(folder))
+        for seed in (1, 2)
+    ]
+    plan = Plan(folder, {j.key: j for j in jobs}, {j.key: Resources() for j in jobs}, set())
+    run_pending(plan, jobs, 0, SweepOptions())
+    assert not list(left)
+
+
+def test_an_engine_that_dies_is_started_again_and_given_up(monkeypatch, tmp_path):
+    on_engines_that_die(
+        monkeypatch, tmp_path, "ss" + "nsns" + 8 * "n" + "r" + "nsns" + 7 * "n" + "r"
+    )
     with pytest.raises(InputError, match="^engine: Ray does not start here; what is recorded"):
-        run_pending(plan, [job], 0, SweepOptions())
-    assert len(tries) == 3
+        on_engines_that_die(monkeypatch, tmp_path, "nsss")
+    with pytest.raises(InputError, match="^engine: killed; what is recorded is safe"):
+        on_engines_that_die(monkeypatch, tmp_path, "r" + 10 * "n")
 
 
 def test_one_runs_trouble_is_its_own(engine):
