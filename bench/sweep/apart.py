@@ -55,7 +55,7 @@ class EngineApart:
         except BaseException as error:
             self.close()
             if type(error) is EngineLost:
-                raise EngineNotStarted("engine: it was killed while it started") from None
+                raise EngineNotStarted("engine: its process ended while it started") from None
             raise
 
     def slots(self, requests: list[Request]) -> int:
