@@ -1,4 +1,4 @@
-"""A sweep whose processes are killed at random must end in the same bytes.
+"""A sweep whose processes are killed at random must end in the same bytes, and leave none behind.
 
 python -m tests.chaos --kills 30 --folder /tmp/chaos
 """
@@ -22,19 +22,23 @@ from bench.config import Report
 
 SWEEP = Path(__file__).with_name("chaos.yaml")
 TABLES = ("runs.csv", "leaderboard.csv")
-# Who is killed, and how often among a hundred.
-VICTIMS = {"worker": 60, "driver": 25, "node": 15}
+# Who is killed, and how often among a hundred. The client is the driver's connection to the cluster;
+# an interrupt is Ctrl-C, pressed three times in half a second.
+VICTIMS = {"worker": 40, "driver": 15, "raylet": 15, "gcs_server": 15, "client": 5, "interrupt": 10}
+INTERRUPTED = (130, -signal.SIGINT)  # the second before Python has come to the command
+# What is left of an engine after its driver has ended must have ended by then.
+LEFT_SECONDS = 10.0
 
 
 def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Counter:
-    """Run a sweep undisturbed, then under SIGKILLs until there were ``kills``; compare the tables.
+    """Run a sweep undisturbed, then under kills until there were ``kills``; compare the tables.
 
     Where the disturbed sweep ends before that, it is compared and begun anew.
 
     Args:
         name: The sweep's YAML file.
         folder: Empty or new folder for the results.
-        kills: Number of SIGKILLs.
+        kills: Number of kills.
         seed: Of the choice of victims and moments.
         report: Is told how far it is.
 
@@ -42,7 +46,8 @@ def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Co
         {victim: number of kills}.
 
     Raises:
-        RuntimeError: The tables differ, or a driver fails that was not killed.
+        RuntimeError: The tables differ, a driver fails that was not killed, or one that was leaves a
+            process of its engine behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     report("chaos", 0.0, "the undisturbed sweep")
@@ -90,7 +95,7 @@ def disturb(
     report: Report,
 ) -> None:
     """Drive a sweep to its end, killing; ``took`` is how long an undisturbed one lasts."""
-    driver, node_was_killed = start(name, place, folder), False
+    driver = start(name, place, folder)
     while True:
         # From the start of a driver on: also while its engine starts, and while it writes tables.
         try:
@@ -99,48 +104,73 @@ def disturb(
             code = None
         if code == 0:
             return
-        if code == 1 and node_was_killed:
-            # Ray ends a process whose node dies while it starts. The same command goes on, and
-            # must end well if it is let alone.
-            driver, node_was_killed = start(name, place, folder), False
-            continue
-        if code is not None and code != -signal.SIGKILL:
+        if code is not None:
             raise RuntimeError(f"chaos: a driver ended with exit code {code}")
-        if code is None and done.total() < kills:
-            victim = choice.choices(list(VICTIMS), list(VICTIMS.values()))[0]
-            processes = candidates(driver.pid, victim)
-            if processes:
-                chosen = choice.choice(processes)
-                done[victim] += kill(chosen)
-                print(f"kill {done.total():3}: {victim}", flush=True)
-                report("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
-                node_was_killed |= victim == "node"
-                if victim == "driver":
-                    driver.wait()
-        if driver.poll() == -signal.SIGKILL:
-            driver, node_was_killed = start(name, place, folder), False
+        if done.total() == kills:
+            continue
+        victim = choice.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+        processes = candidates(driver.pid, victim)
+        if not processes:
+            continue
+        family = descendants(driver.pid)
+        done[victim] += (
+            interrupt(driver) if victim == "interrupt" else kill(choice.choice(processes))
+        )
+        print(f"kill {done.total():3}: {victim}", flush=True)
+        report("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
+        if victim in ("driver", "interrupt"):
+            code = driver.wait()
+            _, left = psutil.wait_procs(family, timeout=LEFT_SECONDS)
+            names = [one.name() for one in left if is_at_work(one)]
+            if names:
+                raise RuntimeError(f"chaos: {', '.join(names)} left behind ({victim})")
+            if code == 0:
+                return
+            if code not in (*INTERRUPTED, -signal.SIGKILL):
+                raise RuntimeError(f"chaos: a driver ended with exit code {code}")
+            driver = start(name, place, folder)
+
+
+def descendants(driver: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(driver).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def candidates(driver: int, victim: str) -> list[psutil.Process]:
     """Return the processes of a running sweep that a kind of victim is chosen from."""
-    try:
-        process = psutil.Process(driver)
-        if victim == "driver":
-            return [process]
-        children = process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    if victim in ("driver", "interrupt"):
+        return [psutil.Process(driver)] if psutil.pid_exists(driver) else []
     found = []
-    for child in children:
+    for child in descendants(driver):
         try:
-            words = " ".join(child.cmdline())
+            words, name = " ".join(child.cmdline()), child.name()
         except psutil.Error:
             continue
-        is_node = os.path.basename(words.split(" ")[0]) == "raylet"
-        is_worker = words.startswith("ray::") and "Agent" not in words
-        if is_node if victim == "node" else is_worker:
+        is_wanted = {
+            "worker": words.startswith("ray::") and "Agent" not in words,
+            "client": "bench.sweep.apart" in words,
+        }
+        if is_wanted.get(victim, name == victim):
             found.append(child)
     return found
+
+
+def interrupt(driver: subprocess.Popen) -> bool:
+    """Press Ctrl-C three times, as a terminal does it: to every process of the group."""
+    for _ in range(3):
+        if driver.poll() is None:
+            os.killpg(driver.pid, signal.SIGINT)
+            time.sleep(0.2)
+    return True
 
 
 def kill(process: psutil.Process) -> bool:

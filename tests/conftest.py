@@ -135,7 +135,7 @@ class ThisProcess:
     def __init__(self, address, workers):
         pass
 
-    def map(self, jobs, requests):
+    def map(self, jobs, requests, work):
         from bench.run import run
         from bench.sweep.engine import Finished
 
@@ -155,7 +155,7 @@ class ThisProcess:
 @pytest.fixture
 def without_engine(monkeypatch):
     """Let sweeps do their runs in this process, where it is not the engine that is tested."""
-    monkeypatch.setattr("bench.sweep.engine.Engine", ThisProcess)
+    monkeypatch.setattr("bench.sweep.apart.EngineApart", ThisProcess)
 
 
 def patience(seconds: float) -> float:

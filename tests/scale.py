@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.perf.idle import do_nothing, made_up, table_texts, write_made_up
 from bench.record import read_record
 from bench.report.reduce import load_sweep
-from bench.sweep.engine import Engine
+from bench.sweep.apart import EngineApart
 from bench.sweep.resources import Request
 
 MIB = 2**20
@@ -22,7 +22,7 @@ MIB = 2**20
 
 def measure_engine(template: dict, runs: int, gpus: int, folder: Path) -> None:
     request, records = Request(cpus=0.01, gpus=1), list(made_up(template, runs))
-    engine = Engine(logical={"num_cpus": gpus, "num_gpus": gpus})
+    engine = EngineApart(logical={"num_cpus": gpus, "num_gpus": gpus})
     try:
         # Workers start once, whatever the number of runs.
         started = time.monotonic()

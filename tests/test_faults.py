@@ -233,14 +233,15 @@ def test_a_dry_run_writes_nothing_and_only_selects(sweep_file, tmp_path, capsys)
 
 
 @pytest.mark.long
-def test_chaos_in_short(tmp_path):
-    """A worker, a driver or a node killed now and then; `make chaos` is the long version."""
+@pytest.mark.parametrize("victim", [*chaos.VICTIMS])
+def test_chaos_in_short(victim, tmp_path, monkeypatch):
+    """A process of each kind killed once; `make chaos` is the long version."""
+    monkeypatch.setattr(chaos, "VICTIMS", {victim: 1})
     sweep = yaml.safe_load(chaos.SWEEP.read_text())
     sweep["matrix"]["seed"] = [1]
     path = tmp_path / "chaos.yaml"
     path.write_text(yaml.safe_dump(sweep))
-    done = chaos.chaos(path, tmp_path, 3, 3, lambda phase, share, text: None)
-    assert done.total() == 3
+    assert chaos.chaos(path, tmp_path, 1, 3, lambda phase, share, text: None) == {victim: 1}
     records = list(tmp_path.glob("disturbed-1/*/runs/*/record.json"))
     assert records and all(read_record(path)["status"] == "ok" for path in records)
 

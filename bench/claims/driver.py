@@ -1,6 +1,7 @@
 """`bench claims`: train what the claims need, measure it, and write the table, figures and page."""
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -263,25 +264,14 @@ def request(item, has_gpus: bool) -> Request:
 
 def do(pending: list, cached: int, address: str | None, workers: int | None):
     """Yield (item, result) as they end; result is None where a worker failed."""
-    from bench.sweep.engine import Engine, EngineLost
+    from bench.sweep.restarts import finished_jobs
 
     by_key = {item.key: item for item in pending}
-    say("starting the engine")
-    engine = Engine(address, workers)
-    requests = {item.key: request(item, engine.has_gpus) for item in pending}
-    try:
-        with Progress({item.key: item.label for item in pending}, cached, set()) as progress:
-            for finished in engine.map(pending, requests, work):
-                if finished is not None:
-                    result = finished.record
-                    wrong = result is None or result["measurement"] is None
-                    words = finished.reason or (result["record"]["reason"] if wrong else "")
-                    progress.finish(finished.key, wrong, words)
-                    yield by_key[finished.key], result
-                progress.update(engine.progress())
-    except EngineLost as error:
-        raise InputError(
-            f"engine: {error}; what is measured is kept, and the same command goes on"
-        ) from None
-    finally:
-        engine.close()
+    with Progress({item.key: item.label for item in pending}, cached, set()) as progress:
+        with closing(finished_jobs(pending, request, progress, address, workers, work)) as found:
+            for finished in found:
+                result = finished.record
+                wrong = result is None or result["measurement"] is None
+                words = finished.reason or (result["record"]["reason"] if wrong else "")
+                progress.finish(finished.key, wrong, words)
+                yield by_key[finished.key], result

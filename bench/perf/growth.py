@@ -23,7 +23,7 @@ from bench.perf.sweeps import small_job
 from bench.perf.training import NETWORKS, SIDE, untrained
 from bench.report.reduce import load_sweep
 from bench.run import run
-from bench.sweep.engine import Engine
+from bench.sweep.apart import EngineApart
 from bench.sweep.resources import Request
 
 
@@ -129,7 +129,7 @@ def sweep_growth(runs: tuple[int, ...], tell: Tell) -> list[Growth]:
         template = run(small_job(temporary, 0))
         del template["notes"]  # which no record keeps
         # Before anything is timed: an engine starts once, and its workers with the first runs.
-        engine = Engine()
+        engine = EngineApart()
 
         def idle(runs: int) -> Callable:
             records = list(made_up(template, runs))

@@ -16,8 +16,8 @@ from bench.report.reduce import (
     timings_table,
     write_manifest,
 )
+from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
-from bench.sweep.engine import Engine
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request
 
@@ -44,7 +44,7 @@ def made_up(template: dict, runs: int) -> Iterator[dict]:
         yield shared | place | {"key": key, "seed": number // 1000}
 
 
-def do_nothing(engine: Engine, records: list[dict], request: Request, folder: Path) -> None:
+def do_nothing(engine: EngineApart, records: list[dict], request: Request, folder: Path) -> None:
     """Do a sweep whose runs hand in these records, written and counted as any others are."""
     jobs = [NoOperation(record["key"], record) for record in records]
     labels, requests = {job.key: job.key for job in jobs}, {job.key: request for job in jobs}

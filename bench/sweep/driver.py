@@ -1,6 +1,6 @@
 """`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
 
-import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bench.sweep.folder import locked, write_or_refuse
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
-from bench.sweep.resources import Resources, request_of
+from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
 from bench.wandb_settings import reachable_mode
 
@@ -188,61 +188,37 @@ def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
 
 
 def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptions) -> None:
-    """Do the pending runs; an engine of our own that dies is started again."""
-    from bench.sweep.engine import EngineLost
+    """Do the pending runs.
+
+    Raises:
+        InputError: Too many failures, a disk that is full, or no engine.
+    """
+    from bench.sweep.restarts import finished_jobs
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
+
+    def given(job: Job, has_gpus: bool) -> Request:
+        return request_of(plan.resources[job.key], job.config, has_gpus)
+
     with Progress(labels, cached, instant, plan.directory) as progress:
-        losses = 0
-        while left := [job for job in pending if job.key not in progress.done]:
-            try:
-                run_on_an_engine(plan, left, progress, options)
-            except EngineLost as error:
-                losses += 1
-                reason = str(error).removeprefix("engine: ")
-                if options.address is not None or losses > error.retries:
-                    raise InputError(
-                        f"engine: {reason}; what is recorded is safe, and the same command goes on"
-                    ) from None
-                progress.say(f"the engine died ({reason}); started again")
-            except KeyboardInterrupt:
-                progress.say("stopped; the same command goes on where this one ended")
-                raise
+        found = finished_jobs(pending, given, progress, options.address, options.workers)
+        try:
+            with closing(found):
+                for finished in found:
+                    settle(finished, plan.directory, progress)
+                    refuse_more_failures(progress.failed, options.max_failures)
+        except KeyboardInterrupt:
+            progress.say("stopped; the same command goes on where this one ended")
+            raise
 
 
-def run_on_an_engine(
-    plan: Plan, pending: list[Job], progress: Progress, options: SweepOptions
-) -> None:
-    """Start an engine, or reach the one that there is, and do the pending runs on it.
-
-    Raises:
-        InputError: Too many failures, or a disk that is full.
-        EngineLost: The engine died.
-    """
-    from bench.sweep.engine import Engine
-
-    progress.say("starting the engine")
-    started = time.monotonic()
-    engine = Engine(options.address, options.workers)
-    progress.say(f"the engine is there after {time.monotonic() - started:.1f} s")
-    try:
-        requests = {
-            job.key: request_of(plan.resources[job.key], job.config, engine.has_gpus)
-            for job in pending
-        }
-        for finished in engine.map(pending, requests):
-            if finished is not None:
-                settle(finished, plan.directory, progress)
-                if options.max_failures is not None and progress.failed > options.max_failures:
-                    raise InputError(
-                        f"{progress.failed} runs have failed, more than max_failures allows "
-                        f"({options.max_failures}); what is done is recorded"
-                    )
-            progress.update(engine.progress())
-        progress.say(progress.efficiency(engine.slots(list(requests.values()))))
-    finally:
-        engine.close()
+def refuse_more_failures(failed: int, most: int | None) -> None:
+    if most is not None and failed > most:
+        raise InputError(
+            f"{failed} runs have failed, more than max_failures allows ({most}); "
+            "what is done is recorded"
+        )
 
 
 def settle(finished, directory: Path, progress: Progress) -> None:

@@ -36,14 +36,14 @@ WORKER_RETRIES = 5
 TETHER = "tether"
 LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
-STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class EngineLost(RuntimeError):
     """The cluster itself is gone, or this process' part of it.
 
     Attributes:
-        retries: How often an engine of our own is started again after it.
+        retries: How often in a row an engine of our own is started again after it, without that any
+            job has ended meanwhile.
     """
 
     retries = 10
@@ -102,9 +102,6 @@ class Engine:
             options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
-        except KeyboardInterrupt:
-            self.close()
-            raise
         except Exception as error:  # Ray has many ways, a bare Exception among them
             self.close()
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
@@ -221,14 +218,8 @@ class Engine:
             raise EngineLost(one_line(error)) from None
 
     def close(self) -> None:
-        """End what this process has of the engine, whoever presses Ctrl-C meanwhile."""
-        is_main = threading.current_thread() is threading.main_thread()
-        before = {n: signal.signal(n, signal.SIG_IGN) for n in STOPS if is_main}
-        try:
-            self.ray.shutdown()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+        """End what this process has of the engine."""
+        self.ray.shutdown()
 
 
 def one_line(error: Exception) -> str:

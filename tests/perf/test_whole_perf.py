@@ -120,7 +120,7 @@ def in_one_process(clock: WorkClock):
         for module in ("sweeps", "growth"):
             patch.setattr(f"bench.perf.{module}.get_context", lambda way: context)
         patch.setattr("bench.perf.peers.peer_process", lambda python: nullcontext(peers_answer))
-        patch.setattr("bench.perf.growth.Engine", lambda: Engine(clock))
+        patch.setattr("bench.perf.growth.EngineApart", lambda: Engine(clock))
         patch.setattr("bench.perf.sweeps.subprocess", SimpleNamespace(run=process))
         patch.setattr("bench.run.load_task", load_task)
         patch.setattr("bench.perf.growth.load_sweep", load_sweep)

@@ -1,6 +1,7 @@
 """The engine on pretended hardware: logical GPUs, and a cluster of several nodes on loopback."""
 
 import filecmp
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import yaml
 
@@ -18,10 +20,11 @@ from bench.errors import InputError
 from bench.machine import GIB
 from bench.perf.idle import do_nothing, made_up
 from bench.record import read_records
+from bench.sweep.apart import EngineApart
 from bench.sweep.driver import Plan, SweepOptions, run_pending
-from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, machine
-from bench.sweep.resources import Request
-from tests.conftest import patience, small_config
+from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, Finished, machine
+from bench.sweep.resources import Request, Resources
+from tests.conftest import ThisProcess, patience, small_config
 from tests.engine_work import Named, die, trouble, where
 from tests.listening import Watch
 from tests.made_up import record
@@ -29,7 +32,7 @@ from tests.made_up import record
 
 @pytest.fixture(scope="module")
 def engine():
-    engine = Engine(logical={"num_cpus": 4, "num_gpus": 2})
+    engine = EngineApart(logical={"num_cpus": 4, "num_gpus": 2})
     yield engine
     engine.close()
 
@@ -93,46 +96,59 @@ def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
     assert watch.found and not watch.elsewhere()
 
 
-def test_an_engine_that_is_gone_is_lost_and_ends_no_driver(engine, monkeypatch):
+def test_an_engine_that_is_gone_is_lost_and_ends_no_driver():
     """Whichever of Ray's calls is the first to notice, and in whichever of its ways."""
+    import ray
+
+    engine = Engine.__new__(Engine)  # without a cluster
     for name in ("cluster_resources", "nodes", "wait"):
         for error in (
-            engine.ray.exceptions.RaySystemError("gone"),
+            ray.exceptions.RaySystemError("gone"),
             ConnectionError("gone"),
             RuntimeError("gone"),
         ):
-            with monkeypatch.context() as patch:
-                patch.setattr(engine.ray, name, Mock(side_effect=error))
-                with pytest.raises(EngineLost, match="gone"):
-                    results(engine, "a", Request(1), where)
+            engine.ray = Mock(exceptions=ray.exceptions)
+            engine.ray.cluster_resources.return_value = {"CPU": 4}
+            engine.ray.nodes.return_value = [{"Alive": True, "Resources": {"CPU": 4}}]
+            getattr(engine.ray, name).side_effect = error
+            engine.workers, engine.board = None, None
+            with pytest.raises(EngineLost, match="gone"):
+                results(engine, "a", Request(1), where)
 
 
-def test_an_engine_that_does_not_start_is_tried_again_and_given_up(monkeypatch, tmp_path, capsys):
-    tries = []
+def on_engines_that_die(monkeypatch, folder, deaths: str) -> None:
+    """Sweep two runs on engines of which each dies so: s while it starts, r after a run, n before any."""
+    left = iter(deaths)
 
-    def broken(*_):
-        tries.append(1)
-        raise EngineNotStarted("engine: Ray does not start here")
+    class Dying(ThisProcess):
+        def __init__(self, *_):
+            self.death = next(left)
+            if self.death == "s":
+                raise EngineNotStarted("engine: Ray does not start here")
 
-    monkeypatch.setattr("bench.sweep.driver.run_on_an_engine", broken)
-    job = Job(small_config("gaussian_vae"), "m", "s", str(tmp_path))
-    plan = Plan(tmp_path, {job.key: job}, {}, {job.key})
+        def map(self, jobs, *_):
+            if self.death == "r":
+                yield Finished(jobs[0].key, None, "did nothing")
+            raise EngineLost("killed")
+
+    monkeypatch.setattr("bench.sweep.apart.EngineApart", Dying)
+    jobs = [
+        Job(small_config("gaussian_vae", "digits-17", f"--seed={seed}"), "m", "s", str(folder))
+        for seed in (1, 2)
+    ]
+    plan = Plan(folder, {j.key: j for j in jobs}, {j.key: Resources() for j in jobs}, set())
+    run_pending(plan, jobs, 0, SweepOptions())
+    assert not list(left)
+
+
+def test_an_engine_that_dies_is_started_again_and_given_up(monkeypatch, tmp_path):
+    on_engines_that_die(
+        monkeypatch, tmp_path, "ss" + "nsns" + 8 * "n" + "r" + "nsns" + 7 * "n" + "r"
+    )
     with pytest.raises(InputError, match="^engine: Ray does not start here; what is recorded"):
-        run_pending(plan, [job], 0, SweepOptions())
-    assert len(tries) == 3
-
-
-def test_ctrl_c_in_a_shutdown_does_not_cut_it_short(monkeypatch):
-    ended = []
-
-    def shutdown():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
-        ended.append(True)
-
-    before = signal.getsignal(signal.SIGINT)
-    Engine.close(SimpleNamespace(ray=SimpleNamespace(shutdown=shutdown)))
-    assert ended and signal.getsignal(signal.SIGINT) is before
+        on_engines_that_die(monkeypatch, tmp_path, "nsss")
+    with pytest.raises(InputError, match="^engine: killed; what is recorded is safe"):
+        on_engines_that_die(monkeypatch, tmp_path, "r" + 10 * "n")
 
 
 def test_one_runs_trouble_is_its_own(engine):
@@ -151,6 +167,53 @@ def test_idle_runs_leave_the_records_of_a_sweep(engine, tmp_path):
 def test_a_worker_that_always_dies_is_given_up(engine):
     found = results(engine, "a", Request(1), die)
     assert found["a"].record is None and "was killed" in found["a"].reason
+
+
+def test_a_server_of_the_cluster_that_is_killed_is_noticed_at_once_and_nothing_stays(engine):
+    """The last test of this engine. Left alone, Ray's client aborts its process a minute later."""
+    family = psutil.Process(engine.process.pid).children(recursive=True)
+    (server,) = [one for one in family if one.name() == "gcs_server"]
+    jobs = [Named(key) for key in "abcdefgh"]
+    with pytest.raises(EngineLost, match="a process of it was killed"):
+        for finished in engine.map(jobs, {job.key: Request(1) for job in jobs}, where):
+            if finished is not None and server.is_running():
+                server.kill()
+                killed = time.monotonic()
+    engine.close()
+    assert time.monotonic() - killed < patience(2)
+    _, alive = psutil.wait_procs(family, timeout=patience(10))
+    assert not alive
+
+
+def orphan_and_session() -> tuple[subprocess.Popen, psutil.Process]:
+    """Start a session of two processes, the second of which has lost its parent."""
+    words = ["sh", "-c", "(sleep 600 & echo $!); exec sleep 600"]
+    first = subprocess.Popen(words, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    return first, psutil.Process(int(first.stdout.readline()))
+
+
+def test_ctrl_c_in_a_shutdown_does_not_cut_it_short(monkeypatch):
+    """Nor does an engine that hangs: what its session has is killed, whoever started it."""
+    monkeypatch.setattr("bench.sweep.apart.CLOSE_SECONDS", 0.1)
+    first, orphan = orphan_and_session()
+
+    def ask_to_end():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGINT)
+    EngineApart.close(SimpleNamespace(connection=SimpleNamespace(close=ask_to_end), process=first))
+    assert first.returncode == -signal.SIGKILL and signal.getsignal(signal.SIGINT) is before
+    psutil.wait_procs([orphan], timeout=patience(5))
+    assert not orphan.is_running()
+
+
+def test_an_engine_ends_with_its_driver_however_that_ends():
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        words = ["-m", "bench.sweep.apart", str(theirs.fileno()), "1"]  # whose parent is another
+        process = subprocess.Popen([sys.executable, *words], pass_fds=[theirs.fileno()])
+        assert process.wait(patience(20)) == 1
 
 
 SWEEP = {
