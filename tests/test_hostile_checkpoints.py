@@ -188,7 +188,8 @@ def test_weights_that_are_not_the_models_are_refused(good, folder):
     "option, value, message",
     [
         ("latent_dimensions", 10**9, "should be torch.float32 of shape"),
-        ("latent_dimensions", 10**19, "another model"),
+        ("latent_dimensions", 10**18, "another model"),
+        ("latent_dimensions", 10**19, "63 bits"),
         ("encoder", {"class_path": "bench.nets.MLP", "init_args": {"widths": [1] * 5000}}, "1000"),
     ],
 )
