@@ -44,8 +44,16 @@ MOST_OPTIONS = 1000
 
 @lru_cache(maxsize=1)
 def allowed_paths() -> frozenset[str]:
-    """Return the paths of all classes that a configuration may name, by the modules' source."""
-    root = Path(__file__).parent
+    """Return the paths of all classes that a configuration may name."""
+    return classes_of(Path(__file__).parent)
+
+
+def classes_of(root: Path) -> frozenset[str]:
+    """Return the paths of the models, and of their parts, that a package's source defines.
+
+    Args:
+        root: The package's folder.
+    """
     bases: dict[str, set[str]] = {}
     for module in class_modules(root):
         source = (root.parent / Path(*module.split("."))).with_suffix(".py")
