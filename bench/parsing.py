@@ -11,9 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.class_paths import CLASS_MODULES, check_class, check_class_paths
 from bench.config import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
 from bench.errors import InputError
-from bench.yaml_text import check_nesting, check_size, load_yaml, read_yaml
+from bench.record_schema import problem_of_config
+from bench.yaml_text import check_nesting, in_one_line, load_yaml, read_yaml
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -24,26 +26,6 @@ CONFIGS = next(
     for path in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
     if path.is_dir()
 )
-# The modules whose classes may be called by their bare names.
-CLASS_MODULES = (
-    "bench.nets",
-    "bench.convolutional",
-    "bench.bolts",
-    "bench.densities.decoders",
-    "bench.densities.discretized",
-    "bench.densities.exemplar",
-    "bench.densities.priors",
-    "bench.models.vae",
-    "bench.models.bolts_vae",
-    "bench.models.realnvp",
-    "bench.models.convolutional_realnvp",
-    "bench.models.variational_realnvp",
-    "bench.models.reference",
-    "bench.models.probabilistic_pca",
-    "bench.models.gaussian_mixture",
-)
-# Values and names in one configuration; the longest file of configs/ has 46.
-MOST_OPTIONS = 1000
 GROUPS = ("data", "model", "trainer", "evaluation")
 
 
@@ -76,7 +58,6 @@ def make_parser() -> "ArgumentParser":
     parser.add_argument(
         "--model",
         type=Callable[[Shape, int], Model],
-        enable_path=True,
         required=True,
         help=f"A model: one of {', '.join(names('model'))}, or a YAML file.",
     )
@@ -113,31 +94,67 @@ def resolve(group: str, name: str) -> Path:
     return path
 
 
-def with_paths(arguments: list[str]) -> list[str]:
-    """Replace the names behind --data, --model, --trainer and --evaluation by their files.
+def plain_words(arguments: list[str]) -> list[str]:
+    """Return options of ``bench train`` whose values are plain data alone, checked.
 
-    Everything that may name a class is checked on the way, before anything is imported.
+    Files and names of files are replaced by what they hold: jsonargparse opens none, so that what
+    it reads is what was checked. Nothing is imported on the way.
+
+    Raises:
+        InputError: A file that cannot be read, or a value that names other code than our classes.
     """
     check_nesting(arguments)
-    resolved = list(arguments)
-    for position, word in enumerate(resolved):
-        option, equals, value = word.partition("=")
-        group = option.removeprefix("--")
-        following = position + 1 < len(resolved)
-        if not option.startswith("--") or not (equals or following):
-            continue
-        value = value if equals else resolved[position + 1]
-        if group in GROUPS:
+    words, position = [], 0
+    while position < len(arguments):
+        option, equals, value = arguments[position].partition("=")
+        position += 1
+        following = arguments[position : position + 1]
+        if option.startswith("--") and not equals and following and following[0][:2] != "--":
+            equals, value = "=", following[0]
+            position += 1
+        group = option.removeprefix("--").split(".")[0]
+        if not option.startswith("--") or not equals:
+            words.append(f"{option}{equals}{value}")
+        elif option == "--config":
+            words += words_of_config(read_yaml(Path(value)), value)
+        elif option.removeprefix("--") in GROUPS:
             path = resolve(group, value)
-            check_class_paths(read_yaml(path), str(path))
-            resolved[position if equals else position + 1] = (
-                f"{option}={path}" if equals else str(path)
-            )
-        elif group == "config":
-            check_class_paths(read_yaml(Path(value)), value)
-        elif group.split(".")[0] in GROUPS:
-            check_class_paths(parse_yaml(value, option), option.lstrip("-"))
-    return resolved
+            words += words_of_option(group, read_yaml(path), str(path))
+        elif group in (*GROUPS, "seed"):
+            name = option.removeprefix("--")
+            words += words_of_option(name, parse_yaml(value, name), name)
+        else:
+            words.append(f"{option}={value}")
+    return words
+
+
+def words_of_config(content: Any, where: str) -> Iterator[str]:
+    """Yield the options that a file of --config stands for."""
+    if not isinstance(content, dict):
+        raise InputError(f"config: {where} is no mapping of options to values")
+    for name, value in content.items():
+        # Another file to read is none of a file's options, nor is the help.
+        if name.split(".")[0] not in (*GROUPS, "seed", "output", "wandb"):
+            raise InputError(f"config: {where}: '{name}' is no option of it")
+        yield from words_of_option(name, value, where)
+
+
+def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
+    """Yield an option of the command line with its value, checked; groups option by option."""
+    if not re.fullmatch(r"\w+(\.\w+)*\+?", name, re.ASCII):
+        raise InputError(f"{where}: {name[:200]!r} is no option")
+    if "help" in name.split("."):
+        check_class(value, name)
+    if name in ("output", "wandb"):
+        yield f"--{name}={value}"
+    elif name in ("data", "trainer", "evaluation"):
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: {value!r:.200} is no mapping of options to values")
+        for option, part in value.items():
+            yield from words_of_option(f"{name}.{option}", part, where)
+    else:
+        check_class_paths(value, where)
+        yield f"--{name}={in_one_line(value)}"
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -145,31 +162,6 @@ def parse_yaml(text: str, where: str) -> Any:
         return load_yaml(text)
     except ValueError as error:
         raise InputError(f"{where}: '{text[:200]}' is no valid YAML: {error}") from None
-
-
-def check_class_paths(value: Any, where: str = "config") -> None:
-    """Refuse names of classes outside the benchmark: importing them would run their code.
-
-    What is longer than any configuration is refused too: jsonargparse would take hours over it.
-    """
-    try:
-        check_size(value, MOST_OPTIONS)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
-    for text in texts_of(value):
-        # Whatever has the form of an import path, under whichever key.
-        if re.search(r"[A-Za-z_]\s*\.\s*[A-Za-z_]", text):
-            if not re.fullmatch(r"bench(\.[A-Za-z_]\w*)+", text):
-                raise InputError(f"{where}: '{text}' names code outside bench")
-
-
-def texts_of(value: Any) -> Iterator[str]:
-    """Yield the texts in nested data; names of options are none."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from texts_of(part)
 
 
 def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
@@ -185,28 +177,34 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> d
     import jsonargparse
 
     try:
-        config = (parser or run_parser()).parse_args(with_paths(arguments))
+        config = (parser or run_parser()).parse_args(plain_words(arguments))
     except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
-    plain = plain_dict(config.as_dict())
-    for group in ("data", "trainer", "evaluation"):
-        if not isinstance(plain[group], dict):
-            raise InputError(f"{group}: {plain[group]!r} is no mapping of options to values")
-    trainer_config(plain), evaluation_config(plain)
-    return plain
+    return checked(plain_dict(config.as_dict()))
+
+
+def checked(config: dict) -> dict:
+    """Return a canonical configuration. Raises InputError where no run of it could be recorded."""
+    check_class_paths({name: config[name] for name in (*GROUPS, "seed")})
+    trainer_config(config), evaluation_config(config)
+    if problem := problem_of_config(config):
+        raise InputError(problem)
+    return config
 
 
 def validate(config: Any) -> dict:
     """Return the canonical form of a configuration read from a record or a checkpoint."""
     import jsonargparse
 
-    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise InputError("config: not a mapping of options to values")
     check_class_paths(config)
+    # A text in place of a mapping would be the path of a file to jsonargparse.
+    if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
+        raise InputError("config: not a mapping of options to values")
+    for name in config:
+        if name not in (*GROUPS, "seed"):
+            raise InputError(f"config: {name[:200]!r} is no part of a configuration")
     try:
-        plain = plain_dict(run_parser().parse_object(config).as_dict())
-        trainer_config(plain), evaluation_config(plain)
-        return plain
+        return checked(plain_dict(run_parser().parse_object(config).as_dict()))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
 

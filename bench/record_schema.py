@@ -32,6 +32,15 @@ def problem_of(record: Any) -> str | None:
     return None
 
 
+def problem_of_config(config: dict[str, Any]) -> str | None:
+    """Return why no record could hold a run of this configuration; None if one can."""
+    if not _is_whole(config["seed"]):
+        return f"seed: {str(config['seed'])[:100]} is no whole number of at most 63 bits"
+    if not _is_number(config["trainer"]["beta"]):
+        return f"trainer.beta: {config['trainer']['beta']} is more than {LARGEST:g}"
+    return None
+
+
 class _Wrong(Exception):
     pass
 

@@ -50,7 +50,7 @@ def test_numbers_of_samples_that_are_not_whole_are_refused(number):
         ("--evaluation", "elbo_samples: x", "evaluation.elbo_samples: Expected a int"),
         ("--data", "binarization: x", "data.binarization: Expected"),
         ("--config", "trainer: {patience: x}", "trainer.patience: Expected a int"),
-        ("--config", "data: x", "data: Unable to load"),
+        ("--config", "data: x", "data: 'x' is no mapping"),
         ("--config", "trainer: 3", "trainer: 3 is no mapping"),
         ("--config", "evaluation: [1]", "evaluation: [1] is no mapping"),
     ],

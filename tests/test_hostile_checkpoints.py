@@ -7,6 +7,7 @@ import pickle
 import random
 import warnings
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from bench.__main__ import main
 from bench.checkpoint_limits import check_content
 from bench.checkpoints import can_go_on, content_hash, read_checkpoint, release
 from bench.errors import InputError
-from bench.parsing import build_model
+from bench.parsing import build_model, validate
 from bench.trained import load_trained
 from tests.conftest import small_config
 from tests.limits import limited
@@ -82,6 +83,28 @@ def test_a_checkpoint_that_would_run_code_is_refused(how, folder, capsys):
     error = capsys.readouterr().err.strip()
     assert error.startswith("bench: error: ") and "\n" not in error and "cannot be read" in error
     assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt"]
+
+
+@pytest.mark.parametrize("path", ["bench.checkpoints.remove", "bench.record.write_atomically"])
+@pytest.mark.parametrize("part", ["decoder", "prior", "encoder"])
+def test_a_checkpoint_calls_no_function_of_ours(path, part, good, folder, capsys):
+    (folder / "victim").write_text("mine")
+    held = copy.deepcopy(good)
+    init = {"path": str(folder / "victim")} | ({"text": "theirs"} if "write" in path else {})
+    held["bench"]["config"]["model"]["init_args"][part] = {"class_path": path, "init_args": init}
+    assert main(["evaluate", str(written(folder / "m.ckpt", held))]) == 2
+    assert f"'{path}' names code outside bench" in capsys.readouterr().err
+    assert (folder / "victim").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["values", "get", "items", "keys"])
+def test_a_configuration_whose_methods_are_a_strangers_is_refused_in_a_line(name, good, folder):
+    own = good["bench"]["config"]
+    for is_whole in (True, False):
+        odd = OrderedDict(own if is_whole else own["model"])
+        setattr(odd, name, 3)
+        with pytest.raises(InputError, match="it holds a OrderedDict"):
+            validate(odd if is_whole else own | {"model": odd})
 
 
 def shared(depth, make=list):
@@ -188,7 +211,8 @@ def test_weights_that_are_not_the_models_are_refused(good, folder):
     "option, value, message",
     [
         ("latent_dimensions", 10**9, "should be torch.float32 of shape"),
-        ("latent_dimensions", 10**19, "another model"),
+        ("latent_dimensions", 10**18, "another model"),
+        ("latent_dimensions", 10**19, "63 bits"),
         ("encoder", {"class_path": "bench.nets.MLP", "init_args": {"widths": [1] * 5000}}, "1000"),
     ],
 )

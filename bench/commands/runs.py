@@ -32,12 +32,13 @@ def train(arguments: list[str]) -> int:
 
 
 def model_name(arguments: list[str]) -> str:
-    """Return the name behind --model, which the record keeps beside the configuration."""
+    """Return the name behind the last --model, which the record keeps beside the configuration."""
+    name = "model"
     for position, word in enumerate(arguments):
         option, _, value = word.partition("=")
         if option == "--model":
-            return Path(value or arguments[position + 1]).stem
-    return "model"
+            name = Path(value or arguments[position + 1]).stem
+    return name
 
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:

@@ -3,14 +3,18 @@
 import json
 from dataclasses import dataclass, field, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 from bench.errors import InputError
+from bench.record_schema import is_line
 from bench.sweep.resources import Resources, checked_resources
 
 # The models that every task is held against; they are fitted in closed form, so one seed tells all.
 REFERENCES = ("uniform", "independent_pixels")
 SECTIONS = ("matrix", "zip", "exclude", "trainer", "evaluation", "overrides", "resources")
+# A year of a large machine; and comparisons of runs with conditions that take seconds.
+MOST_RUNS, MOST_COMPARISONS = 100_000, 10**8
 NAMED_AXES = ("data", "model", "trainer", "evaluation")
 
 
@@ -53,6 +57,7 @@ def expand(sweep: Any, where: str) -> list[Cell]:
     linked = checked_links(sweep.get("zip", []), where)
     axes = checked_axes(sweep.get("matrix"), linked, where)
     values = axes | {name: part for link in linked for name, part in link.items()}
+    check_extent(sweep, axes, linked, where)
     rules = checked_rules(sweep.get("overrides", []), values, where)
     excluded = checked_exclusions(sweep.get("exclude", []), values, where)
     resources = checked_resources(sweep.get("resources"), where)
@@ -67,7 +72,23 @@ def expand(sweep: Any, where: str) -> list[Cell]:
         point = {name: value for part in parts for name, value in part.items()}
         if not any(matches(condition, point) for condition in excluded):
             cells.append(cell_of(point, base, rules, resources))
+            if not is_line(cells[-1].model):
+                name = repr(cells[-1].model[:100])
+                raise InputError(f"{where}: the name {name}… of a run has more than 300 characters")
     return cells
+
+
+def check_extent(sweep: dict, axes: dict, linked: list[dict], where: str) -> None:
+    """Refuse a matrix of more runs than anyone does, before they are written out."""
+    steps = [*axes.values(), *(next(iter(link.values())) for link in linked)]
+    runs = prod(map(len, steps))
+    if runs > MOST_RUNS:
+        raise InputError(
+            f"{where}: the matrix has {runs:,} runs, more than {MOST_RUNS:,}; name fewer values"
+        )
+    conditions = json.dumps([sweep.get("exclude"), sweep.get("overrides")])
+    if max(runs, *map(len, steps)) * conditions.count(",") > MOST_COMPARISONS:
+        raise InputError(f"{where}: its exclude and overrides name too many values for {runs:,} runs")
 
 
 def reference_cell(data: str, model: str, base: dict[str, str]) -> Cell:

@@ -3,6 +3,7 @@ import pytest
 from bench.errors import InputError
 from bench.sweep.matrix import expand, selected
 from bench.sweep.resources import Request, Resources, refuse_what_never_fits, request_of
+from tests.limits import limited
 
 GOOD = {
     "matrix": {
@@ -173,3 +174,23 @@ def test_what_no_machine_has_is_refused():
         refuse_what_never_fits([Request(4, 2)], [(2, 8, 1.0), (64, 1, 1.0)])
     with pytest.raises(InputError, match="8 GiB"):
         refuse_what_never_fits([Request(1, 0, 8)], [(2, 8, 1.0)])
+
+
+def test_more_runs_than_anyone_does_are_refused_at_once_and_ten_thousand_are_not():
+    numbers = {"from": 1, "to": 100_000}
+    matrix = {"data": ["digits-17"], "model": ["gaussian_vae"]}
+    with limited(seconds=20, mebibytes=512):
+        with pytest.raises(InputError, match="has 10,000,000,000 runs, more than 100,000"):
+            expand({"matrix": matrix | {"seed": numbers, "trainer.beta": numbers}}, "x.yaml")
+        wide = {"matrix": matrix | {"seed": numbers}, "exclude": [{"seed": list(range(1, 50_000))}]}
+        with pytest.raises(InputError, match="name too many values"):
+            expand(wide, "x.yaml")
+        hundred = {"from": 1, "to": 100}
+        cells = expand({"matrix": matrix | {"seed": hundred, "trainer.beta": hundred}}, "x.yaml")
+    assert len(cells) == 10_000 + 2
+
+
+def test_a_name_that_no_record_holds_is_refused_before_the_work():
+    matrix = {"data": ["digits-17"], "model": ["gaussian_vae"], "model.encoder.widths": [[8] * 99]}
+    with pytest.raises(InputError, match="of a run has more than 300 characters"):
+        expand({"matrix": matrix | {"model.widths": [[16] * 99]}}, "x.yaml")
