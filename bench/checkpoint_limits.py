@@ -4,6 +4,7 @@ A hash follows every part as often as it is named, so that lists which hold one 
 and a tensor of stride 0 is as long as it says. Each check raises ValueError.
 """
 
+import io
 import pickletools
 import re
 import zipfile
@@ -11,8 +12,10 @@ from typing import Any, BinaryIO
 
 import torch
 
-# The largest model of configs/ is a hundredth of it, its optimizer's state included.
-LONGEST_FILE = 2**32
+# Twice what the largest model of configs/ has, its optimizer's state included: 230 MiB.
+LONGEST_FILE = 2**29
+# Tensors and a few others: a parameter has four, with Adam's.
+MOST_ENTRIES = 30_000
 # 1000 epochs of curves take 50 kB. Read, each byte may become an object of 60.
 LONGEST_PICKLE = 2**24
 MOST_PARTS, DEEPEST = 1_000_000, 100
@@ -23,12 +26,24 @@ LONGEST_TUPLE = 1000
 LONGEST_NUMBER = 9
 
 
-def check_archive(file: BinaryIO) -> int:
-    """Check the zip archive that PyTorch writes, before PyTorch reads it; return its length."""
+def checked_archive(file: BinaryIO) -> io.BytesIO:
+    """Return the zip archive that PyTorch writes, checked before PyTorch reads it.
+
+    PyTorch takes some files for another archive than Python does, or for none: it gets one that is
+    written anew, of what was checked.
+    """
     length = file.seek(0, 2)
     if length > LONGEST_FILE:
         raise ValueError(f"it is {length:,} bytes long, more than {LONGEST_FILE:,}")
-    with zipfile.ZipFile(file) as archive:
+    file.seek(0)
+    if file.read(4) != b"PK\x03\x04":
+        raise ValueError("it is no zip archive, as PyTorch writes them")
+    # Python would make an object of each before it says how many there are.
+    blocks = iter(lambda: file.read(2**20), b"")
+    if sum(block.count(zipfile.stringCentralDir) for block in blocks) > MOST_ENTRIES:
+        raise ValueError(f"it has more than {MOST_ENTRIES:,} parts")
+    held = io.BytesIO()
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(held, "w") as written:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > length:
             raise ValueError("its parts are longer than itself")
@@ -38,11 +53,25 @@ def check_archive(file: BinaryIO) -> int:
             raise ValueError(
                 f"what it holds beside tensors is longer than {LONGEST_PICKLE:,} bytes"
             )
-        for entry in others:
+        check_names([entry.filename for entry in entries])
+        for entry in entries:
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"its part {entry.filename} is compressed")
+            content = archive.read(entry)
             if entry.filename.endswith("/data.pkl"):
-                check_pickle(archive.read(entry))
-    file.seek(0)
-    return length
+                check_pickle(content)
+            written.writestr(entry.filename, content)
+    held.seek(0)
+    return held
+
+
+def check_names(names: list[str]) -> None:
+    """Check that each part of an archive is there once, whether capitals are told apart or not."""
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError("it holds two parts of one name")
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) != 1 or f"{tops.pop()}/data.pkl" not in names:
+        raise ValueError("it is no one folder with a data.pkl")
 
 
 def check_pickle(pickled: bytes) -> None:

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from bench.checkpoint_limits import LONGEST_FILE, check_archive, check_content
+from bench.checkpoint_limits import LONGEST_FILE, check_content, checked_archive
 from bench.errors import InputError
 from bench.files import regular_file
 
@@ -56,6 +56,11 @@ class CheckedCheckpointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
         held = io.BytesIO()
         torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, held)
+        if held.tell() > LONGEST_FILE:
+            raise InputError(
+                f"checkpoint: the model's takes {held.tell():,} bytes, and may take {LONGEST_FILE:,}; "
+                "give it fewer parameters"
+            )
         system, place = fsspec.core.url_to_fs(str(path))
         if "file" not in system.protocol:
             # Object stores show an object when it is complete.
@@ -64,7 +69,8 @@ class CheckedCheckpointIO(CheckpointIO):
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         partial = Path(f"{place}.{os.getpid()}.partial")
         try:
-            with open(partial, "wb") as file:
+            partial.unlink(missing_ok=True)
+            with open(partial, "xb") as file:  # through no link
                 file.write(held.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
@@ -86,6 +92,13 @@ def exists(path: Path | str) -> bool:
     return system.isfile(place)
 
 
+def refuse_folder(path: str) -> None:
+    """Raise InputError if a folder has this name."""
+    system, place = fsspec.core.url_to_fs(path)
+    if system.isdir(place):
+        raise InputError(f"checkpoint: {path} is a folder; move it away")
+
+
 def remove(path: str) -> None:
     system, place = fsspec.core.url_to_fs(path)
     if system.exists(place):
@@ -100,9 +113,9 @@ def read_checkpoint(path: Path | str) -> dict:
     """
     try:
         with opened(str(path)) as file:
-            length = check_archive(file)
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        check_content(checkpoint, length)
+            archive = checked_archive(file)
+        checkpoint = torch.load(archive, map_location="cpu", weights_only=True)
+        check_content(checkpoint, len(archive.getbuffer()))
         check_form(checkpoint)
         recorded = checkpoint.pop("sha256")
         is_whole = recorded == content_hash(checkpoint)
@@ -176,10 +189,14 @@ def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
 
     Returns:
         Whether, and a line to show where one of them is there and of no use.
+
+    Raises:
+        InputError: One of them is a folder, which none can be written over.
     """
     for name in (LAST, BEST):
         path = join(folder, name)
         if not exists(path):
+            refuse_folder(path)
             return False, ""
         try:
             held = read_checkpoint(path)

@@ -1,11 +1,11 @@
-"""Files that others may have made: none that blocks or never ends is read."""
+"""Files that others may have made: none that blocks or never ends is read, and no link is written to."""
 
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from bench.errors import InputError
 
@@ -61,6 +61,32 @@ def is_there(path: Path) -> bool:
     except OSError:
         pass  # what it is cannot be seen, and who reads it says why
     return True
+
+
+def refuse_strange(path: Path) -> None:
+    """Raise InputError if a link, a folder, a FIFO or a device has this name."""
+    if is_there(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise InputError(f"results: {path} is no regular file; move it away")
+
+
+def open_own(path: Path) -> TextIO:
+    """Open a file to be locked or appended to. It is made if missing, and what it holds stays.
+
+    Raises:
+        InputError: It is a link, which may lead to anybody's file, a folder, a FIFO or a device; or
+            it cannot be opened.
+    """
+    refuse_strange(path)
+    # It may have become a link or a FIFO since.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = open(os.open(path, flags, 0o666), "a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"results: {path} cannot be written: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"results: {path} is no regular file; move it away")
+    return file
 
 
 def refuse_unwritable(paths: list[Path], what: str) -> None:

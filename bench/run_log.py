@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.files import open_own
 
 NAME = "log.txt"
 PROGRESS_SECONDS = 5.0
@@ -22,13 +23,14 @@ class RunLog:
     checkpoints must not come between those of the worker that goes on.
 
     Raises:
-        OSError: The folder cannot be made, or the file not be opened.
-        InputError: Another process does the run, and does not end.
+        OSError: The folder cannot be made.
+        InputError: The file cannot be opened, or is none of ours; or another process does the run,
+            and does not end.
     """
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
-        self.file = open(directory / NAME, "a", encoding="utf-8")
+        self.file = open_own(directory / NAME)
         self.shown = 0.0
         deadline = time.monotonic() + LOCK_SECONDS
         while True:

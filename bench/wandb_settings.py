@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from bench.errors import InputError
+from bench.files import MIB, read_bytes, read_text
 
 PROJECT = "likelihood-bench"
 # Where `wandb login` keeps its key: the present default of W&B's server, and the former one.
@@ -51,16 +52,23 @@ def setting(name: str) -> str | None:
     """Return one of W&B's settings: its variable, else what `wandb` wrote to its files, else None.
 
     Asking W&B itself takes a second of imports.
+
+    Raises:
+        InputError: A settings file that W&B, which reads it too, would never be done with.
     """
     if given := os.environ.get(f"WANDB_{name.upper()}"):
         return given
     own = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
     files = ConfigParser(interpolation=None)
-    try:
-        # The later one, which `wandb offline` and `wandb disabled` write, overrides the former.
-        files.read([Path(own).expanduser() / "settings", Path("wandb", "settings")])
-    except (OSError, Error, UnicodeDecodeError):
-        return None
+    # The later one, which `wandb offline` and `wandb disabled` write, overrides the former.
+    for path in (Path(os.path.expanduser(own), "settings"), Path("wandb", "settings")):
+        try:
+            files.read_string(read_text(path, MIB))
+        except OSError as error:
+            if error.errno is None:  # it is there, and a FIFO, a device or too long
+                raise InputError(f"W&B: {path}: {error}; move it away") from None
+        except (Error, UnicodeDecodeError):
+            return None
     return files.get("default", name, fallback=None)
 
 
@@ -91,8 +99,11 @@ def logged_in() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     hosts = [urlsplit(server()).netloc] if setting("base_url") else HOSTS
+    path = os.environ.get("NETRC")
     try:
-        known = netrc(os.environ.get("NETRC"))
+        # It opens whatever this is, and reads it to its end.
+        read_bytes(Path(os.path.expanduser("~/.netrc") if path is None else path), MIB)
+        known = netrc(path)
     except (OSError, UnicodeDecodeError, NetrcParseError):
         return False
     return any(known.authenticators(host) for host in hosts)

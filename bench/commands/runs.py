@@ -56,7 +56,7 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     check_buildable([job])
     from bench.run import run
 
-    refuse_unwritable(output)
+    refuse_unwritable(output, [key])
     path = record_path(output / "runs", key)
     with done_once(directory) as by_another:
         if by_another and path.is_file():

@@ -12,7 +12,7 @@ from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.printing import number, say
 from bench.record import read_record, record_path
 from bench.report.reduce import write_manifest
-from bench.sweep.folder import locked, write_or_refuse
+from bench.sweep.folder import locked, refuse_unwritable, write_or_refuse
 from bench.sweep.matrix import REFERENCES, expand, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
@@ -147,6 +147,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
         cached = len(plan.chosen) - len(pending)
         say(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record")
         if pending:
+            refuse_unwritable(plan.directory, [job.key for job in pending])
             mode = reachable_mode(options.wandb_mode, say)
             pending = [replace(job, wandb_mode=mode) for job in pending]
             run_pending(plan, pending, cached, options)

@@ -2,16 +2,43 @@
 
 import fcntl
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.record import write_atomically, write_record
+from bench.files import open_own, refuse_strange
+from bench.files import refuse_unwritable as refuse_unwritable_files
+from bench.record import record_path, write_atomically, write_record
+from bench.report.reduce import manifest_path
+from bench.run_log import NAME as LOG
+from bench.sweep.progress import STATUS
+from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK
 from bench.sweep.status import LOCK
 
 
-def refuse_unwritable(directory: Path) -> None:
-    """Make a folder of results. Raises InputError if nothing can be written to it."""
+def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
+    """Make a folder of results, and refuse what could not be written to it later.
+
+    Args:
+        directory: The folder.
+        keys: Of runs that are about to be done.
+
+    Raises:
+        InputError: Nothing can be written to it; or a folder, a FIFO or the like has the name of a
+            file to write; or a link that of one to lock or append to.
+    """
+    from bench.checkpoints import BEST, LAST
+
+    runs = directory / "runs"
+    replaced = [manifest_path(directory), directory / STATUS, record_path(runs, "KEY")]
+    extended = [directory / LOCK, directory / MANIFEST_LOCK]
+    for key in keys:
+        replaced += [record_path(runs, key), runs / key / LAST, runs / key / BEST]
+        extended += [runs / key / RUN_LOCK, runs / key / LOG]
+    refuse_unwritable_files(replaced, "results")
+    for path in extended:
+        refuse_strange(path)
     probe = directory / f".driver.probe.{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -25,7 +52,7 @@ def refuse_unwritable(directory: Path) -> None:
 def locked(directory: Path):
     """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
     refuse_unwritable(directory)
-    with open(directory / LOCK, "w") as lock:
+    with open_own(directory / LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

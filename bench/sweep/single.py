@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.files import open_own, read_text
 from bench.printing import say
 from bench.record import write_atomically
-from bench.report.reduce import manifest_path
+from bench.record_schema import is_key
+from bench.report.reduce import LONGEST_MANIFEST, manifest_path
 
 RUN_LOCK, MANIFEST_LOCK = ".train.lock", ".manifest.lock"
 
@@ -22,7 +24,7 @@ def done_once(directory: Path) -> Iterator[bool]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     waited = False
-    with open(directory / RUN_LOCK, "w") as lock:
+    with open_own(directory / RUN_LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,13 +41,15 @@ def list_single_runs(directory: Path) -> bool:
         Whether it was written: the manifest of a sweep says what that sweep consists of, and is
         left alone.
     """
-    with open(directory / MANIFEST_LOCK, "w") as lock:
+    with open_own(directory / MANIFEST_LOCK) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = manifest_of(directory)
         if before is not None and not is_single(before):
             return False
-        paths = sorted(directory.glob("runs/*/record.json"), key=lambda path: path.stat().st_mtime)
-        there = [path.parent.name for path in paths]
+        paths = [path for path in directory.glob("runs/*/record.json") if path.is_file()]
+        paths.sort(key=lambda path: path.stat().st_mtime)
+        # Copies of runs, and whatever else stands beside them, are none.
+        there = [path.parent.name for path in paths if is_key(path.parent.name)]
         known = [key for key in (before or {}).get("keys", []) if key in there]
         content = {"sweep": directory.name, "single_runs": True}
         content["keys"] = list(dict.fromkeys(known + there))
@@ -56,7 +60,7 @@ def list_single_runs(directory: Path) -> bool:
 def manifest_of(directory: Path) -> dict | None:
     """Return a folder's manifest as it stands there; None if there is none that can be read."""
     try:
-        content = json.loads(manifest_path(directory).read_text(encoding="utf-8"))
+        content = json.loads(read_text(manifest_path(directory), LONGEST_MANIFEST))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and isinstance(content.get("keys"), list) else None

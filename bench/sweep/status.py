@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.files import MIB, read_text
+from bench.files import MIB, read_text, regular_file
 from bench.printing import say, table_console
 from bench.record import has_record, read_record, record_path
 from bench.report.reduce import read_manifest
@@ -20,7 +20,7 @@ LOCK = ".driver.lock"
 def is_driven(directory: Path) -> bool:
     """Tell whether a driver is at work on a sweep's folder; takes nothing from it."""
     try:
-        with open(directory / LOCK) as lock:
+        with regular_file(directory / LOCK) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:
