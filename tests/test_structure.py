@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "config": {"data"},
     "differences": {"config"},
     "parsing": {"config", "data", "densities", "files", "models", "nets", "noise", "yaml_text"},
-    "data": {"files", "noise"},
+    "data": {"files", "machine", "noise"},
     "densities": {"convolutional", "nets", "noise"},
     "models": {"bolts", "densities", "nets", "noise", "config", "estimators"},
     "estimators": {"densities", "noise", "data", "config", "models"},
