@@ -134,7 +134,9 @@ def sizes_given() -> dict[str, str]:
     """Return the environment, without COLUMNS and LINES where they are no sizes of a terminal."""
     is_size = re.compile("[1-9][0-9]{0,4}").fullmatch
     named = ("COLUMNS", "LINES")
-    return {name: value for name, value in os.environ.items() if name not in named or is_size(value)}
+    return {
+        name: value for name, value in os.environ.items() if name not in named or is_size(value)
+    }
 
 
 def new_console():
