@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # More than any machine has; an OpenMP that is asked for 10^9 ends the process.
 MOST_THREADS = 1024
+# Samples of one datum; papers take 5000. From a million on, one more changes no shown digit.
+MOST_SAMPLES = 10**6
 # (phase, share done in [0, 1], text): called often, must be cheap.
 Report = Callable[[str, float, str], None]
 
@@ -115,7 +117,7 @@ class EvaluationConfig:
             than for the test split; 0 takes ``importance_data``.
 
     Raises:
-        InputError: A number that is not whole, or not positive.
+        InputError: A number that is not whole, not positive, or more samples than a million.
 
     Examples:
         >>> EvaluationConfig(importance_samples=1000).elbo_samples
@@ -132,6 +134,12 @@ class EvaluationConfig:
             if not isinstance(value, Integral) or isinstance(value, bool):
                 raise InputError(f"evaluation.{name}: {value!r} is no whole number")
         check_positive("evaluation", self, "elbo_samples", "importance_samples", "importance_data")
+        for name in ("elbo_samples", "importance_samples"):
+            if getattr(self, name) > MOST_SAMPLES:
+                raise InputError(
+                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples, "
+                    "and from there on one more changes no digit that is shown"
+                )
         check_not_negative("evaluation", self, "importance_data_train")
 
 

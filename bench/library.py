@@ -1,6 +1,7 @@
 """The contract's numbers for any model that answers ``terms(y, noise, samples)``."""
 
 from math import isfinite
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -54,7 +55,7 @@ def evaluate(
         leaderboard. A column that the model has no part for is left out.
 
     Raises:
-        InputError: Terms of wrong shapes, terms that contradict each other, noise that does not
+        InputError: Arguments of other kinds, a device that is not there, terms of wrong shapes, terms that contradict each other, noise that does not
             come from ``noise``, or a number that is not finite.
 
     Examples:
@@ -68,6 +69,7 @@ def evaluate(
         >>> round(numbers["test"]["bits_per_dim"].value, 6)
         1.0
     """
+    check_arguments(data, config, seed, device)
     if not callable(getattr(model, "terms", None)):
         raise InputError(
             f"model: {type(model).__name__} has no terms(y, noise, samples); ExternalVAE makes one "
@@ -92,6 +94,24 @@ def evaluate(
             if not isfinite(estimate.value):
                 raise InputError(f"model: {name} on the {split} split is {estimate.value}")
     return numbers
+
+
+def check_arguments(data: object, config: object, seed: object, device: torch.device | str) -> None:
+    """Raise InputError unless these are what ``evaluate`` needs."""
+    if not isinstance(data, TaskData):
+        raise InputError(
+            f"data: {type(data).__name__} is no task's data; task_from_arrays makes that of images, "
+            "and load_task of a name"
+        )
+    if not isinstance(config, EvaluationConfig):
+        raise InputError(f"config: {type(config).__name__} is no EvaluationConfig")
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise InputError(f"seed: {seed!r} is no whole number")
+    try:
+        torch.zeros(1, device=torch.device(device)).item()
+    except (AssertionError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"device: nothing can be computed on {device!r}: {reason}") from None
 
 
 def check_terms(model: Measurable, y: Tensor) -> None:

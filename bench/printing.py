@@ -3,6 +3,7 @@
 import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Container
 from typing import TextIO
@@ -129,10 +130,25 @@ def print_table(
     print(flush=True)
 
 
-def table_console():
-    """Return a rich console as wide as the terminal, or COLUMNS; elsewhere it has no limit."""
+def sizes_given() -> dict[str, str]:
+    """Return the environment, without COLUMNS and LINES where they are no sizes of a terminal."""
+    is_size = re.compile("[1-9][0-9]{0,4}").fullmatch
+    named = ("COLUMNS", "LINES")
+    return {
+        name: value for name, value in os.environ.items() if name not in named or is_size(value)
+    }
+
+
+def new_console():
+    """Return a rich console as wide as the terminal, or COLUMNS."""
     from rich.console import Console
 
-    console = Console()
-    is_limited = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-    return console if is_limited else Console(width=UNLIMITED)
+    return Console(_environ=sizes_given())
+
+
+def table_console():
+    """Return a rich console as wide as the terminal, or COLUMNS; elsewhere it has no limit."""
+    console = new_console()
+    if not console.is_terminal and "COLUMNS" not in sizes_given():
+        console.width = UNLIMITED
+    return console

@@ -68,7 +68,8 @@ class Cited:
         rows: Its rows of runs.csv, as ``read_runs`` returns them.
         config: Its configuration, if that is known.
         record: Its record, if it is there.
-        model: The name that its record gives its model, or else the sweep, if either is there.
+        model: The name that tables have for its model by its record, or else by the sweep, if
+            either is there.
     """
 
     key: str

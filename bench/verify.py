@@ -13,8 +13,9 @@ from bench.parsing import validate
 from bench.record import environment, read_record, record_path
 from bench.record_consistency import check_consistent
 from bench.report.citation import other_code
+from bench.report.rebuilt import altered_rows, records_beside
 from bench.report.reduce import SPLITS, data_hash
-from bench.report.rows import altered_column, altered_mean, chosen_rows, read_runs
+from bench.report.rows import altered_column, chosen_rows, read_runs
 from bench.run import describe_data, evaluate_model, run
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.progress import share_of_run
@@ -31,21 +32,33 @@ def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
     Raises:
         InputError: No such table or row, or a record that is damaged or contradicts itself.
     """
+    if table.name not in ("runs.csv", "leaderboard.csv"):
+        raise InputError(f"table: {table} is named neither runs.csv nor leaderboard.csv")
     runs = read_runs(table)
     chosen = chosen_rows(runs, row, str(table.with_name("runs.csv")))
     planned: dict[str, Job] = {}
+    names: dict[str, str] | None = None
     cited = []
     for key, rows in chosen.groupby("key", sort=False):
         path = record_path(table.parent / "runs", str(key))
         if path.is_file():
             record = check_consistent(read_record(path))
-            cited.append(Cited(str(key), rows, readable(record["config"]), record, record["model"]))
+            model = record["model"]
+            if not rows["model"].eq(model).all():
+                names = names if names is not None else names_in_tables(table)
+                model = names.get(str(key), model)
+            cited.append(Cited(str(key), rows, readable(record["config"]), record, model))
             continue
         planned = planned or jobs_of(str(rows["sweep"].iloc[0]))
         job = planned.get(str(key))
         config, model = (job.config, job.model) if job is not None else (None, None)
         cited.append(Cited(str(key), rows, config, None, model))
     return cited, runs
+
+
+def names_in_tables(table: Path) -> dict[str, str]:
+    """Return models' names by their runs' keys; those of one name may differ in their options."""
+    return {record["key"]: record["model"] for record in records_beside(table) or []}
 
 
 def readable(config: dict) -> dict | None:
@@ -64,20 +77,25 @@ def jobs_of(sweep: str) -> dict[str, Job]:
         return {}
 
 
-def unverifiable(cited: Cited, table: Path, runs: pd.DataFrame) -> Verdict | None:
+def altered_in(table: Path, runs: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return what is wrong in rows of the table that was named, if it is a leaderboard.csv."""
+    return altered_rows(table, runs) if table.name == "leaderboard.csv" else {}
+
+
+def unverifiable(cited: Cited, altered: dict[tuple[str, str], str]) -> Verdict | None:
     """Return the verdict on a run that need not be done again, because it cannot count; else None.
 
     Args:
         cited: The run.
-        table: The file that was named: a leaderboard.csv must say what its runs say.
-        runs: runs.csv beside it.
+        altered: What is wrong in rows of the leaderboard, by task and model.
     """
     environment = cited.environment or {}
     if environment.get("dirty") is True or cited.rows["dirty"].eq(True).any():
         reason = "code: it was not that of the commit when this was run, so that nobody else has it"
         return Verdict(cited.key, cited.label, "dirty", (reason,))
     for _, row in cited.rows.iterrows():
-        column = altered_column(row, cited.record) if cited.record is not None else None
+        record = cited.record and cited.record | {"model": cited.model}
+        column = altered_column(row, record) if record is not None else None
         if column is None and cited.model not in (None, row["model"]):
             column = "model"
         if column is not None:
@@ -86,11 +104,10 @@ def unverifiable(cited: Cited, table: Path, runs: pd.DataFrame) -> Verdict | Non
                 f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
             )
             return Verdict(cited.key, cited.label, "altered", (reason,))
-    if table.name == "leaderboard.csv":
-        first = cited.rows.iloc[0]
-        wrong = altered_mean(table, runs, first["task"], first["model"])
-        if wrong is not None:
-            return Verdict(cited.key, cited.label, "altered", (f"leaderboard: {wrong}",))
+    first = cited.rows.iloc[0]
+    wrong = altered.get((first["task"], first["model"]))
+    if wrong is not None:
+        return Verdict(cited.key, cited.label, "altered", (f"leaderboard: {wrong}",))
     if other_code(environment.get("commit"), environment.get("code_sha256")):
         reason = "code: that of the record's commit has another hash than the record says"
         return Verdict(cited.key, cited.label, "altered", (reason,))
@@ -120,14 +137,14 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
         InputError: No such table or row.
     """
     cited, runs = cited_runs(table, row)
-    verdicts = []
+    altered, verdicts = altered_in(table, runs), []
     for number, one in enumerate(cited):
         follow = lambda phase, share, text, number=number, one=one: report(
             f"{number + 1} of {len(cited)} {one.label}: {phase}",
             (number + share_of_run(phase, share)) / len(cited),
             text,
         )
-        known = unverifiable(one, table, runs)
+        known = unverifiable(one, altered)
         if known is not None:
             verdicts.append(known)
             continue
@@ -151,11 +168,15 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -
     if [one.key for one in cited] != [key]:
         raise InputError(f"checkpoint: {checkpoint} is of run {key}, which is not the row '{row}'")
     one = replace(cited[0], config=trained.config)
-    known = unverifiable(one, table, runs)
+    first = one.rows.iloc[0]
+    named = first["model"] if one.record is None else one.record["model"]
+    if named != trained.name:
+        reason = f"table: model is {named}, and {trained.name} in the checkpoint"
+        return [Verdict(one.key, one.label, "altered", (reason,))]
+    known = unverifiable(one, altered_in(table, runs))
     if known is not None:
         return [known]
     metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", report)
-    first = one.rows.iloc[0]
     record = {
         "key": key,
         "config": trained.config,

@@ -27,8 +27,8 @@ from bench.report.reduce import (
     write_manifest,
 )
 from bench.report.report import report
-from bench.report.rows import parse_runs
-from bench.report.tables import latex, markdown, print_leaderboard
+from bench.report.rows import parse_runs, read_runs
+from bench.report.tables import latex, markdown, print_leaderboard, rewritten
 from bench.run import run
 from bench.sweep.driver import needs_run
 from bench.sweep.dry_run import recorded_rates
@@ -341,6 +341,32 @@ def test_somebody_elses_readme_in_another_encoding_is_left_alone(encoding, folde
     assert contents(folder) == before
     report(folder / "r" / "s")
     assert contents(folder).items() >= before.items()
+
+
+def test_a_readme_of_very_many_marks_takes_no_time_and_is_left_alone(folder):
+    start, end = "<!-- leaderboard:s -->", "<!-- /leaderboard:s -->"
+    with limited(5, 256):
+        assert rewritten(end + start * 100_000, "leaderboard", "s", "new") is None
+        for marks in (start * 100_000 + end, start + end * 2, start + end + start + end):
+            with pytest.raises(InputError, match="is there [0-9]+ times"):
+                rewritten(marks, "leaderboard", "s", "new")
+    assert rewritten(f"{end} {start}", "leaderboard", "s", "new") is None
+    assert rewritten(f"a {start}{end} b", "leaderboard", "s", "new") == f"a {start}\nnew\n{end} b"
+
+
+def test_options_that_are_no_names_still_tell_models_apart(folder):
+    """Two runs of one task and model differ in an option's value, or in its name."""
+    values = ("\ud800", "\x1b[2J\n", "\\x1b[2J\\n", "y" * 100_000, "y" * 99_999, "plain")
+    made = [full("m", 1, 1.5 + number) for number, _ in enumerate(values)]
+    for number, (record, value) in enumerate(zip(made, values)):
+        record["key"] = f"{number:016x}"
+        record["config"] = {"trainer": {"beta": 1.0, "name": value}, "seed": 1}
+        write_record(folder / "s" / "runs", record)
+    write_manifest(folder / "s", [record["key"] for record in made])
+    with limited(60, 1024):
+        report(folder / "s")
+    runs = read_runs(folder / "s" / "runs.csv")
+    assert runs["model"].nunique() == len(values) and "m trainer.name=plain" in set(runs["model"])
 
 
 def test_a_manifest_of_any_size_and_depth_takes_no_time(folder, capsys):

@@ -325,6 +325,29 @@ WRONG_IMAGES = {
     "levels yes": (dict(levels=True), "levels: True is no whole number"),
     "no number of levels": (dict(levels=float("nan")), "levels: nan is no whole number"),
 }
+
+
+class RaisesAnything:
+    def __array__(self, *_, **__):
+        raise KeyError("first\nsecond")
+
+
+GRADIENTS = [torch.ones(4, 4, requires_grad=True)] * 3
+WRONG_IMAGES |= {
+    "an array that raises": (dict(train=RaisesAnything()), "train: is no array: 'first"),
+    "no values": (dict(test=torch.zeros(9, 4, 4, device="meta")), "test: is no array: .*meta"),
+    "gradients": (dict(train=GRADIENTS), "train: is no array: .*grad"),
+    "masked": (dict(train=np.ma.masked_equal(GREY, 3)), "train: some values are masked"),
+    "masked images": (dict(train=[*np.ma.masked_equal(GREY, 3)]), "train: some values are masked"),
+    "more than fits": (
+        dict(train=np.broadcast_to(GREY[:1], (10**12, 4, 4))),
+        r"fills 1.49e\+04 GiB as 8-bit integers, and \S+ GiB of memory are free",
+    ),
+    "a tensor that is more than fits": (
+        dict(test=torch.zeros(1, 4, 4, dtype=torch.uint8).expand(10**12, 4, 4)),
+        r"test: an array of shape .* fills 1.49e\+04 GiB",
+    ),
+}
 # Shapes in which both the second and the last axis may be the channels'.
 for shape in ((3, 5, 3), (3, 3, 3), (1, 5, 3), (3, 5, 1)):
     words = f"images of shape {shape} have {shape[0]} channels first or {shape[2]} last"
@@ -338,6 +361,33 @@ def test_wrong_images_are_refused_in_one_line(case):
     with pytest.raises(InputError, match=complaint) as raised:
         task_from_arrays(**(dict(train=GREY, test=GREY, levels=5) | options))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (dict(data=BINARY), "data: ndarray is no task's data; task_from_arrays makes"),
+        (dict(data=None), "data: NoneType is no task's data"),
+        (dict(config={"elbo_samples": 2}), "config: dict is no EvaluationConfig"),
+        (dict(seed="x"), "seed: 'x' is no whole number"),
+        (dict(seed=1.5), "seed: 1.5 is no whole number"),
+        (dict(device="cuda:99"), "device: nothing can be computed on 'cuda:99': "),
+        (dict(device="meta"), "device: nothing can be computed on 'meta': "),
+        (dict(device="a toaster"), "device: nothing can be computed on 'a toaster': "),
+        (dict(device=None), "device: nothing can be computed on None: "),
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, dict) else "",
+)
+def test_a_wrong_argument_of_evaluate_is_refused_in_one_line(arguments, complaint):
+    with pytest.raises(InputError, match=complaint) as raised:
+        evaluate(**(dict(model=plain_model(), data=binary_data(), config=FEW) | arguments))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["elbo_samples", "importance_samples"])
+def test_more_samples_than_anybody_can_draw_are_refused(name):
+    with pytest.raises(InputError, match=f"evaluation.{name}: 1000.* is more than 1000000 samples"):
+        EvaluationConfig(**{name: 10**30})
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -153,3 +153,12 @@ def test_printable_keeps_what_can_be_read():
     assert printable("naïve β-VAE, 日本") == "naïve β-VAE, 日本"
     assert printable("a\nb\t\x00") == "a\\nb\\t\\x00"
     assert str(InputError("a\nb\x1b[0m")) == "a b\\x1b[0m"
+
+
+@pytest.mark.parametrize("columns", ["²", "٣", "0", "-1", "9" * 5000, ""])
+def test_a_width_that_is_none_is_no_limit(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", columns)
+    print_table("title", ["a"], [["x" * 300]], texts={0})
+    assert "x" * 300 in capsys.readouterr().out
+    Progress({"k": "label"}, 0, set())

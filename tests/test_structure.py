@@ -31,7 +31,7 @@ MAY_IMPORT = {
         "record_schema",
         "yaml_text",
     },
-    "data": {"files", "noise"},
+    "data": {"files", "machine", "noise"},
     "densities": {"convolutional", "nets", "noise"},
     "models": {"bolts", "densities", "nets", "noise", "config", "estimators"},
     "estimators": {"densities", "noise", "data", "config", "models"},

@@ -11,9 +11,10 @@ from bench.__main__ import main
 from bench.checkout import read_checkout
 from bench.errors import InputError
 from bench.record import read_record, write_record
-from bench.report.reduce import csv_text, read_manifest, runs_table
-from bench.report.rows import altered_mean, chosen_rows, read_runs
-from bench.verify import verify
+from bench.report.rebuilt import altered_rows
+from bench.report.reduce import csv_text, load_sweep, read_manifest, runs_table
+from bench.report.rows import chosen_rows, read_runs
+from bench.verify import cited_runs, unverifiable, verify
 
 SWEEP = """
 matrix:
@@ -104,27 +105,94 @@ def test_a_table_that_is_not_its_records_is_altered(copy, capsys):
     assert "0 of 1 runs verified" in capsys.readouterr().out
 
 
+def board_of(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+EDITED = ("rank", "seeds", "failed", "importance_samples", "kl", "bits_per_dim_low", "bits_per_dim")
+EDITED += ("bits_per_dim_stderr", "bits_per_dim_to_best", "bits_per_dim_to_best_high")
+EDITED += ("bits_per_dim_to_best_low", "bound", "reference", "reference_source")
+
+
 def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
     shutil.copy(DEFAULT, tmp_path / "runs.csv")
     path, runs = tmp_path / "leaderboard.csv", read_runs(DEFAULT)
-    board = pd.read_csv(DEFAULT.with_name(path.name), float_precision="round_trip")
-    first = runs.query("model == 'gaussian_vae' and task == 'digits-17'").iloc[0]
-    mine = (board["task"] == first["task"]) & (board["model"] == first["model"])
-    for name in ("seeds", "kl", "bits_per_dim_low", "bits_per_dim"):
+    board = board_of(DEFAULT.with_name(path.name))
+    names = list(zip(board["task"], board["model"]))
+    for columns in (EDITED[7:], EDITED[:7]):
         changed = board.copy()
-        changed.loc[mine, name] -= 1
+        for row, column in enumerate(columns):
+            is_text = column in ("bound", "reference_source")
+            changed.loc[row, column] = "another" if is_text else "7"
         changed.to_csv(path, index=False)
-        assert altered_mean(path, runs, first["task"], first["model"])
+        found = {row: words.split(" is ")[0] for row, words in altered_rows(path, runs).items()}
+        assert found == dict(zip(names, columns))
+    pd.concat([board, board[:1]]).to_csv(path, index=False)
+    assert list(altered_rows(path, runs).values()) == ["2 rows, where runs.csv gives one"]
+    changed.to_csv(path, index=False)
+    first = runs[runs["model"] == board["model"][0]].iloc[0]
     [verdict] = verify(path, first["key"], silent)
     assert verdict.outcome == "altered"
-    assert verdict.reasons[0].startswith("leaderboard: bits_per_dim is 1.3")
+    assert verdict.reasons == ("leaderboard: rank is 7, where runs.csv gives 1",)
 
 
-def test_published_leaderboards_are_what_their_runs_are():
-    for path in DEFAULT.parents[2].rglob("leaderboard.csv"):
-        runs = read_runs(path)
-        rows = runs[["task", "model"]].drop_duplicates().itertuples(index=False)
-        assert [row for row in rows if altered_mean(path, runs, *row)] == [], path
+@pytest.mark.parametrize("records", [True, False])
+@pytest.mark.parametrize("bits", ["0.5", "99"])
+def test_a_row_that_no_run_has_puts_its_leaderboard_in_doubt(records, bits, copy):
+    if not records:
+        shutil.rmtree(copy / "runs")
+    board = board_of(copy / "leaderboard.csv")
+    invented = board.iloc[[0]].assign(model="my_flow", bits_per_dim=bits, rank="9")
+    pd.concat([board, invented]).to_csv(copy / "leaderboard.csv", index=False)
+    [verdict] = verify(copy / "leaderboard.csv", row_key(copy, 1), silent)
+    assert verdict.outcome == "altered" and not verdict.is_good
+    assert verdict.reasons == ("leaderboard: no run has its row digits-binary my_flow",)
+
+
+def test_a_leaderboard_is_held_against_records_where_they_are(copy):
+    """Of a number that is edited in both tables alike, and of a row that was left out."""
+    path, runs = copy / "leaderboard.csv", read_runs(copy / "runs.csv")
+    assert altered_rows(path, runs) == {}
+    board = board_of(path)
+    board.assign(failed="1").to_csv(path, index=False)
+    own = "digits-binary", "bernoulli_vae"
+    assert altered_rows(path, runs)[own] == "failed is 1, where the records give 0"
+    board[:0].to_csv(path, index=False)
+    assert altered_rows(path, runs)[own] == "no row, where the records give one"
+
+
+def test_published_leaderboards_are_what_their_runs_are(monkeypatch):
+    paths = sorted(DEFAULT.parents[2].rglob("leaderboard.csv"))
+    assert len(paths) >= 4
+    for path in paths:
+        assert altered_rows(path, read_runs(path)) == {}, path
+    # The same without any record.
+    monkeypatch.setattr("bench.report.rebuilt.records_beside", lambda table: None)
+    for path in paths:
+        assert altered_rows(path, read_runs(path)) == {}, path
+
+
+@pytest.mark.parametrize("cell", ["", "1e200", "inf"])
+def test_a_number_that_no_run_has_is_no_traceback(cell, tmp_path):
+    shutil.copy(DEFAULT.with_name("leaderboard.csv"), tmp_path)
+    table = board_of(DEFAULT)
+    table.loc[:, "bits_per_dim"] = cell
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(InputError, match="no bits_per_dim, or a number that no run has"):
+        altered_rows(tmp_path / "leaderboard.csv", read_runs(tmp_path / "runs.csv"))
+    with pytest.raises(InputError, match="neither runs.csv nor leaderboard.csv"):
+        verify(tmp_path / "copy.csv", "", silent)
+
+
+def test_runs_that_a_report_has_named_apart_keep_their_names(copy):
+    """Records that say one name for two configurations, of which tables make two."""
+    for seed in (1, 2, 3):
+        rewrite(copy, row_key(copy, seed), config={"note": f"of {seed % 2}"})
+    (copy / "runs.csv").write_text(csv_text(runs_table(load_sweep(copy), "tiny")))
+    cited, _ = cited_runs(copy / "runs.csv", "")
+    cited = [one for one in cited if "bernoulli" in one.model]
+    assert sorted(one.model for one in cited) == [f"bernoulli_vae note=of {n}" for n in (0, 1, 1)]
+    assert [unverifiable(one, {}).outcome for one in cited] == ["changed"] * 3
 
 
 def test_a_little_off_is_within_in_another_environment_alone(copy):
@@ -204,6 +272,14 @@ def test_a_checkpoint_is_evaluated_again(published, copy, capsys):
     assert main(call) == 0 and f"identical  {key}" in capsys.readouterr().out
     assert main([*call, "--row", row_key(published, 1)]) == 2
     assert f"is of run {key}" in capsys.readouterr().err
+    # Nobody has this sweep, so that the checkpoint alone knows the model's name.
+    renamed = shutil.copytree(copy, copy.with_name("renamed"))
+    shutil.rmtree(renamed / "runs")
+    for split in ("train", "test"):
+        edit(renamed, key, split, model=lambda old: "my_flow", sweep=lambda old: "nobodys")
+    call[1] = str(renamed / "runs.csv")
+    assert main(call) == 1
+    assert "model is my_flow, and bernoulli_vae in the checkpoint" in capsys.readouterr().out
     # Without training, seeds are no excuse: half their spread is outside.
     spread = read_runs(copy / "runs.csv").groupby("split")["kl"].std()["test"]
     (copy / "runs" / key / "record.json").unlink()

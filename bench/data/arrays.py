@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from bench.data.tasks import ArrayTask, TaskData
 from bench.errors import InputError
+from bench.machine import GIB, usable_memory
 
 # Images are kept as uint8.
 MOST_LEVELS = 256
@@ -39,8 +40,8 @@ def task_from_arrays(
 
     Raises:
         InputError: Levels that are no whole number from 2 to 256; images that are no integers,
-            outside the levels, of other shapes, of a shape that does not tell which axis the
-            channels are, or fewer than two in a split.
+            masked, outside the levels, of other shapes, of a shape that does not tell which axis
+            the channels are, fewer than two in a split, or more than there is memory for.
 
     Examples:
         >>> import numpy as np
@@ -62,9 +63,7 @@ def task_from_arrays(
             raise InputError(
                 f"{split}: images of shape {images.shape[1:]}, and of {shape} in train"
             )
-    hashes = {
-        split: hashlib.sha256(images.tobytes()).hexdigest() for split, images in splits.items()
-    }
+    hashes = {split: hashlib.sha256(images.data).hexdigest() for split, images in splits.items()}
     flat = {
         split: torch.from_numpy(images.reshape(len(images), int(np.prod(shape))))
         for split, images in splits.items()
@@ -91,11 +90,7 @@ def checked_levels(levels: int) -> int:
 
 def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
     """Return images as uint8 of shape (n, channels, height, width)."""
-    given = images.detach().cpu() if isinstance(images, torch.Tensor) else images
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{split}: is no array: {error}") from None
+    array = as_array(images, split)
     if array.dtype.kind not in "iub":
         raise InputError(
             f"{split}: values of {array.dtype}; a likelihood of integers 0 … {levels - 1} is "
@@ -110,11 +105,30 @@ def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
         raise InputError(f"{split}: {len(array)} images; at least 2 are needed")
     if array.size == 0:
         raise InputError(f"{split}: an array of shape {array.shape} has no pixels")
+    # A view may repeat a few bytes any number of times.
+    usable = usable_memory() * GIB
+    if array.size > usable:
+        raise InputError(
+            f"{split}: an array of shape {array.shape} fills {array.size / GIB:.3g} GiB as 8-bit "
+            f"integers, and {usable / GIB:.3g} GiB of memory are free"
+        )
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= levels:
         raise InputError(f"{split}: values from {low} to {high} on levels 0 … {levels - 1}")
     four = channels_first(array, split) if array.ndim == 4 else array[:, None]
     return np.ascontiguousarray(four.astype(np.uint8))
+
+
+def as_array(images: ArrayLike, split: str) -> np.ndarray:
+    """Return whatever somebody calls images as an array. Raises InputError if it is none."""
+    parts = images if isinstance(images, (list, tuple)) else [images]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise InputError(f"{split}: some values are masked, and a likelihood needs all of them")
+    try:
+        return np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
+    except Exception as error:  # its own __array__ may raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{split}: is no array: {reason}") from None
 
 
 def channels_first(array: np.ndarray, split: str) -> np.ndarray:

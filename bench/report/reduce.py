@@ -14,9 +14,10 @@ from bench.differences import differing, options_of
 from bench.errors import InputError
 from bench.files import MIB, read_text
 from bench.machine import usable_cores
+from bench.printing import escaped
 from bench.record import has_record, read_record, record_path, write_atomically
 from bench.record_consistency import check_consistent, check_same_data
-from bench.record_schema import is_key
+from bench.record_schema import is_key, is_line
 from bench.report.columns import DIFFERENCE, ESTIMATES, leaderboard_columns, runs_columns
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
@@ -28,6 +29,8 @@ PARALLEL_FROM = 2_000
 CHUNK = 500
 # A million runs have 22 MB.
 LONGEST_MANIFEST = 32 * MIB
+# Characters of a name that was too long; its options' hash comes behind them.
+LONGEST_NAME = 200
 LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
@@ -225,8 +228,17 @@ def named_apart(records: list[dict]) -> list[dict]:
         for text, chosen in options.items():
             own[text] = "".join(f" {name}={chosen[name]}" for name in names if name in chosen)
     for record in records:
-        record["model"] += texts[record["task"], record["model"]][record["config_text"]]
+        told = texts[record["task"], record["model"]][record["config_text"]]
+        record["model"] = in_a_line(record["model"] + told)
     return records
+
+
+def in_a_line(name: str) -> str:
+    """Return a model's name that tables and figures can hold; other names stay others."""
+    if is_line(name):
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{escaped(name[:LONGEST_NAME])[:LONGEST_NAME]}… {digest[:8]}"
 
 
 def slim_records(runs: Path, keys: list[str]) -> list[dict]:

@@ -1,7 +1,6 @@
 """Rows of published tables, found by their key or by task and model."""
 
 import io
-from math import isclose
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +8,8 @@ import pandas as pd
 from bench.errors import InputError
 from bench.files import MIB, is_there, read_bytes
 from bench.record_schema import KEY, is_hash, is_line, is_task
-from bench.report.columns import Column, leaderboard_columns, runs_columns
-from bench.report.intervals import interval
-from bench.report.reduce import METRICS, SPLITS, row_of
+from bench.report.columns import Column, runs_columns
+from bench.report.reduce import SPLITS, row_of
 
 LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns that came after the first tables.
@@ -127,39 +125,6 @@ def altered_column(row: pd.Series, record: dict) -> str | None:
             continue
         if value is None or pd.isna(told) or told != value:
             return name
-    return None
-
-
-def altered_mean(leaderboard: Path, runs: pd.DataFrame, task: str, model: str) -> str | None:
-    """Return what a row of leaderboard.csv says that its runs do not, in words; None if nothing.
-
-    Args:
-        leaderboard: The file.
-        runs: runs.csv, as ``read_runs`` returns it.
-        task: The row's task.
-        model: The row's model; one that has no row claims nothing.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    table = parse_table(bytes_of(leaderboard), str(leaderboard), leaderboard_columns())
-    own = table[(table["task"] == task) & (table["model"] == model)]
-    of_model = (runs["task"] == task) & (runs["model"] == model) & (runs["split"] == "test")
-    tests = runs[of_model & (runs["status"] == "ok")]
-    if own.empty:
-        return None
-    row = own.iloc[0]
-    if len(own) > 1 or row["seeds"] != len(tests):
-        return f"{len(own)} rows of {row['seeds']} seeds, where runs.csv has {len(tests)}"
-    is_exact = bool(tests["importance_samples"].eq(0).all())
-    for name in METRICS:
-        cells = (row[name], row[f"{name}_low"], row[f"{name}_high"])
-        for told, value in zip(cells, interval(tests[name].dropna().tolist(), is_exact)):
-            if pd.isna(told) and value is None:
-                continue
-            known = pd.notna(told) and value is not None
-            if not known or not isclose(told, value, rel_tol=1e-9, abs_tol=1e-9):
-                return f"{name} is {told}, where runs.csv gives {value}"
     return None
 
 

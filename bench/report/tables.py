@@ -156,12 +156,20 @@ def read_readme(path: Path) -> str:
 
 
 def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
-    """Return a README with ``text`` between a sweep's marks; None if it has none."""
+    """Return a README with ``text`` between a sweep's marks; None if it has none.
+
+    Raises:
+        InputError: One of the marks is there more than once, so that nobody knows what to replace.
+    """
     start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
-    if start not in old or end not in old:
+    opening = old.find(start)
+    closing = old.find(end, opening + len(start))
+    if opening < 0 or closing < 0:
         return None
-    pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    return pattern.sub(lambda _: f"{start}\n{text}\n{end}", old)
+    for mark in (start, end):
+        if old.count(mark) > 1:
+            raise InputError(f"readme: {mark} is there {old.count(mark)} times; leave one of them")
+    return f"{old[:opening]}{start}\n{text}\n{end}{old[closing + len(end) :]}"
 
 
 def print_estimates(metrics: dict) -> None:

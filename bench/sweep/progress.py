@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from bench.printing import printable, say
+from bench.printing import new_console, printable, say
 from bench.record import write_atomically
 
 PLAIN_LINE_SECONDS = 10.0
@@ -28,7 +28,6 @@ class Progress:
     def __init__(
         self, labels: dict[str, str], cached: int, instant: set[str], directory: Path | None = None
     ):
-        from rich.console import Console
         from rich.live import Live
 
         self.labels, self.cached, self.instant = labels, cached, instant
@@ -43,7 +42,7 @@ class Progress:
         # Of the runs that told: when the first began, the last ended, and their times' sum.
         self.first = self.last = self.own_seconds = 0.0
         self.last_line = self.last_status = 0.0
-        self.console = Console()
+        self.console = new_console()
         self.live = (
             Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         )
