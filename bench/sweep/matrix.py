@@ -88,7 +88,9 @@ def check_extent(sweep: dict, axes: dict, linked: list[dict], where: str) -> Non
         )
     conditions = json.dumps([sweep.get("exclude"), sweep.get("overrides")])
     if max(runs, *map(len, steps)) * conditions.count(",") > MOST_COMPARISONS:
-        raise InputError(f"{where}: its exclude and overrides name too many values for {runs:,} runs")
+        raise InputError(
+            f"{where}: its exclude and overrides name too many values for {runs:,} runs"
+        )
 
 
 def reference_cell(data: str, model: str, base: dict[str, str]) -> Cell:
