@@ -253,7 +253,7 @@ def one_line(error: Exception) -> str:
     keys = re.findall(r'[Kk]ey "([\w.]+)"', text)
     text = re.split(r"\.? Got value: Namespace\(", text)[0]
     text = re.split(r"expects a function or a callable class: |Parser key \"[\w.]+\": ?", text)[-1]
-    path = re.search(r"- Expected a dot import path string: ([^.\s]+)", text)
+    path = re.search(r"Expected a dot import path string: ([^.\s]+)", text)
     if path:
         text = f"'{path.group(1)}' is unknown"
     text = text.replace("<class '", "").replace("'>", "").strip(" :")

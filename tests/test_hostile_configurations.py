@@ -22,7 +22,7 @@ from tests.limits import limited
 ROOT = Path(bench.__file__).parents[1]
 RECORDS = sorted((ROOT / "results").rglob("record.json"))
 BASE = ["--data", "digits-17", "--model", "gaussian_vae"]
-MODULES = ("evil", "evil1", "\u00e9vil", "evil_")
+MODULES = ("evil", "evil1", "evil\u00e9", "evil_")
 PATHS = [
     *(f"{module}.Evil" for module in MODULES),
     "evil1 .Evil",
@@ -125,7 +125,7 @@ def test_a_file_is_read_once(tmp_path, monkeypatch):
         assert parse_run([*BASE, option, str(path)])["trainer"]["max_epochs"] == 7
 
 
-@pytest.mark.parametrize("path", ["evil1.Evil", "\u00e9vil.Evil", "bench.checkpoints.remove"])
+@pytest.mark.parametrize("path", ["evil1.Evil", "evil\u00e9.Evil", "bench.checkpoints.remove"])
 def test_no_sweep_and_no_claim_names_code_outside(path, canary, capsys):
     matrix = {"data": ["digits-17"], "model": ["gaussian_vae"], "seed": [1]}
     rule = {"when": {"seed": 1}, "set": {"model.prior": path}}
