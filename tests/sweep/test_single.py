@@ -76,7 +76,7 @@ def test_what_a_lock_or_a_log_holds_stays(tmp_path):
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["FIFO", "folder"])
 def test_what_is_no_file_is_told_before_the_work(make, place, tmp_path, capsys):
-    for name, path in place.items():
+    for path in place.values():
         make(path)
         assert f"{path} is no regular file; move it away" in told(tmp_path / "o", capsys)
         path.rmdir() if path.is_dir() else path.unlink()
