@@ -307,9 +307,19 @@ def test_a_model_too_large_to_be_read_is_not_written(good, folder, monkeypatch):
 
 
 def test_a_folder_in_a_checkpoints_place_is_told_before_training(good, folder):
-    (folder / "last.ckpt").mkdir()
-    with pytest.raises(InputError, match="last.ckpt is a folder; move it away"):
-        can_go_on(str(folder), good["bench"])
+    for name in ("last.ckpt", "best.ckpt"):
+        (folder / name).mkdir()
+        with pytest.raises(InputError, match=f"{name} is a folder; move it away"):
+            can_go_on(str(folder), good["bench"])
+        (folder / name).rmdir()
+
+
+def test_a_checkpoint_is_written_through_no_link(good, folder):
+    (folder / "precious").write_text("precious")
+    (folder / f"x.ckpt.{os.getpid()}.partial").symlink_to(folder / "precious")
+    CheckedCheckpointIO().save_checkpoint(good, folder / "x.ckpt")
+    assert (folder / "precious").read_text() == "precious"
+    assert set(read_checkpoint(folder / "x.ckpt")) == set(good)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(good, folder):

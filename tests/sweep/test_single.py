@@ -16,7 +16,7 @@ from bench.config import key_of
 from bench.errors import InputError
 from bench.files import open_own
 from bench.parsing import parse_run
-from bench.record import record_path, write_record
+from bench.record import record_path, write_atomically, write_record
 from bench.report.reduce import missing_keys, read_manifest, write_manifest
 from bench.run_log import RunLog
 from bench.sweep import driver
@@ -66,6 +66,14 @@ def test_no_link_is_locked_emptied_or_appended_to(place, tmp_path, capsys):
                     opened(place[name])
         place[name].unlink()
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_nothing_is_written_through_a_link_by_its_partial_name(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / f".x.{os.getpid()}.partial").symlink_to(tmp_path / "precious")
+    write_atomically(tmp_path / "x", "new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "x").read_text() == "new" and not (tmp_path / "x").is_symlink()
 
 
 def test_what_a_lock_or_a_log_holds_stays(tmp_path):
