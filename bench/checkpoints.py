@@ -194,9 +194,10 @@ def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
         InputError: One of them is a folder, which none can be written over.
     """
     for name in (LAST, BEST):
+        refuse_folder(join(folder, name))
+    for name in (LAST, BEST):
         path = join(folder, name)
         if not exists(path):
-            refuse_folder(path)
             return False, ""
         try:
             held = read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""Files that others may have made: none that blocks or never ends is read, and no link is written to."""
+"""Files that others may have made: none that never ends is read, and none is written by a link."""
 
 import os
 import stat

@@ -15,7 +15,13 @@ import torch
 
 from bench.__main__ import main
 from bench.checkpoint_limits import check_content
-from bench.checkpoints import can_go_on, content_hash, read_checkpoint, release
+from bench.checkpoints import (
+    CheckedCheckpointIO,
+    can_go_on,
+    content_hash,
+    read_checkpoint,
+    release,
+)
 from bench.errors import InputError
 from bench.parsing import build_model, validate
 from bench.trained import load_trained
@@ -260,14 +266,84 @@ def with_pickle(path, pickled, other=b""):
 
 
 def test_names_that_python_would_hash_for_ever_are_refused(folder):
-    # {((…), (…)): …}: a tuple of a tuple, twice, 60 times over.
-    tuples = b"K\x01\x85q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(60))
-    path = with_pickle(folder / "x.ckpt", b"\x80\x02}" + tuples + b"K\x01s.")
+    path = with_pickle(folder / "x.ckpt", tuple_bomb())
     assert "tuple of more than" in refused(path)
     # Multiples of 2^61 − 1, which have one hash.
     numbers = [pickle.dumps(i * (2**61 - 1) << 61, 2)[2:-1] + b"K\x01" for i in range(1, 10**5)]
     path = with_pickle(folder / "x.ckpt", b"\x80\x02}(" + b"".join(numbers) + b"u.")
     assert "more than 64 bits" in refused(path)
+
+
+def tuple_bomb():
+    """Return a pickle of {((…), (…)): …}, 60 deep, which Python would hash for ever."""
+    tuples = b"K\x01\x85q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(60))
+    return b"\x80\x02}" + tuples + b"K\x01s."
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_second_data_pkl_in_capitals_is_refused(good, folder):
+    """PyTorch's reader takes it for the first."""
+    path = written(folder / "x.ckpt", good)
+    with zipfile.ZipFile(path) as archive:
+        (top,) = {name.partition("/")[0] for name in archive.namelist()}
+    for name in (f"{top}/DATA.PKL", f"{top}/data.pkl", "other/data.pkl"):
+        path = written(folder / "x.ckpt", good)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, tuple_bomb())
+        assert "two parts of one name" in refused(path) or "no one folder" in refused(path)
+    path = with_pickle(folder / "x.ckpt", b"\x80\x02}.")
+    path.write_bytes(path.read_bytes().replace(b"data.pkl", b"DATA.PKL"))
+    assert "with a data.pkl" in refused(path)
+
+
+def test_an_archive_behind_an_older_format_is_refused(folder):
+    """PyTorch reads the older one, by its first bytes, and Python the archive."""
+    torch.save({}, folder / "old", _use_new_zipfile_serialization=False)
+    archive = with_pickle(folder / "x.ckpt", b"\x80\x02}.").read_bytes()
+    (folder / "x.ckpt").write_bytes((folder / "old").read_bytes() + archive)
+    assert "no zip archive" in refused(folder / "x.ckpt")
+
+
+def test_an_archive_whose_contents_stand_twice_is_read_as_it_was_checked(folder):
+    """Python finds the table of contents before its end, PyTorch where that end says it is."""
+    bad = with_pickle(folder / "x.ckpt", tuple_bomb()).read_bytes()
+    fair = with_pickle(folder / "y.ckpt", b"\x80\x02}.").read_bytes()
+    start = bad.index(b"PK\x01\x02")
+    end = fair[:-6] + start.to_bytes(4, "little") + fair[-2:]
+    (folder / "x.ckpt").write_bytes(bad[:-22] + end)
+    refused(folder / "x.ckpt")
+
+
+def test_a_long_sparse_archive_and_one_of_many_parts_are_refused(folder):
+    path = with_pickle(folder / "x.ckpt", b"\x80\x02}.")
+    with open(path, "r+b") as file:
+        file.truncate(3 * 2**30)
+    assert "bytes long, more than 536,870,912" in refused(path)
+    path.write_bytes(b"PK\x03\x04" + (b"PK\x01\x02" + bytes(42)) * 40_000)
+    assert "more than 30,000 parts" in refused(path)
+
+
+def test_a_model_too_large_to_be_read_is_not_written(good, folder, monkeypatch):
+    monkeypatch.setattr("bench.checkpoints.LONGEST_FILE", 1000)
+    with pytest.raises(InputError, match="give it fewer parameters"):
+        CheckedCheckpointIO().save_checkpoint(good, folder / "x.ckpt")
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_in_a_checkpoints_place_is_told_before_training(good, folder):
+    for name in ("last.ckpt", "best.ckpt"):
+        (folder / name).mkdir()
+        with pytest.raises(InputError, match=f"{name} is a folder; move it away"):
+            can_go_on(str(folder), good["bench"])
+        (folder / name).rmdir()
+
+
+def test_a_checkpoint_is_written_through_no_link(good, folder):
+    (folder / "precious").write_text("precious")
+    (folder / f"x.ckpt.{os.getpid()}.partial").symlink_to(folder / "precious")
+    CheckedCheckpointIO().save_checkpoint(good, folder / "x.ckpt")
+    assert (folder / "precious").read_text() == "precious"
+    assert set(read_checkpoint(folder / "x.ckpt")) == set(good)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(good, folder):

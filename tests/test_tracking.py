@@ -20,6 +20,7 @@ from bench.sweep.wandb_sweep import wandb_sweep
 from bench.tracking import LONGEST_TAG, offline_log, tracked
 from bench.wandb_settings import project, reachable_mode, resolve_wandb_mode
 from tests.conftest import SMALL_VAE, small_config
+from tests.limits import limited
 from tests.offline_logs import read_offline_run
 from tests.wandb_stand_in import serving
 
@@ -243,6 +244,32 @@ def test_what_the_wandb_command_has_set_is_honoured(fresh, tmp_path):
     assert resolve_wandb_mode("auto") == "online"
     (tmp_path / "wandb" / "settings").write_text("\0[")
     assert resolve_wandb_mode("auto") == "online"
+
+
+def test_settings_and_logins_that_never_end_are_not_read(fresh, tmp_path):
+    (tmp_path / "wandb").mkdir()
+    settings, login = tmp_path / "wandb" / "settings", tmp_path / "login"
+    fresh.setenv("NETRC", str(login))
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        make(settings)
+        with limited(seconds=5), pytest.raises(InputError, match="settings: it is no regular file"):
+            resolve_wandb_mode("auto")
+        assert resolve_wandb_mode("disabled") == "disabled"
+        settings.unlink()
+        make(login)
+        with limited(seconds=5):
+            assert resolve_wandb_mode("auto") == "offline"
+        login.unlink()
+
+
+def test_a_login_is_found(fresh, tmp_path):
+    (tmp_path / "none").write_text("machine api.wandb.ai login user password secret\n")
+    assert resolve_wandb_mode("auto") == "online"
+
+
+def test_a_folder_of_settings_in_nobodys_home_is_none(fresh):
+    fresh.setenv("WANDB_CONFIG_DIR", "~nobody9/x")
+    assert resolve_wandb_mode("auto") == "offline"
 
 
 @pytest.mark.parametrize("address", ["http://[bad", "nowhere", "ftp://host", "http://host:port"])

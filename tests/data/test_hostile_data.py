@@ -63,6 +63,25 @@ def test_a_gzip_bomb_is_read_no_further_than_the_published_length(folder):
     assert "its payload is longer, and should be 47,040,016 bytes" in refused()
 
 
+def test_a_gzip_name_without_end_and_a_million_empty_members_take_no_time(folder):
+    nameless = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 47_000_000
+    empty = gzip.compress(b"") * 2_350_000
+    for content, reason in ((nameless, "ends too early"), (empty, "more than 1000 gzip members")):
+        (folder / f"{TRAIN}.gz").write_bytes(content)
+        with limited(seconds=5, mebibytes=400):
+            assert reason in refused()
+
+
+def test_a_gz_of_several_members_with_zeros_behind_is_read(small):
+    members = [
+        gzip.compress(PAYLOAD[start : start + 2000]) for start in range(0, len(PAYLOAD), 2000)
+    ]
+    (small / f"{TRAIN}.gz").write_bytes(b"".join(members[:3]) + b"\0" * 9 + b"".join(members[3:]))
+    assert load_raw("mnist").train.tobytes() == PAYLOAD[16:]
+    (small / f"{TRAIN}.gz").write_bytes(gzip.compress(PAYLOAD, 0) + bytes(500))
+    assert load_raw("mnist").train.tobytes() == PAYLOAD[16:]
+
+
 @pytest.mark.parametrize("name", [TRAIN, f"{TRAIN}.gz"])
 def test_a_sparse_file_of_20_gigabytes_is_refused_by_its_length(name, folder):
     with open(folder / name, "wb") as file:

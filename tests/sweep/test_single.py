@@ -1,20 +1,141 @@
 """`bench train`: runs side by side in one folder, listed and reported like a sweep's."""
 
 import json
+import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 import bench.run
 from bench.__main__ import main
 from bench.commands.runs import train
-from bench.record import record_path, write_record
+from bench.config import key_of
+from bench.errors import InputError
+from bench.files import open_own
+from bench.parsing import parse_run
+from bench.record import record_path, write_atomically, write_record
 from bench.report.reduce import missing_keys, read_manifest, write_manifest
-from bench.sweep.folder import locked
-from bench.sweep.single import RUN_LOCK, done_once, list_single_runs
+from bench.run_log import RunLog
+from bench.sweep import driver
+from bench.sweep.driver import SweepOptions, make_plan
+from bench.sweep.folder import locked, refuse_unwritable
+from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK, done_once, list_single_runs, manifest_of
+from bench.sweep.status import LOCK, is_driven
+from tests.limits import limited
 from tests.made_up import record
 
+CHECKPOINTS = ("last.ckpt", "best.ckpt")
 WORDS = ["--data=digits-binary", "--model=independent_pixels", "--evaluation.importance_samples=2"]
+
+
+SWEEP = '{"matrix": {"data": ["digits-binary"], "model": ["bernoulli_vae"]}}'
+LOCKED = (RUN_LOCK, "log.txt", MANIFEST_LOCK, LOCK)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """{name of a file of results: its path} in a folder of one run, which must not be done."""
+    monkeypatch.setattr(bench.run, "run", lambda *_: pytest.fail("was done"))
+    key = key_of(parse_run(WORDS))
+    folder = tmp_path / "o" / "runs" / key
+    folder.mkdir(parents=True)
+    own = {name: folder / name for name in (RUN_LOCK, "log.txt", "record.json", *CHECKPOINTS)}
+    shared = (MANIFEST_LOCK, LOCK, "manifest.json", "status.json")
+    return own | {name: tmp_path / "o" / name for name in shared}
+
+
+def told(folder, capsys):
+    """Return the one line by which `bench train` refuses a folder before any work."""
+    with limited(seconds=20):
+        assert main(["train", *WORDS, "--output", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_no_link_is_locked_emptied_or_appended_to(place, tmp_path, capsys):
+    (tmp_path / "precious").write_text("precious")
+    for name in LOCKED:
+        place[name].symlink_to(tmp_path / "precious")
+        assert f"{place[name]} is no regular file; move it away" in told(tmp_path / "o", capsys)
+        for opened in (open_own, lambda path: RunLog(path.parent)):
+            if opened is open_own or name == "log.txt":
+                with pytest.raises(InputError, match="no regular file"):
+                    opened(place[name])
+        place[name].unlink()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_nothing_is_written_through_a_link_by_its_partial_name(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / f".x.{os.getpid()}.partial").symlink_to(tmp_path / "precious")
+    write_atomically(tmp_path / "x", "new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "x").read_text() == "new" and not (tmp_path / "x").is_symlink()
+
+
+def test_what_a_lock_or_a_log_holds_stays(tmp_path):
+    (tmp_path / RUN_LOCK).write_text("held")
+    with done_once(tmp_path), RunLog(tmp_path), RunLog(tmp_path / "other"):
+        assert (tmp_path / RUN_LOCK).read_text() == "held"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["FIFO", "folder"])
+def test_what_is_no_file_is_told_before_the_work(make, place, tmp_path, capsys):
+    for path in place.values():
+        make(path)
+        assert f"{path} is no regular file; move it away" in told(tmp_path / "o", capsys)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_a_manifest_that_never_ends_is_not_read(place, tmp_path, capsys):
+    place["manifest.json"].symlink_to("/dev/zero")
+    assert "manifest.json is no regular file" in told(tmp_path / "o", capsys)
+    with limited(seconds=5):
+        assert manifest_of(tmp_path / "o") is None
+        os.mkfifo(place[LOCK])
+        assert not is_driven(tmp_path / "o")
+
+
+def test_a_sweep_tells_what_is_no_file_before_the_work(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(driver, "run_pending", lambda *_: pytest.fail("was done"))
+    (tmp_path / "o.yaml").write_text(SWEEP)
+    keys = make_plan(str(tmp_path / "o.yaml"), tmp_path, SweepOptions()).jobs
+    run = tmp_path / "o" / "runs" / list(keys)[-1]
+    run.mkdir(exist_ok=True)
+    for path in (place[LOCK], place["manifest.json"], run / "record.json", run / "best.ckpt"):
+        path.mkdir()
+        with limited(seconds=20):
+            assert main(["sweep", str(tmp_path / "o.yaml"), "--results", str(tmp_path)]) == 2
+        assert f"{path} is no regular file; move it away" in capsys.readouterr().err
+        path.rmdir()
+
+
+@pytest.mark.parametrize("how", ["a file", "a link to nothing"])
+def test_runs_that_are_no_folder_are_told_before_the_work(how, tmp_path, capsys):
+    (tmp_path / "o").mkdir()
+    runs = tmp_path / "o" / "runs"
+    runs.touch() if how == "a file" else runs.symlink_to(tmp_path / "nothing")
+    assert f"{runs} is no folder; move it away" in told(tmp_path / "o", capsys)
+
+
+def test_a_folder_of_results_may_be_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "o").symlink_to(tmp_path / "there")
+    refuse_unwritable(tmp_path / "o", ["0" * 16])
+    assert add(tmp_path / "o", 1) and read_manifest(tmp_path / "there")
+
+
+def test_a_copy_of_a_run_is_no_run(tmp_path):
+    add(tmp_path, 1)
+    run = tmp_path / "runs" / f"{1:016x}"
+    shutil.copytree(run, run.with_name("backup"))
+    (tmp_path / "runs" / "x").mkdir()
+    (tmp_path / "runs" / "x" / "record.json").symlink_to("nothing")
+    assert add(tmp_path, 2)
+    assert read_manifest(tmp_path) == [f"{1:016x}", f"{2:016x}"]
 
 
 def add(folder, number):
