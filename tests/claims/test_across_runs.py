@@ -78,6 +78,16 @@ def test_the_decomposition_and_the_surgery_hold_or_not():
     assert len(broken) == 6  # both identities and the bound log n, on both splits
 
 
+def test_one_sample_per_datum_judges_identities_alone():
+    """It has no standard error, by which what holds in expectation could be judged."""
+    once = made_up(kl_analytic=9.0, mutual_information=-0.1, kl=2.9)
+    for columns in once["metrics"].values():
+        for estimated in columns.values():
+            estimated["stderr"] = None
+    rows = surgery_rows(once)
+    assert len(rows) == 2 and all(row.holds for row in rows)
+
+
 def test_turns_are_compared_with_their_twin_at_equal_steps_and_at_equal_updates():
     joint = made_up()
     turns = made_up("turns", trainer={"encoder_steps": 1, "decoder_steps": 1}, elbo=-20.1)
