@@ -16,6 +16,8 @@ HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
 # How long a server may take to answer, in seconds, before a run is logged offline.
 PATIENCE = 10.0
 MODES = ("offline", "online", "disabled")
+# Names that W&B takes for two of them.
+ALIASES = {"dryrun": "offline", "run": "online"}
 WandbMode = Literal["auto", "offline", "online", "disabled"]
 # What W&B takes for yes and no in its variables.
 YES, NO = {"y", "yes", "t", "true", "on", "1"}, {"", "n", "no", "f", "false", "off", "0"}
@@ -43,6 +45,7 @@ def given_mode() -> str | None:
     if disabled not in NO:
         raise InputError(f"WANDB_DISABLED: '{disabled}' is neither true nor false")
     given = setting("mode")
+    given = ALIASES.get(given, given) if given else None
     if given and given not in MODES:
         raise InputError(f"WANDB_MODE: '{given}' is none of {', '.join(MODES)}")
     return given

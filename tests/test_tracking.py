@@ -279,3 +279,9 @@ def test_an_address_of_a_server_that_is_none_is_refused(fresh, address):
         with pytest.raises(InputError, match="WANDB_BASE_URL: .* is no address"):
             resolve_wandb_mode(mode)
     assert resolve_wandb_mode("disabled") == "disabled"
+
+
+@pytest.mark.parametrize("given, meant", [("dryrun", "offline"), ("run", "online")])
+def test_modes_have_the_other_names_that_wandb_knows(given, meant, fresh):
+    fresh.setenv("WANDB_MODE", given)
+    assert resolve_wandb_mode("auto") == meant

@@ -181,7 +181,7 @@ def read_manifest(directory: Path) -> list[str]:
         if not isinstance(keys, list) or not all(map(is_key, keys)):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"report: no sweep in {directory} (no readable manifest.json)") from None
+        raise InputError(f"results: no sweep in {directory} (no readable manifest.json)") from None
     if len(set(keys)) < len(keys):
         raise InputError(f"report: {manifest_path(directory)} names a run more than once")
     return keys

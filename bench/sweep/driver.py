@@ -13,7 +13,7 @@ from bench.printing import number, say
 from bench.record import read_record, record_path
 from bench.report.reduce import write_manifest
 from bench.sweep.folder import locked, refuse_unwritable, write_or_refuse
-from bench.sweep.matrix import REFERENCES, expand, selected
+from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, Resources, request_of
@@ -91,8 +91,10 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
         config = parse_run(list(cell.arguments))
         key = key_of(config)
         if key in jobs:
+            place = " ".join(f"{axis}={in_yaml(value)}" for axis, value in cell.point.items())
             raise InputError(
-                f"{path.name}: '{cell.model}' and '{jobs[key].model}' are the same run"
+                f"{path.name}: '{cell.model}' at {place} is the same run as an earlier one, "
+                f"'{jobs[key].model}' of seed {config['seed']}"
             )
         storage = f"{options.storage.rstrip('/')}/{path.stem}/{key}" if options.storage else ""
         jobs[key] = Job(
