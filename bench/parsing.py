@@ -112,17 +112,20 @@ def plain_words(arguments: list[str]) -> list[str]:
         if option.startswith("--") and not equals and following and following[0][:2] != "--":
             equals, value = "=", following[0]
             position += 1
-        group = option.removeprefix("--").split(".")[0]
+        name = option.removeprefix("--")
+        group = name.split(".")[0]
         if not option.startswith("--") or not equals:
             words.append(f"{option}{equals}{value}")
         elif option == "--config":
             words += words_of_config(read_yaml(Path(value)), value)
-        elif option.removeprefix("--") in GROUPS:
+        elif name in GROUPS:
             path = resolve(group, value)
             words += words_of_option(group, read_yaml(path), str(path))
         elif group in (*GROUPS, "seed"):
-            name = option.removeprefix("--")
             words += words_of_option(name, parse_yaml(value, name), name)
+        elif not re.fullmatch(r"\w+", name, re.ASCII):
+            # jsonargparse has further ways to write the options above, such as --model+.
+            raise InputError(f"{option[:200]!r} is no option")
         else:
             words.append(f"{option}={value}")
     return words
@@ -141,7 +144,7 @@ def words_of_config(content: Any, where: str) -> Iterator[str]:
 
 def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
     """Yield an option of the command line with its value, checked; groups option by option."""
-    if not re.fullmatch(r"\w+(\.\w+)*\+?", name, re.ASCII):
+    if not re.fullmatch(r"\w+|\w+(\.\w+)+\+?", name, re.ASCII):
         raise InputError(f"{where}: {name[:200]!r} is no option")
     if "help" in name.split("."):
         check_class(value, name)

@@ -79,6 +79,14 @@ def test_no_help_imports_code_outside(path, canary):
             parse_run([*BASE, f"{option}={path}"])
 
 
+@pytest.mark.parametrize("option", ["--model+", "--data+", "--config+", "--model[0]", "--model."])
+def test_no_other_way_to_write_an_option_passes_the_checks(option, canary):
+    (canary / "evil").write_text("class_path: evil1.Evil")
+    for value in ("evil1.Evil", "evil"):
+        with pytest.raises(InputError, match="is no option"):
+            parse_run([*BASE, f"{option}={value}"])
+
+
 def test_the_help_of_a_class_of_ours_is_shown(capsys):
     with pytest.raises(SystemExit):
         parse_run(["--model.help", "VAE"])
