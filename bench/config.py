@@ -1,13 +1,12 @@
-"""A run's typed settings, its key, the job that a worker is handed, and what it tells of it."""
+"""A run's typed settings, the job that a worker is handed, and what it tells of it."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import InputError
+from bench.keys import key_of
 
 if TYPE_CHECKING:
     from bench.data.tasks import Task
@@ -169,55 +168,6 @@ def task_of(config: dict[str, Any]) -> "Task":
     from bench.data.tasks import Task
 
     return Task(**config["data"])
-
-
-# Options that came after the first records. At these values a run is what it was before them, and
-# so is its key.
-ADDED: dict[str, dict[str, Any]] = {
-    "data": {"leave_out_every": 0},
-    "trainer": {
-        "encoder_steps": 0,
-        "decoder_steps": 0,
-        "devices": 1,
-        "precision": "32-true",
-        "objective": "elbo",
-        "samples": 1,
-        "normalize_gradients": False,
-        "compile": "none",
-    },
-    "evaluation": {"importance_data_train": 0},
-}
-# The same for the arguments of a model's class.
-ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
-    "bench.models.realnvp.RealNVP": {"shift": "after_scaling"},
-}
-
-
-def key_of(config: dict[str, Any]) -> str:
-    """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
-    canonical = json.dumps(counted(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def counted(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that tells runs apart: without what was added as it was."""
-    kept = dict(config)
-    for section, added in ADDED.items():
-        if isinstance(config.get(section), dict):
-            kept[section] = without(added, config[section])
-    model = config.get("model")
-    if isinstance(model, dict) and isinstance(model.get("init_args"), dict):
-        added = ADDED_TO_MODELS.get(str(model.get("class_path")), {})
-        kept["model"] = model | {"init_args": without(added, model["init_args"])}
-    return kept
-
-
-def without(added: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in settings.items()
-        if not (name in added and value == added[name])
-    }
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bench.config import counted
 from bench.errors import InputError
+from bench.keys import counted
 
 
 def options_of(config: dict[str, Any]) -> dict[str, str]:

@@ -11,9 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.class_paths import CLASS_MODULES, check_class, check_class_paths
+from bench.class_names import check_class, check_classes, class_paths, with_paths
 from bench.config import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
 from bench.errors import InputError
+from bench.keys import bare_name
 from bench.record_schema import problem_of_config
 from bench.yaml_text import check_nesting, in_one_line, load_yaml, read_yaml
 
@@ -39,8 +40,8 @@ def make_parser() -> "ArgumentParser":
     """Make a new parser of one run's options. Imports the models, hence PyTorch."""
     import jsonargparse
 
-    for module in CLASS_MODULES:
-        import_module(module)
+    for path in class_paths().values():
+        import_module(path.rpartition(".")[0])
     from bench.data.tasks import Task
     from bench.models.terms import Model
     from bench.nets import Shape
@@ -147,7 +148,7 @@ def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
     if not re.fullmatch(r"\w+|\w+(\.\w+)+\+?", name, re.ASCII):
         raise InputError(f"{where}: {name[:200]!r} is no option")
     if "help" in name.split("."):
-        check_class(value, name)
+        value = check_class(value, name)
     if name in ("output", "wandb"):
         yield f"--{name}={value}"
     elif name in ("data", "trainer", "evaluation"):
@@ -156,8 +157,8 @@ def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
         for option, part in value.items():
             yield from words_of_option(f"{name}.{option}", part, where)
     else:
-        check_class_paths(value, where)
-        yield f"--{name}={in_one_line(value)}"
+        check_classes(value, where)
+        yield f"--{name}={in_one_line(with_paths(value))}"
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -188,7 +189,7 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> d
 
 def checked(config: dict) -> dict:
     """Return a canonical configuration. Raises InputError where no run of it could be recorded."""
-    check_class_paths({name: config[name] for name in (*GROUPS, "seed")})
+    check_classes({name: config[name] for name in (*GROUPS, "seed")})
     trainer_config(config), evaluation_config(config)
     if problem := problem_of_config(config):
         raise InputError(problem)
@@ -199,7 +200,7 @@ def validate(config: Any) -> dict:
     """Return the canonical form of a configuration read from a record or a checkpoint."""
     import jsonargparse
 
-    check_class_paths(config)
+    check_classes(config)
     # A text in place of a mapping would be the path of a file to jsonargparse.
     if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
         raise InputError("config: not a mapping of options to values")
@@ -207,7 +208,7 @@ def validate(config: Any) -> dict:
         if name not in (*GROUPS, "seed"):
             raise InputError(f"config: {name[:200]!r} is no part of a configuration")
     try:
-        return checked(plain_dict(run_parser().parse_object(config).as_dict()))
+        return checked(plain_dict(run_parser().parse_object(with_paths(config)).as_dict()))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
 
@@ -219,7 +220,7 @@ def build_model(config: dict, shape: tuple[int, ...], levels: int):
     from bench.noise import derive_seed
 
     parser = run_parser()
-    factory = parser.instantiate(parser.parse_object(config)).model
+    factory = parser.instantiate(parser.parse_object(with_paths(config))).model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config["seed"], "initialisation"))
         return factory(shape, levels)
@@ -230,22 +231,11 @@ def plain_dict(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
         if isinstance(kept.get("class_path"), str):
-            kept["class_path"] = defining_path(kept["class_path"])
+            kept["class_path"] = bare_name(kept["class_path"])
         return kept
     if isinstance(value, (list, tuple)):
         return [plain_dict(part) for part in value]
     return value
-
-
-@lru_cache(maxsize=1000)
-def defining_path(path: str) -> str:
-    """Return the import path of the module that defines a class, from whichever it was taken.
-
-    A key must not depend on which packages export a class by a shorter path.
-    """
-    module, _, name = path.rpartition(".")
-    found = getattr(import_module(module), name)
-    return f"{found.__module__}.{found.__qualname__}"
 
 
 def one_line(error: Exception) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.config import Job, Report, key_of, task_of
+from bench.config import Job, Report, task_of
 from bench.data.tasks import load_task
 from bench.errors import InputError
+from bench.keys import key_of
 from bench.parsing import validate
 from bench.record import environment, read_record, record_path
 from bench.record_consistency import check_consistent

@@ -1,10 +1,14 @@
 import copy
+import json
 
 import pytest
 
-from bench.config import EvaluationConfig, key_of
+from bench.config import EvaluationConfig
+from bench.differences import options_of
 from bench.errors import InputError
+from bench.keys import HISTORICAL_PATHS, counted, key_of
 from bench.parsing import build_model, parse_run, validate
+from tests.conftest import small_config
 
 BASE = ["--data", "digits-17", "--model", "gaussian_vae"]
 
@@ -110,3 +114,28 @@ def test_initialisation_depends_on_the_seed_alone():
 def test_configurations_from_files_are_checked(hostile):
     with pytest.raises(InputError):
         validate(hostile)
+
+
+def test_a_key_does_not_depend_on_where_a_class_is_defined():
+    named = small_config("gated_vamp_vae")
+    moved = json.loads(
+        json.dumps(named).replace('"class_path": "', '"class_path": "bench.elsewhere.')
+    )
+    assert moved != named
+    assert key_of(moved) == key_of(named) and options_of(moved) == options_of(named)
+
+
+def test_a_class_that_came_after_the_first_records_is_hashed_by_its_name():
+    config = small_config("bernoulli_vae")
+    config["model"]["init_args"]["prior"] = {"class_path": "Laplace"}
+    assert counted(config)["model"]["init_args"]["prior"] == {"class_path": "Laplace"}
+
+
+def test_configurations_hold_the_names_of_classes_whichever_way_they_are_given():
+    prior = "bench.densities.priors.Vamp"
+    for given in ("Vamp", prior):
+        config = small_config("bernoulli_vae", "digits-binary", f"--model.prior={given}")
+        assert config["model"]["init_args"]["prior"]["class_path"] == "Vamp"
+    historical = copy.deepcopy(config)
+    historical["model"]["init_args"]["prior"]["class_path"] = HISTORICAL_PATHS["Vamp"]
+    assert validate(historical) == config

@@ -10,9 +10,9 @@ import yaml
 
 import bench
 from bench.__main__ import main
-from bench.class_paths import allowed_paths, check_class_paths, classes_of
-from bench.config import key_of
+from bench.class_names import check_classes, class_paths, classes_of
 from bench.errors import InputError
+from bench.keys import key_of
 from bench.parsing import CONFIGS, parse_run, validate
 from bench.verify import readable
 from bench.yaml_text import load_yaml, read_yaml
@@ -111,7 +111,7 @@ def test_no_name_stands_for_a_file_that_nobody_checked(canary):
     with pytest.raises(InputError, match="model: 'evil' is unknown"):
         parse_run(["--config", "c.yaml"])
     config = parse_run([*BASE, "--model.encoder", "MLP"])
-    assert config["model"]["init_args"]["encoder"]["class_path"] == "bench.nets.MLP"
+    assert config["model"]["init_args"]["encoder"]["class_path"] == "MLP"
     for group in ("model", "data", "trainer"):
         with pytest.raises(InputError):
             validate(config | {group: "evil"})
@@ -170,10 +170,10 @@ def test_every_configuration_that_comes_along_is_read_and_keeps_its_key():
     assert len(RECORDS) > 100
     for path in RECORDS:
         record = json.loads(path.read_text())
-        check_class_paths(record["config"])
+        check_classes(record["config"])
         assert key_of(record["config"]) == record["key"], path
     for path in CONFIGS.glob("model/*.yaml"):
-        check_class_paths(read_yaml(path))
+        check_classes(read_yaml(path))
     # One of each set of classes is read whole, which takes longer.
     kinds = {json.dumps(c["model"], sort_keys=True): c for c in map(config_of, RECORDS)}
     for config in kinds.values():
@@ -188,15 +188,18 @@ def test_a_class_that_is_added_to_a_module_of_ours_may_be_named(tmp_path):
     root = shutil.copytree(
         ROOT / "bench", tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__", "page")
     )
-    assert classes_of(root) == allowed_paths()
+    assert classes_of(root) == class_paths()
     with open(root / "densities" / "decoders.py", "a") as file:
         file.write("\n\nclass Binomial(Bernoulli):\n    pass\n\n\ndef function():\n    pass\n")
     (root / "models" / "chain.py").write_text(
         "from bench.models import terms\nfrom bench.nets import MLP\nimport os\n\n\n"
         "class Chain(terms.Model):\n    pass\n\n\nclass Other:\n    pass\n"
     )
-    added = {"bench.densities.decoders.Binomial", "bench.models.chain.Chain"}
-    assert classes_of(root) == allowed_paths() | added
+    added = {
+        "Binomial": "bench.densities.decoders.Binomial",
+        "Chain": "bench.models.chain.Chain",
+    }
+    assert classes_of(root) == class_paths() | added
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from frictionless import Package
 
 from bench.checkpoints import read_checkpoint
-from bench.config import key_of
+from bench.keys import key_of
 from bench.parsing import validate
 from bench.record import read_record
 from bench.report.package import dictionary

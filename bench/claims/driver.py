@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims.catalogue import CLAIMS
-from bench.config import Job, key_of, task_of
+from bench.config import Job, task_of
 from bench.differences import refuse_mixed_rows
 from bench.errors import InputError
 from bench.files import MIB, read_text
+from bench.keys import key_of
 from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
 from bench.printing import say
 from bench.record import checksum, code_version, read_record, write_atomically, write_record

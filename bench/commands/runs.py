@@ -42,7 +42,8 @@ def model_name(arguments: list[str]) -> str:
 
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
-    from bench.config import Job, key_of
+    from bench.config import Job
+    from bench.keys import key_of
     from bench.record import read_record, record_path
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from bench.config import Job, key_of
+from bench.config import Job
 from bench.data.tasks import Task, TaskData
 from bench.fit import fit
+from bench.keys import key_of
 from bench.models.terms import Model
 from bench.parsing import build_model, parse_run
 from bench.perf.floors import layer_sizes, products

@@ -4,10 +4,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.config import Job, key_of, task_of, trainer_config
+from bench.config import Job, task_of, trainer_config
 from bench.differences import refuse_mixed_rows
 from bench.errors import InputError
 from bench.files import is_there
+from bench.keys import key_of
 from bench.parsing import build_model, parse_run, read_yaml, resolve
 from bench.printing import number, say
 from bench.record import read_record, record_path

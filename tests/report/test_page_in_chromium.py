@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from bench.config import key_of
+from bench.keys import key_of
 from bench.parsing import parse_run
 from tests.conftest import small_config
 from tests.report.chromium import EXECUTABLE, MISSING, Seen, browser

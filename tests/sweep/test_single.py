@@ -12,9 +12,9 @@ import pytest
 import bench.run
 from bench.__main__ import main
 from bench.commands.runs import train
-from bench.config import key_of
 from bench.errors import InputError
 from bench.files import open_own
+from bench.keys import key_of
 from bench.parsing import parse_run
 from bench.record import record_path, write_atomically, write_record
 from bench.report.reduce import missing_keys, read_manifest, write_manifest

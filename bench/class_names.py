@@ -1,5 +1,6 @@
 """The classes that a configuration may name; nothing else is ever imported or called for one.
 
+A class is named by its bare name, which stays when its file is moved or another one exports it.
 Configurations come from strangers, in checkpoints, records and YAML. What they name is looked up here,
 in the source of the benchmark's own modules, before anything is imported.
 """
@@ -12,27 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
+from bench.keys import HISTORICAL_PATHS, bare_name
 from bench.yaml_text import check_size
 
-# The modules whose classes may be called by their bare names.
-CLASS_MODULES = (
-    "bench.nets",
-    "bench.convolutional",
-    "bench.bolts",
-    "bench.densities.decoders",
-    "bench.densities.discretized",
-    "bench.densities.exemplar",
-    "bench.densities.priors",
-    "bench.models.vae",
-    "bench.models.bolts_vae",
-    "bench.models.realnvp",
-    "bench.models.convolutional_realnvp",
-    "bench.models.variational_realnvp",
-    "bench.models.reference",
-    "bench.models.probabilistic_pca",
-    "bench.models.gaussian_mixture",
-)
-# Their other modules may hold classes too, which are called by their whole paths.
+# The modules and packages whose classes may be named.
+CLASS_MODULES = ("bench.nets", "bench.convolutional", "bench.bolts")
 CLASS_PACKAGES = ("bench.densities", "bench.models")
 # Wraps objects of the caller's own, which no configuration holds.
 WITHOUT_CLASSES = "bench.models.external"
@@ -43,16 +28,19 @@ MOST_OPTIONS = 1000
 
 
 @lru_cache(maxsize=1)
-def allowed_paths() -> frozenset[str]:
-    """Return the paths of all classes that a configuration may name."""
+def class_paths() -> dict[str, str]:
+    """Return {name: import path} of all classes that a configuration may name."""
     return classes_of(Path(__file__).parent)
 
 
-def classes_of(root: Path) -> frozenset[str]:
-    """Return the paths of the models, and of their parts, that a package's source defines.
+def classes_of(root: Path) -> dict[str, str]:
+    """Return {name: import path} of the models, and of their parts, that a package's source defines.
 
     Args:
         root: The package's folder.
+
+    Raises:
+        InputError: Two classes of one name, which a configuration could not tell apart.
     """
     bases: dict[str, set[str]] = {}
     for module in class_modules(root):
@@ -63,8 +51,14 @@ def classes_of(root: Path) -> frozenset[str]:
     known, before = set(FAMILIES), 0
     while len(known) > before:
         before = len(known)
-        known |= {bare(path) for path, parents in bases.items() if parents & known}
-    return frozenset(path for path, parents in bases.items() if parents & known)
+        known |= {bare_name(path) for path, parents in bases.items() if parents & known}
+    found: dict[str, str] = {}
+    for path in (path for path, parents in bases.items() if parents & known):
+        if found.setdefault(bare_name(path), path) != path:
+            raise InputError(
+                f"class {bare_name(path)}: is both {found[bare_name(path)]} and {path}"
+            )
+    return found
 
 
 def class_modules(root: Path) -> list[str]:
@@ -80,26 +74,41 @@ def last_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
 
 
-def bare(path: str) -> str:
-    return path.rpartition(".")[2]
-
-
 @lru_cache(maxsize=1)
-def allowed_names() -> frozenset[str]:
-    """Return all that may stand for a class: its path or its bare name."""
-    return allowed_paths() | {bare(path) for path in allowed_paths()}
+def names_of_paths() -> dict[str, str]:
+    """Return {import path: name} of all allowed classes: the paths of today and those of old records."""
+    known = class_paths()
+    historical = {path: name for name, path in HISTORICAL_PATHS.items() if name in known}
+    return historical | {path: name for name, path in known.items()}
 
 
-def check_class(name: Any, where: str) -> None:
-    """Raise InputError unless this is the path, or the bare name, of an allowed class."""
-    if not isinstance(name, str) or name not in allowed_names():
+def class_name(text: str) -> str | None:
+    """Return the name of the allowed class that ``text``, a name or an import path, stands for."""
+    return text if text in class_paths() else names_of_paths().get(text)
+
+
+def check_class(text: Any, where: str) -> str:
+    """Return the name of the allowed class that ``text`` stands for. Raises InputError without one."""
+    name = class_name(text) if isinstance(text, str) else None
+    if name is None:
         raise InputError(
-            f"{where}: {shown(name)} names code outside bench, or no model, network, decoder or "
+            f"{where}: {shown(text)} names code outside bench, or no model, network, decoder or "
             "prior of it"
         )
+    return name
 
 
-def check_class_paths(value: Any, where: str = "config") -> None:
+def with_paths(value: Any) -> Any:
+    """Return checked plain data with today's import path for each text that stands for a class."""
+    if isinstance(value, dict):
+        return {name: with_paths(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_paths(part) for part in value]
+    name = class_name(value) if isinstance(value, str) else None
+    return value if name is None else class_paths()[name]
+
+
+def check_classes(value: Any, where: str = "config") -> None:
     """Refuse whatever names other code than an allowed class, before anything is imported.
 
     jsonargparse takes every text for an import path where a class may stand, and reads it as YAML
@@ -124,7 +133,7 @@ def check_class_paths(value: Any, where: str = "config") -> None:
 
 def is_harmless(text: str) -> bool:
     """Tell whether a text is an allowed class, a word without a dot, or a number."""
-    if text in allowed_paths() or re.fullmatch(r"[\w-]*", text):
+    if class_name(text) or re.fullmatch(r"[\w-]*", text):
         return True
     try:
         float(text)

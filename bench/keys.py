@@ -1,0 +1,99 @@
+"""The key of a run: a hash of its canonical configuration, which no moved file changes."""
+
+import hashlib
+import json
+from typing import Any
+
+# Classes are hashed as the first records had them: by the import path of that time. A class that
+# came later is hashed by its name. This table never changes, wherever a class moves.
+HISTORICAL_PATHS = {
+    "BoltsResNet18": "bench.bolts.BoltsResNet18",
+    "ResidualConvolutional": "bench.convolutional.ResidualConvolutional",
+    "Bernoulli": "bench.densities.decoders.Bernoulli",
+    "Categorical": "bench.densities.decoders.Categorical",
+    "DiscretizedLogistic": "bench.densities.decoders.DiscretizedLogistic",
+    "Gaussian": "bench.densities.decoders.Gaussian",
+    "DiscretizedGaussian": "bench.densities.discretized.DiscretizedGaussian",
+    "Exemplar": "bench.densities.exemplar.Exemplar",
+    "Aggregate": "bench.densities.priors.Aggregate",
+    "Flow": "bench.densities.priors.Flow",
+    "Mixture": "bench.densities.priors.Mixture",
+    "StandardNormal": "bench.densities.priors.StandardNormal",
+    "Vamp": "bench.densities.priors.Vamp",
+    "BoltsVAE": "bench.models.bolts_vae.BoltsVAE",
+    "ConvolutionalRealNVP": "bench.models.convolutional_realnvp.ConvolutionalRealNVP",
+    "GaussianMixture": "bench.models.gaussian_mixture.GaussianMixture",
+    "LinearGaussian": "bench.models.probabilistic_pca.LinearGaussian",
+    "RealNVP": "bench.models.realnvp.RealNVP",
+    "IndependentPixels": "bench.models.reference.IndependentPixels",
+    "Uniform": "bench.models.reference.Uniform",
+    "VAE": "bench.models.vae.VAE",
+    "VariationalRealNVP": "bench.models.variational_realnvp.VariationalRealNVP",
+    "GatedMLP": "bench.nets.GatedMLP",
+    "MLP": "bench.nets.MLP",
+}
+# Options that came after the first records. At these values a run is what it was before them, and
+# so is its key.
+ADDED: dict[str, dict[str, Any]] = {
+    "data": {"leave_out_every": 0},
+    "trainer": {
+        "encoder_steps": 0,
+        "decoder_steps": 0,
+        "devices": 1,
+        "precision": "32-true",
+        "objective": "elbo",
+        "samples": 1,
+        "normalize_gradients": False,
+        "compile": "none",
+    },
+    "evaluation": {"importance_data_train": 0},
+}
+# The same for the arguments of a model's class.
+ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
+    "RealNVP": {"shift": "after_scaling"},
+}
+
+
+def key_of(config: dict[str, Any]) -> str:
+    """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
+    canonical = json.dumps(counted(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def counted(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that tells runs apart: without what was added as it was."""
+    kept = dict(config)
+    for section, added in ADDED.items():
+        if isinstance(config.get(section), dict):
+            kept[section] = without(added, config[section])
+    model = config.get("model")
+    if isinstance(model, dict):
+        if isinstance(model.get("init_args"), dict):
+            added = ADDED_TO_MODELS.get(bare_name(str(model.get("class_path"))), {})
+            model = model | {"init_args": without(added, model["init_args"])}
+        kept["model"] = with_historical_paths(model)
+    return kept
+
+
+def with_historical_paths(value: Any) -> Any:
+    """Return plain data whose classes have the names that keys are made of."""
+    if isinstance(value, dict):
+        kept = {name: with_historical_paths(part) for name, part in value.items()}
+        if isinstance(kept.get("class_path"), str):
+            name = bare_name(kept["class_path"])
+            kept["class_path"] = HISTORICAL_PATHS.get(name, name)
+        return kept
+    return [with_historical_paths(part) for part in value] if isinstance(value, list) else value
+
+
+def bare_name(path: str) -> str:
+    """Return the name of a class, whether it is given alone or as an import path."""
+    return path.rpartition(".")[2]
+
+
+def without(added: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name in added and value == added[name])
+    }
