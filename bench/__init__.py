@@ -8,23 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
+from bench.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bench import densities
-    from bench.config import EvaluationConfig
     from bench.data.arrays import task_from_arrays
     from bench.data.tasks import Task, TaskData, load_task
     from bench.densities.normal import DiagonalNormal
     from bench.estimators.estimate import Estimate
     from bench.estimators.evidence import importance_weighted_bound
     from bench.estimators.surgery import ELBOSurgery
-    from bench.library import evaluate
-    from bench.models.external import ExternalVAE
+    from bench.library.evaluate import evaluate
+    from bench.library.external import ExternalVAE
     from bench.models.terms import Terms
     from bench.noise import Noise
-    from bench.trained import load_trained
-
-__version__ = "0.1.0"
+    from bench.runs.trained import load_trained
+    from bench.settings import EvaluationConfig
 
 __all__ = [
     "DiagonalNormal",
@@ -49,16 +48,16 @@ _MODULES = {
     "DiagonalNormal": "bench.densities.normal",
     "ELBOSurgery": "bench.estimators.surgery",
     "Estimate": "bench.estimators.estimate",
-    "EvaluationConfig": "bench.config",
-    "ExternalVAE": "bench.models.external",
+    "EvaluationConfig": "bench.settings",
+    "ExternalVAE": "bench.library.external",
     "Noise": "bench.noise",
     "Task": "bench.data.tasks",
     "TaskData": "bench.data.tasks",
     "Terms": "bench.models.terms",
-    "evaluate": "bench.library",
+    "evaluate": "bench.library.evaluate",
     "importance_weighted_bound": "bench.estimators.evidence",
     "load_task": "bench.data.tasks",
-    "load_trained": "bench.trained",
+    "load_trained": "bench.runs.trained",
     "task_from_arrays": "bench.data.arrays",
 }
 

@@ -12,10 +12,10 @@ import threading
 from importlib import import_module
 
 from bench.errors import InputError
-from bench.launchers import hidden, is_a_launchers
-from bench.memory import keep_freed_memory
-from bench.printing import take_every_character
-from bench.unread import unread
+from bench.system.closed_output import unread
+from bench.system.launchers import hidden, is_a_launchers
+from bench.system.memory import keep_freed_memory
+from bench.system.printing import take_every_character
 
 # {command: (the module of bench.commands that has it, what it does)}
 COMMANDS = {
@@ -76,7 +76,7 @@ def called(words: list[str]) -> int:
         print(overview())
         return 0
     if words[0] == "--version":
-        from bench import __version__
+        from bench.version import __version__
 
         print(f"likelihood-bench {__version__}")
         return 0

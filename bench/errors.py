@@ -1,7 +1,5 @@
 """The one error that a user can cause."""
 
-from bench.printing import escaped
-
 LONGEST = 1000
 
 
@@ -16,3 +14,8 @@ class InputError(ValueError):
     def __init__(self, message: str):
         line = escaped("".join(" " if letter.isspace() else letter for letter in message))
         super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
+
+
+def escaped(text: str) -> str:
+    """Return text with control characters, line breaks and the like written as \\x…."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from bench.commands.time_left import telling_time_left
-from bench.config import Report
+from bench.settings import Report
 
 SWEEP = Path(__file__).with_name("chaos.yaml")
 TABLES = ("runs.csv", "leaderboard.csv")

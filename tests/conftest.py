@@ -11,7 +11,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from bench.parsing import parse_run  # noqa: E402
+from bench.configuration.parsing import parse_run  # noqa: E402
 from tests.warm import Server  # noqa: E402
 
 torch.set_num_threads(1)
@@ -105,12 +105,12 @@ def small_config(model: str, data: str = "digits-17", *more: str) -> dict:
 @pytest.fixture
 def points(monkeypatch):
     """The curves of all runs, as W&B would be given them."""
-    import bench.run
-    from bench.tracking import Tracker
+    import bench.runs.run
+    from bench.tracking.logger import Tracker
 
     seen, tracker = [], Tracker()
     tracker.log = seen.append
-    monkeypatch.setattr(bench.run, "tracked", lambda *_: nullcontext(tracker))
+    monkeypatch.setattr(bench.runs.run, "tracked", lambda *_: nullcontext(tracker))
     return seen
 
 
@@ -136,7 +136,7 @@ class ThisProcess:
         pass
 
     def map(self, jobs, requests, work):
-        from bench.run import run
+        from bench.runs.run import run
         from bench.sweep.engine import Finished
 
         for job in jobs:

@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.perf.idle import do_nothing, made_up, table_texts, write_made_up
-from bench.record import read_record
+from bench.instruments.perf.idle import do_nothing, made_up, table_texts, write_made_up
+from bench.records.record import read_record
 from bench.report.reduce import load_sweep
 from bench.sweep.apart import EngineApart
 from bench.sweep.resources import Request

@@ -10,19 +10,19 @@ import pytest
 import torch
 import yaml
 
-import bench.run
+import bench.runs.run
 from bench.__main__ import main
-from bench.checkpoints import LAST, CheckedCheckpointIO, content_hash, read_checkpoint
-from bench.config import Job
+from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.models.generative import TrainingDiverged
-from bench.record import read_record, write_record
-from bench.run import reason_of, run
-from bench.run_log import RunLog
+from bench.records.record import read_record, write_record
+from bench.runs.log import RunLog
+from bench.runs.run import reason_of, run
 from bench.sweep.driver import SweepOptions, make_plan, settle
 from bench.sweep.engine import Finished
 from bench.sweep.folder import locked
 from bench.sweep.progress import Progress
+from bench.training.checkpoints import LAST, CheckedCheckpointIO, content_hash, read_checkpoint
+from bench.training.module import TrainingDiverged
 from tests import chaos
 from tests.conftest import patience, small_config
 
@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_for_a_record_loses_no_other(tmp_path, monkeypatch, 
     before = path.read_bytes()
     other = record | {"key": "0" * 16}
     with Progress({other["key"]: "other"}, 0, set()) as progress, monkeypatch.context() as patch:
-        patch.setattr("bench.record.os.fsync", full)
+        patch.setattr("bench.records.record.os.fsync", full)
         with pytest.raises(InputError, match="No space left on device; what is recorded is safe"):
             settle(Finished(other["key"], other | {"notes": []}), tmp_path, progress)
     assert path.read_bytes() == before and not list(tmp_path.rglob("*.partial"))
@@ -81,7 +81,7 @@ def test_a_second_driver_refuses(tmp_path):
 
 
 def test_a_second_process_does_not_do_the_same_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.run_log.LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("bench.runs.log.LOCK_SECONDS", 0.3)
     with RunLog(tmp_path), pytest.raises(InputError, match="another process does this run"):
         RunLog(tmp_path)
     with RunLog(tmp_path) as log:  # let go of by the first
@@ -140,7 +140,7 @@ def test_a_divergence_is_repeated_and_reported_with_its_step(tmp_path):
 
 
 def test_a_divergence_that_does_not_repeat_fails_the_run_all_the_same(tmp_path, monkeypatch):
-    original, calls = bench.run.fit, []
+    original, calls = bench.runs.run.fit, []
 
     def once(*arguments):
         calls.append(1)
@@ -148,7 +148,7 @@ def test_a_divergence_that_does_not_repeat_fails_the_run_all_the_same(tmp_path, 
             raise TrainingDiverged("by a cosmic ray")
         return original(*arguments)
 
-    monkeypatch.setattr(bench.run, "fit", once)
+    monkeypatch.setattr(bench.runs.run, "fit", once)
     record = run(job_in(tmp_path))
     assert record["status"] == "failed" and len(calls) == 2
     assert "not reproducibly: first by a cosmic ray" in record["reason"]
@@ -158,7 +158,7 @@ def test_want_of_memory_is_named(tmp_path, monkeypatch):
     def too_much(*_, **__):
         torch.empty(2**60)
 
-    monkeypatch.setattr(bench.run, "evaluate", too_much)
+    monkeypatch.setattr(bench.runs.run, "evaluate", too_much)
     record = run(job_in(tmp_path))
     assert record["status"] == "failed" and record["reason"] == "out of memory"
     assert reason_of(MemoryError()) == "out of memory"

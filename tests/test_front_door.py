@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from bench.__main__ import main
-from bench.checkpoints import content_hash
 from bench.commands.sweeps import print_missing
-from bench.launchers import is_a_launchers
+from bench.system.launchers import is_a_launchers
+from bench.training.checkpoints import content_hash
 from tests.conftest import patience
 from tests.offline_logs import read_offline_run
 

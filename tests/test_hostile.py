@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from bench.__main__ import main
-from bench.config import Job
+from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.record import write_record
-from bench.run import run
+from bench.records.record import write_record
+from bench.runs.run import run
 from bench.sweep.driver import SweepOptions, make_plan
 from tests.conftest import small_config
 

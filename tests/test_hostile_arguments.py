@@ -10,10 +10,10 @@ import pytest
 
 from bench.__main__ import COMMANDS, main
 from bench.commands.places import KINDS
-from bench.config import TrainerConfig
+from bench.configuration.parsing import parse_run, read_yaml
 from bench.errors import InputError
-from bench.parsing import parse_run, read_yaml
-from bench.wandb_settings import logged_in
+from bench.settings import TrainerConfig
+from bench.tracking.wandb_settings import logged_in
 from tests.limits import limited
 
 TRAIN = ["train", "--data", "digits-binary", "--model", "bernoulli_vae", "--wandb", "disabled"]

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.checkpoint_limits import check_content
-from bench.checkpoints import (
+from bench.configuration.parsing import build_model, validate
+from bench.errors import InputError
+from bench.runs.trained import load_trained
+from bench.training.checkpoint_limits import check_content
+from bench.training.checkpoints import (
     CheckedCheckpointIO,
     can_go_on,
     content_hash,
     read_checkpoint,
     release,
 )
-from bench.errors import InputError
-from bench.parsing import build_model, validate
-from bench.trained import load_trained
 from tests.conftest import small_config
 from tests.limits import limited
 
@@ -91,7 +91,9 @@ def test_a_checkpoint_that_would_run_code_is_refused(how, folder, capsys):
     assert sorted(p.name for p in folder.iterdir()) == ["best.ckpt"]
 
 
-@pytest.mark.parametrize("path", ["bench.checkpoints.remove", "bench.record.write_atomically"])
+@pytest.mark.parametrize(
+    "path", ["bench.training.checkpoints.remove", "bench.system.files.write_atomically"]
+)
 @pytest.mark.parametrize("part", ["decoder", "prior", "encoder"])
 def test_a_checkpoint_calls_no_function_of_ours(path, part, good, folder, capsys):
     (folder / "victim").write_text("mine")
@@ -219,7 +221,11 @@ def test_weights_that_are_not_the_models_are_refused(good, folder):
         ("latent_dimensions", 10**9, "should be torch.float32 of shape"),
         ("latent_dimensions", 10**18, "another model"),
         ("latent_dimensions", 10**19, "63 bits"),
-        ("encoder", {"class_path": "bench.nets.MLP", "init_args": {"widths": [1] * 5000}}, "1000"),
+        (
+            "encoder",
+            {"class_path": "bench.networks.mlp.MLP", "init_args": {"widths": [1] * 5000}},
+            "1000",
+        ),
     ],
 )
 def test_a_model_of_any_size_is_not_built(option, value, message, good, folder):
@@ -324,7 +330,7 @@ def test_a_long_sparse_archive_and_one_of_many_parts_are_refused(folder):
 
 
 def test_a_model_too_large_to_be_read_is_not_written(good, folder, monkeypatch):
-    monkeypatch.setattr("bench.checkpoints.LONGEST_FILE", 1000)
+    monkeypatch.setattr("bench.training.checkpoints.LONGEST_FILE", 1000)
     with pytest.raises(InputError, match="give it fewer parameters"):
         CheckedCheckpointIO().save_checkpoint(good, folder / "x.ckpt")
     assert not list(folder.iterdir())

@@ -10,12 +10,12 @@ import yaml
 
 import bench
 from bench.__main__ import main
-from bench.class_names import check_classes, class_paths, classes_of
+from bench.configuration.class_names import check_classes, class_paths, classes_of
+from bench.configuration.parsing import CONFIGS, parse_run, validate
 from bench.errors import InputError
-from bench.keys import key_of
-from bench.parsing import CONFIGS, parse_run, validate
-from bench.verify import readable
-from bench.yaml_text import load_yaml, read_yaml
+from bench.records.key import key_of
+from bench.sweep.verify import readable
+from bench.system.yaml_text import load_yaml, read_yaml
 from tests.conftest import small_config
 from tests.limits import limited
 
@@ -27,14 +27,14 @@ PATHS = [
     *(f"{module}.Evil" for module in MODULES),
     "evil1 .Evil",
     "evil1.\uff25vil",
-    "bench.checkpoints.remove",
-    "bench.record.write_atomically",
-    "bench.nets.fast_tanh",
-    "bench.nets.torch.hub.load",
+    "bench.training.checkpoints.remove",
+    "bench.system.files.write_atomically",
+    "bench.networks.mlp.fast_tanh",
+    "bench.networks.mlp.torch.hub.load",
     # Imported there, and defined elsewhere.
     "bench.models.vae.MLP",
     # Made of objects of the caller's.
-    "bench.models.external.ExternalVAE",
+    "bench.library.external.ExternalVAE",
 ]
 # As jsonargparse would read it, which takes texts for YAML once more.
 HIDDEN = ['{class_path: "evil1\\x2eEvil"}', "{class_path: evil1.Evil}", "evil1.Evil #", "a b"]
@@ -46,7 +46,7 @@ def canary(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     trace = tmp_path / "executed"
-    code = f"open({str(trace)!r}, 'w').close()\nfrom bench.nets import MLP\nclass Evil(MLP): pass\n"
+    code = f"open({str(trace)!r}, 'w').close()\nfrom bench.networks.mlp import MLP\nclass Evil(MLP): pass\n"
     for module in MODULES:
         (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
     yield tmp_path
@@ -129,11 +129,13 @@ def test_a_file_is_read_once(tmp_path, monkeypatch):
         checked = {"max_epochs": 7} if not depth else {"trainer": {"max_epochs": 7}}
         path.write_text(yaml.safe_dump(checked).replace("7", "9"))
         replaced = lambda p, c=checked: c if Path(p) == path else read_yaml(p)
-        monkeypatch.setattr("bench.parsing.read_yaml", replaced)
+        monkeypatch.setattr("bench.configuration.parsing.read_yaml", replaced)
         assert parse_run([*BASE, option, str(path)])["trainer"]["max_epochs"] == 7
 
 
-@pytest.mark.parametrize("path", ["evil1.Evil", "evil\u00e9.Evil", "bench.checkpoints.remove"])
+@pytest.mark.parametrize(
+    "path", ["evil1.Evil", "evil\u00e9.Evil", "bench.training.checkpoints.remove"]
+)
 def test_no_sweep_and_no_claim_names_code_outside(path, canary, capsys):
     matrix = {"data": ["digits-17"], "model": ["gaussian_vae"], "seed": [1]}
     rule = {"when": {"seed": 1}, "set": {"model.prior": path}}
@@ -192,7 +194,7 @@ def test_a_class_that_is_added_to_a_module_of_ours_may_be_named(tmp_path):
     with open(root / "densities" / "decoders.py", "a") as file:
         file.write("\n\nclass Binomial(Bernoulli):\n    pass\n\n\ndef function():\n    pass\n")
     (root / "models" / "chain.py").write_text(
-        "from bench.models import terms\nfrom bench.nets import MLP\nimport os\n\n\n"
+        "from bench.models import terms\nfrom bench.networks.mlp import MLP\nimport os\n\n\n"
         "class Chain(terms.Model):\n    pass\n\n\nclass Other:\n    pass\n"
     )
     added = {

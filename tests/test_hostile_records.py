@@ -10,26 +10,19 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from bench.config import Job
+from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.record import checksum, read_record, write_record
-from bench.record_consistency import check_consistent
-from bench.record_schema import LARGEST, problem_of
+from bench.records.consistency import check_consistent
+from bench.records.manifest import write_manifest
+from bench.records.record import checksum, read_record, write_record
+from bench.records.schema import LARGEST, problem_of
+from bench.records.tables import csv_text, parse_runs, read_runs
 from bench.report.citation import citation
 from bench.report.page.write import vega
-from bench.report.reduce import (
-    csv_text,
-    leaderboard_table,
-    load_sweep,
-    runs_table,
-    slim,
-    timings_table,
-    write_manifest,
-)
+from bench.report.reduce import leaderboard_table, load_sweep, runs_table, slim, timings_table
 from bench.report.report import report
-from bench.report.rows import parse_runs, read_runs
 from bench.report.tables import latex, markdown, print_leaderboard, rewritten
-from bench.run import run
+from bench.runs.run import run
 from bench.sweep.driver import needs_run
 from bench.sweep.dry_run import recorded_rates
 from tests.conftest import small_config

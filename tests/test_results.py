@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from frictionless import Package
 
-from bench.checkpoints import read_checkpoint
-from bench.keys import key_of
-from bench.parsing import validate
-from bench.record import read_record
+from bench.configuration.parsing import validate
+from bench.records.key import key_of
+from bench.records.record import read_record
+from bench.records.tables import all_runs
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
-from bench.report.rows import all_runs
 from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
+from bench.training.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,6 @@ from bench.claims.rows import (
     equal,
     rounding,
 )
-from bench.config import Report
 from bench.data.tasks import Task, TaskData, load_task
 from bench.densities.dequantization import dequantize_uniformly, level_counts
 from bench.densities.normal import LOG_2PI
@@ -31,6 +30,7 @@ from bench.models.probabilistic_pca import (
     random_linear_gaussian,
 )
 from bench.noise import Noise, derive_seed
+from bench.settings import Report
 
 LATENT_DIMENSIONS, COMPONENTS = 10, 10
 # Enough for EM to be at its fixed point to FIXED_POINT on digits, with some to spare; a mixture's

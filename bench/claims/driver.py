@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims.catalogue import CLAIMS
-from bench.config import Job, task_of
-from bench.differences import refuse_mixed_rows
+from bench.configuration.job import Job
+from bench.configuration.parsing import CONFIGS, names, parse_run, read_yaml, resolve
+from bench.data.tasks import task_of
 from bench.errors import InputError
-from bench.files import MIB, read_text
-from bench.keys import key_of
-from bench.parsing import CONFIGS, names, parse_run, read_yaml, resolve
-from bench.printing import say
-from bench.record import checksum, code_version, read_record, write_atomically, write_record
+from bench.records.differences import refuse_mixed_rows
+from bench.records.key import key_of
+from bench.records.provenance import code_version
+from bench.records.record import checksum, read_record, write_record
 from bench.sweep.driver import check_buildable
 from bench.sweep.folder import locked
 from bench.sweep.matrix import REFERENCES, expand
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request, Resources, request_of
+from bench.system.files import MIB, read_text, write_atomically
+from bench.system.printing import say
 
 
 @dataclass(frozen=True)

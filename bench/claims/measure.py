@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from bench.checkpoints import BEST
 from bench.claims.evidence import (
     dequantization_rows,
     importance_ladder,
@@ -17,14 +16,16 @@ from bench.claims.flow import flow_rows
 from bench.claims.levels import unseen_levels
 from bench.claims.optimal_prior import exemplar_curves, shown_samples, swap_rows
 from bench.claims.rows import Row, Subject
-from bench.config import Job, Report
-from bench.devices import devices_for
-from bench.fit import quiet
+from bench.configuration.job import Job
 from bench.models.vae import VAE
 from bench.noise import derive_seed
-from bench.record import read_record, record_path
-from bench.run import run
-from bench.trained import Trained, load_trained
+from bench.records.record import read_record, record_path
+from bench.runs.run import run
+from bench.runs.trained import Trained, load_trained
+from bench.settings import Report
+from bench.system.devices import devices_for
+from bench.training.checkpoints import BEST
+from bench.training.fit import quiet
 
 
 @dataclass(frozen=True)

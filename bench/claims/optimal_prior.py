@@ -15,7 +15,7 @@ from bench.estimators.evaluate import terms_of_block
 from bench.models.terms import Terms
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, Noise
-from bench.pictures import SHOWN_IMAGES, png
+from bench.runs.pictures import SHOWN_IMAGES, png
 
 EXEMPLARS = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 

@@ -15,9 +15,10 @@ from bench.claims.across_runs import (
 )
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
-from bench.printing import print_table
-from bench.record import commit_label, write_atomically
-from bench.report.reduce import csv_text
+from bench.records.provenance import commit_label
+from bench.records.tables import csv_text
+from bench.system.files import write_atomically
+from bench.system.printing import print_table
 
 COLUMNS = (
     "claim",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.claims.catalogue import CLAIMS, Claim
-from bench.record import write_atomically
+from bench.system.files import write_atomically
 
 TEMPLATE = "page.html"
 

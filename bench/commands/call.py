@@ -8,7 +8,7 @@ from typing import get_origin
 
 from bench.commands.places import check_option
 from bench.errors import InputError
-from bench.yaml_text import check_nesting
+from bench.system.yaml_text import check_nesting
 
 
 def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
@@ -18,7 +18,7 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     """
     import jsonargparse
 
-    from bench.parsing import one_line
+    from bench.configuration.parsing import one_line
 
     parser = jsonargparse.ArgumentParser(
         prog=f"bench {name}", exit_on_error=False, allow_abbrev=False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
-from bench.printing import say
+from bench.system.printing import say
 
 
 def cite(arguments: list[str]) -> int:
@@ -19,8 +19,8 @@ def run_cite(key: str, results: str = "results") -> int:
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
         results: Folder of all results.
     """
+    from bench.records.tables import all_runs, chosen_rows, read_runs
     from bench.report.citation import citation
-    from bench.report.rows import all_runs, chosen_rows, read_runs
 
     paths = all_runs(Path(results))
     if not paths:
@@ -64,8 +64,8 @@ def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> i
         evaluate_only: A run's best.ckpt, which is evaluated again instead of training.
     """
     from bench.commands.time_left import telling_time_left
-    from bench.verify import verify as again
-    from bench.verify import verify_checkpoint
+    from bench.sweep.verify import verify as again
+    from bench.sweep.verify import verify_checkpoint
 
     with telling_time_left() as report:
         if evaluate_only is None:

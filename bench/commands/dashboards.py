@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.commands.call import call
-from bench.printing import say
+from bench.system.printing import say
 
 
 def dashboard(arguments: list[str]) -> int:
@@ -28,18 +28,18 @@ def run_dashboard(
         dry_run: Print as JSON what would be sent, the report's specification included; send
             nothing. Needs neither network nor login.
     """
-    from bench.dashboard.content import content_of
-    from bench.wandb_settings import project as usual
+    from bench.tracking.dashboard.content import content_of
+    from bench.tracking.wandb_settings import project as usual
 
     project = project or usual()
     content = content_of(Path(results) / sweep)
     if dry_run:
-        from bench.dashboard.specification import plan_of
+        from bench.tracking.dashboard.specification import plan_of
 
         for line in json.dumps(plan_of(content, project, entity or ""), indent=1).split("\n"):
             say(line)
         return 0
-    from bench.dashboard.upload import upload
+    from bench.tracking.dashboard.upload import upload
 
     say(f"report: {upload(content, project, entity)}")
     return 0

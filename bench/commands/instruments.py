@@ -5,7 +5,7 @@ from typing import Literal
 
 from bench.commands.call import call
 from bench.errors import InputError
-from bench.printing import print_table, say
+from bench.system.printing import print_table, say
 
 
 def calibrate(arguments: list[str]) -> int:
@@ -18,8 +18,8 @@ def run_calibrate(results: str = "results") -> int:
     Args:
         results: Folder of all results.
     """
-    from bench.calibrate import calibrate as measure_all
     from bench.commands.time_left import telling_time_left
+    from bench.instruments.calibrate import calibrate as measure_all
 
     directory = Path(results) / "calibration"
     with telling_time_left() as report:
@@ -44,9 +44,9 @@ def run_perf(
         page: Markdown file whose tables, between their marks, are rewritten too.
     """
     from bench.commands.time_left import telling_time_left
-    from bench.perf.driver import growth_markdown, markdown, print_table
-    from bench.perf.driver import perf as measure_all
-    from bench.perf.sizes import FULL
+    from bench.instruments.perf.driver import growth_markdown, markdown, print_table
+    from bench.instruments.perf.driver import perf as measure_all
+    from bench.instruments.perf.sizes import FULL
     from bench.report.tables import rewrite_readme
 
     if not Path(peers).is_file():
@@ -98,13 +98,13 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     """
     import pandas as pd
 
-    from bench.codecs import codec_rows, codecs
     from bench.commands.time_left import telling_time_left
+    from bench.configuration.parsing import read_yaml, resolve
     from bench.data.tasks import Task, load_task
-    from bench.parsing import read_yaml, resolve
-    from bench.record import write_atomically
-    from bench.report.reduce import csv_text
-    from bench.run import describe_data
+    from bench.instruments.codecs import codec_rows, codecs
+    from bench.records.tables import csv_text
+    from bench.runs.run import describe_data
+    from bench.system.files import write_atomically
 
     codecs()
     tables = []

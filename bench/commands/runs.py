@@ -9,14 +9,14 @@ from shlex import quote
 from bench.commands.call import call
 from bench.commands.places import check_folder
 from bench.errors import InputError
-from bench.printing import say
-from bench.wandb_settings import WandbMode
+from bench.system.printing import say
+from bench.tracking.wandb_settings import WandbMode
 
 
 def train(arguments: list[str]) -> int:
     """Do one run, print its numbers and write its record."""
-    from bench.parsing import make_parser, parse_run
-    from bench.wandb_settings import resolve_wandb_mode
+    from bench.configuration.parsing import make_parser, parse_run
+    from bench.tracking.wandb_settings import resolve_wandb_mode
 
     parser = make_parser()
     parser.add_argument(
@@ -42,20 +42,20 @@ def model_name(arguments: list[str]) -> str:
 
 
 def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
-    from bench.config import Job
-    from bench.keys import key_of
-    from bench.record import read_record, record_path
+    from bench.configuration.job import Job
+    from bench.records.key import key_of
+    from bench.records.record import read_record, record_path
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable
     from bench.sweep.folder import refuse_unwritable, write_or_refuse
     from bench.sweep.single import done_once, list_single_runs
-    from bench.tracking import offline_log
+    from bench.tracking.logger import offline_log
 
     key = key_of(config)
     directory = output / "runs" / key
     job = Job(config, model, output.name, str(directory.absolute()), wandb)
     check_buildable([job])
-    from bench.run import run
+    from bench.runs.run import run
 
     refuse_unwritable(output, [key])
     path = record_path(output / "runs", key)
@@ -125,11 +125,11 @@ def run_evaluate(
     """
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
         raise InputError(f"output: {output} is the checkpoint, which it would replace")
-    from bench.config import EvaluationConfig
-    from bench.devices import devices_for
     from bench.report.tables import print_estimates
-    from bench.run import evaluate_model
-    from bench.trained import load_trained
+    from bench.runs.run import evaluate_model
+    from bench.runs.trained import load_trained
+    from bench.settings import EvaluationConfig
+    from bench.system.devices import devices_for
 
     trained = load_trained(Path(checkpoint))
     data, config = trained.data, trained.config
@@ -145,7 +145,7 @@ def run_evaluate(
     say(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
     print_estimates(metrics)
     if output is not None:
-        from bench.record import write_atomically
+        from bench.system.files import write_atomically
 
         write_atomically(Path(output), json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     return 0
@@ -164,7 +164,7 @@ def run_release(checkpoint: str, output: str) -> int:
         checkpoint: A best.ckpt or last.ckpt that a run wrote.
         output: Where to write it; nothing is overwritten.
     """
-    from bench.checkpoints import release as write
+    from bench.training.checkpoints import release as write
 
     write(Path(checkpoint), Path(output))
     say(f"written: {output}, {Path(output).stat().st_size / 1e6:.1f} MB")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bench.commands.call import call
 from bench.errors import InputError
-from bench.printing import say
-from bench.wandb_settings import WandbMode
+from bench.system.printing import say
+from bench.tracking.wandb_settings import WandbMode
 
 # The most that are listed one by one.
 MOST_KEYS = 20
@@ -49,7 +49,7 @@ def run_sweep(
     """
     from bench.sweep.driver import SweepOptions, make_plan
     from bench.sweep.driver import sweep as drive
-    from bench.wandb_settings import resolve_wandb_mode
+    from bench.tracking.wandb_settings import resolve_wandb_mode
 
     if workers is not None and workers < 1:
         raise InputError(f"workers: {workers} is less than 1")
@@ -136,7 +136,7 @@ def write_report(
     """
     import pandas as pd
 
-    from bench.report.reduce import missing_keys
+    from bench.records.manifest import missing_keys
     from bench.report.report import report as reduce
     from bench.report.tables import print_leaderboard
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from bench.data.tasks import ArrayTask, TaskData
 from bench.errors import InputError
-from bench.machine import GIB, usable_memory
+from bench.system.machine import GIB, usable_memory
 
 # Images are kept as uint8.
 MOST_LEVELS = 256

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from bench.files import regular_file, size_of
+from bench.system.files import regular_file, size_of
 
 # What zlib calls a member of gzip, with its header and its checksum.
 GZIP = 31

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -222,3 +222,7 @@ def load_task(task: Task) -> TaskData:
         split_sha256=hash_splits(indices),
         **tensors,
     )
+
+
+def task_of(config: dict[str, Any]) -> Task:
+    return Task(**config["data"])

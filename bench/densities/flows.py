@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import InputError
-from bench.nets import MLP
+from bench.networks.mlp import MLP
 
 Mask = Literal["checkerboard", "half"]
 Shift = Literal["after_scaling", "before_scaling"]

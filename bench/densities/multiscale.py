@@ -6,9 +6,9 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from bench.convolutional import check_at_least_one, convolution, residual_blocks
 from bench.errors import InputError
-from bench.nets import Shape
+from bench.networks.convolutional import check_at_least_one, convolution, residual_blocks
+from bench.networks.mlp import Shape
 
 
 def squeeze(images: Tensor) -> Tensor:

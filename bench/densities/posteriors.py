@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from bench.densities.normal import DiagonalNormal
-from bench.nets import Network
+from bench.networks.mlp import Network
 
 # exp(±6) in standard deviation: wide enough never to bind in a healthy run, narrow enough that a
 # diverging encoder meets finite numbers.

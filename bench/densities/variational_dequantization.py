@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bench.densities.flows import AffineCoupling, Mask, split_dimensions
 from bench.errors import InputError
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 # torch.rand gives multiples of 2^-24, and 0 has no logit.

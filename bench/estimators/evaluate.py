@@ -7,7 +7,6 @@ from math import log
 import torch
 from torch import Tensor
 
-from bench.config import EvaluationConfig
 from bench.data.tasks import TaskData
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estimate
@@ -16,6 +15,7 @@ from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Bound, Terms
 from bench.noise import EVALUATION_BLOCK, Noise
+from bench.settings import EvaluationConfig
 
 SPLITS = ("train", "test")
 SHARPNESS_SAMPLES = 1000

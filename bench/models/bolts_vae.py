@@ -5,12 +5,12 @@ from functools import partial
 
 from torch import Tensor
 
-from bench.bolts import BoltsResNet18
 from bench.densities.decoders import Gaussian
 from bench.errors import InputError
 from bench.models.terms import Terms
 from bench.models.vae import VAE
-from bench.nets import Shape
+from bench.networks.bolts import BoltsResNet18
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 

@@ -9,7 +9,7 @@ from bench.densities.flows import LogitPreprocessing, Standardization
 from bench.densities.multiscale import MultiScaleFlow
 from bench.models.realnvp import flow_sample, flow_terms, logit_moments
 from bench.models.terms import Model, Terms
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.config import Report
 from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
+from bench.settings import Report
 
 
 @dataclass(frozen=True)

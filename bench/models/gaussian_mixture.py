@@ -15,7 +15,7 @@ from bench.models.expectation_maximization import (
     expectation_maximization,
 )
 from bench.models.terms import Model, Terms
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 

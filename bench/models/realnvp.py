@@ -9,7 +9,7 @@ from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Shift,
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 

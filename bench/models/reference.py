@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.densities.dequantization import level_counts
 from bench.models.terms import Model, Terms
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise, cumulative
 
 

@@ -12,7 +12,7 @@ from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Density, Prior, StandardNormal
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
-from bench.nets import MLP, Network, Shape
+from bench.networks.mlp import MLP, Network, Shape
 from bench.noise import Noise
 
 

@@ -8,7 +8,7 @@ from bench.densities.flows import Mask
 from bench.densities.variational_dequantization import VariationalDequantization
 from bench.models.realnvp import RealNVP, flow_terms
 from bench.models.terms import Model, Terms
-from bench.nets import Shape
+from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 

@@ -6,11 +6,11 @@ from shlex import quote
 
 import pandas as pd
 
-from bench.checkout import COMMIT, code_hash_at, lacks_at
-from bench.printing import number
-from bench.record import read_record, record_path
-from bench.record_consistency import check_consistent
-from bench.report.rows import altered_column
+from bench.records.consistency import check_consistent
+from bench.records.record import read_record, record_path
+from bench.records.tables import altered_column
+from bench.system.checkout import COMMIT, code_hash_at, lacks_at
+from bench.system.printing import number
 
 
 def citation(table: pd.DataFrame, directory: Path) -> str:
@@ -122,7 +122,7 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
         rows = [row] if len(codes) == 1 else [str(run["key"]) for run in own]
         table = quote(f"{directory}/runs.csv")
         again = [f"bench verify {table} --row {quote(one)}" for one in rows]
-        if code.commit is not None and lacks_at(code.commit, "bench/verify.py"):
+        if code.commit is not None and lacks_at(code.commit, "bench/sweep/verify.py"):
             # Before there was `bench verify`, a sweep made its runs anew in another folder.
             again = [f"bench sweep {quote(str(own[0]['sweep']))} --results again"]
         lines += again_lines(code, again)

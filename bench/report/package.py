@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import __version__
-from bench.files import MIB, is_there, read_bytes
-from bench.report.columns import Column, leaderboard_columns, runs_columns, timings_columns
+from bench.records.columns import Column, leaderboard_columns, runs_columns, timings_columns
+from bench.system.files import MIB, is_there, read_bytes
+from bench.version import __version__
 
 # Raised when a column is added; a new first number when one is renamed, or means something else.
 SCHEMA_VERSION = "1.2.0"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.printing import number
+from bench.records.tables import all_runs, read_runs
 from bench.report.intervals import interval
 from bench.report.published import Published, published
-from bench.report.rows import all_runs, read_runs
+from bench.system.printing import number
 
 
 def follows_a_paper(sweep: str) -> bool:

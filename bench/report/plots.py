@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from bench.printing import number  # noqa: E402
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
+from bench.system.printing import number  # noqa: E402
 
 # Characters of a panel's title before it goes on in the next line.
 PANEL = 28

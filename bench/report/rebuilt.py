@@ -6,18 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.record import has_record
-from bench.record_schema import LARGEST
-from bench.report.columns import leaderboard_columns
-from bench.report.reduce import (
-    METRICS,
-    csv_text,
-    leaderboard_table,
-    load_sweep,
-    manifest_path,
-    read_manifest,
-)
-from bench.report.rows import bytes_of, parse_table
+from bench.records.columns import leaderboard_columns
+from bench.records.manifest import manifest_path, read_manifest
+from bench.records.record import has_record
+from bench.records.row import METRICS
+from bench.records.schema import LARGEST
+from bench.records.tables import bytes_of, csv_text, parse_table
+from bench.report.reduce import leaderboard_table, load_sweep
 
 # A cell is a float64 that was written in full; sums over seeds may come in another order.
 ROUNDING = 1e-9

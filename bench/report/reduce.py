@@ -10,78 +10,26 @@ from sys import intern
 
 import pandas as pd
 
-from bench.differences import differing, options_of
-from bench.errors import InputError
-from bench.files import MIB, read_text
-from bench.machine import usable_cores
-from bench.printing import escaped
-from bench.record import has_record, read_record, record_path, write_atomically
-from bench.record_consistency import check_consistent, check_same_data
-from bench.record_schema import is_key, is_line
-from bench.report.columns import DIFFERENCE, ESTIMATES, leaderboard_columns, runs_columns
+from bench.errors import escaped
+from bench.records.columns import DIFFERENCE, leaderboard_columns, runs_columns
+from bench.records.consistency import check_consistent, check_same_data
+from bench.records.differences import differing, options_of
+from bench.records.manifest import read_manifest
+from bench.records.record import has_record, read_record, record_path
+from bench.records.row import METRICS, SPLITS, dirty_of, row_of
+from bench.records.schema import is_line
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
+from bench.system.machine import usable_cores
 
-METRICS = tuple(column.name for column in ESTIMATES)
-SPLITS = ("train", "test")
 # From this many records on, starting processes to read them pays.
 PARALLEL_FROM = 2_000
 CHUNK = 500
-# A million runs have 22 MB.
-LONGEST_MANIFEST = 32 * MIB
 # Characters of a name that was too long; its options' hash comes behind them.
 LONGEST_NAME = 200
 LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
-
-
-def row_of(record: dict, sweep: str, split: str) -> dict:
-    """Return the row of runs.csv for one split of a run; what was not measured is None."""
-    config, data = record["config"], record["data"]
-    metrics = record.get("metrics", {}).get(split, {})
-    value = {name: metrics.get(name, {}).get("value") for name in METRICS}
-    bound = metrics.get("log_likelihood", {})
-    first = {
-        "key": record["key"],
-        "sweep": sweep,
-        "task": record["task"],
-        "model": record["model"],
-        "decoder": record.get("decoder") or None,
-        "prior": record.get("prior") or None,
-        "seed": record["seed"],
-        "split": split,
-        "status": record["status"],
-        "dimensions": data["dimensions"],
-        "levels": data["levels"],
-        "n": data["sizes"][split],
-        "parameters": record.get("parameters"),
-        "epochs": record.get("epochs"),
-        "importance_samples": bound.get("samples"),
-        "bits_per_dim": value.pop("bits_per_dim"),
-        "bits_per_dim_stderr": metrics.get("bits_per_dim", {}).get("stderr"),
-    }
-    provenance = {
-        "beta": config["trainer"]["beta"],
-        "importance_data": bound.get("n"),
-        "commit": record["environment"].get("commit"),
-        "data_sha256": data_hash(data),
-        "config_sha256": record["key"],
-        "dirty": dirty_of(record["environment"]),
-    }
-    return first | value | provenance
-
-
-def dirty_of(environment: dict) -> bool | None:
-    """Return whether a run's code was not that of its commit; None if nobody knows."""
-    dirty = environment.get("dirty")
-    return dirty if isinstance(dirty, bool) else None
-
-
-def data_hash(data: dict) -> str:
-    """Return one hash for a task's raw payloads and its splits."""
-    content = json.dumps([data["payload_sha256"], data["split_sha256"]], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
@@ -152,39 +100,6 @@ def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dic
             row["bits_per_dim_stderr"] = combined
             row["importance_samples"] = tests[0]["importance_samples"] if tests else None
     return row | {"bound": bound}
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, lineterminator="\n")
-
-
-def manifest_path(directory: Path) -> Path:
-    return directory / "manifest.json"
-
-
-def write_manifest(directory: Path, keys: list[str]) -> None:
-    """Write which runs the sweep consists of, in the order of its tables."""
-    text = json.dumps({"sweep": directory.name, "keys": keys}, indent=1) + "\n"
-    path = manifest_path(directory)
-    try:
-        is_written = read_text(path, LONGEST_MANIFEST) == text
-    except (OSError, ValueError):
-        is_written = False
-    if not is_written:
-        write_atomically(path, text)
-
-
-def read_manifest(directory: Path) -> list[str]:
-    """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
-    try:
-        keys = json.loads(read_text(manifest_path(directory), LONGEST_MANIFEST))["keys"]
-        if not isinstance(keys, list) or not all(map(is_key, keys)):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise InputError(f"results: no sweep in {directory} (no readable manifest.json)") from None
-    if len(set(keys)) < len(keys):
-        raise InputError(f"report: {manifest_path(directory)} names a run more than once")
-    return keys
 
 
 def load_sweep(directory: Path) -> list[dict]:
@@ -290,9 +205,3 @@ def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
             left[row] -= 1
             shown.append(record["key"])
     return shown
-
-
-def missing_keys(directory: Path) -> list[str]:
-    """Return the keys of a sweep's runs that have no record."""
-    keys = read_manifest(directory)
-    return [key for key in keys if not has_record(directory / "runs", key)]

@@ -5,12 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.files import refuse_unwritable
-from bench.record import read_records, write_atomically
+from bench.records.record import read_records
+from bench.records.tables import csv_text, parse_runs
 from bench.report.package import package_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
-    csv_text,
     environments_of,
     keys_to_draw,
     leaderboard_table,
@@ -18,8 +17,8 @@ from bench.report.reduce import (
     runs_table,
     timings_table,
 )
-from bench.report.rows import parse_runs
 from bench.report.tables import latex, markdown, read_readme, rewritten
+from bench.system.files import refuse_unwritable, write_atomically
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:

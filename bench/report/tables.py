@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import InputError
-from bench.files import MIB, is_there, read_text
-from bench.printing import escaped, number, print_table, say
-from bench.record import write_atomically
-from bench.report.columns import DIFFERENCE
+from bench.errors import InputError, escaped
+from bench.records.columns import DIFFERENCE
+from bench.system.files import MIB, is_there, read_text, write_atomically
+from bench.system.printing import number, print_table, say
 
 # (column, heading, decimals, with an interval)
 SHOWN = (

@@ -4,22 +4,24 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.config import Job, task_of, trainer_config
-from bench.differences import refuse_mixed_rows
+from bench.configuration.job import Job
+from bench.configuration.parsing import build_model, parse_run, read_yaml, resolve
+from bench.data.tasks import task_of
 from bench.errors import InputError
-from bench.files import is_there
-from bench.keys import key_of
-from bench.parsing import build_model, parse_run, read_yaml, resolve
-from bench.printing import number, say
-from bench.record import read_record, record_path
-from bench.report.reduce import write_manifest
+from bench.records.differences import refuse_mixed_rows
+from bench.records.key import key_of
+from bench.records.manifest import write_manifest
+from bench.records.record import read_record, record_path
+from bench.settings import trainer_config
 from bench.sweep.folder import locked, refuse_unwritable, write_or_refuse
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
-from bench.wandb_settings import reachable_mode
+from bench.system.files import is_there
+from bench.system.printing import number, say
+from bench.tracking.wandb_settings import reachable_mode
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,9 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
 
 def check_buildable(jobs: list[Job]) -> None:
     """Load every task and construct every model once, so that what cannot work fails now."""
-    from bench.data.module import TrainingBatches
     from bench.data.tasks import load_task
-    from bench.models.generative import GenerativeModel
+    from bench.training.batches import TrainingBatches
+    from bench.training.module import GenerativeModel
 
     for job in jobs:
         data = load_task(task_of(job.config))

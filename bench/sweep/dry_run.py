@@ -3,13 +3,13 @@
 from pathlib import Path
 from statistics import median
 
-from bench.config import task_of
+from bench.data.tasks import task_of
 from bench.errors import InputError
-from bench.machine import usable_cores
-from bench.printing import print_table, say
-from bench.record import read_record
+from bench.records.record import read_record
 from bench.sweep.driver import Plan, SweepOptions
 from bench.sweep.progress import duration
+from bench.system.machine import usable_cores
+from bench.system.printing import print_table, say
 
 
 def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from bench.config import Job
+from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.machine import GIB, usable_cores, usable_memory
-from bench.memory import keep_freed_memory
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
+from bench.system.machine import GIB, usable_cores, usable_memory
+from bench.system.memory import keep_freed_memory
 
 # A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
 # from the start. Each run is told which are its own.
@@ -269,7 +269,7 @@ def execute(job: Job, board) -> dict:
     """Do a run in a worker."""
     import ray
 
-    from bench.run import run
+    from bench.runs.run import run
 
     gpus = [str(name) for name in ray.get_gpu_ids()]
     return run(job, reporter(job.key, board), gpus)

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.files import open_own, refuse_strange
-from bench.files import refuse_unwritable as refuse_unwritable_files
-from bench.record import record_path, write_atomically, write_record
-from bench.report.reduce import manifest_path
-from bench.run_log import NAME as LOG
+from bench.records.manifest import manifest_path
+from bench.records.record import record_path, write_record
+from bench.runs.log import NAME as LOG
 from bench.sweep.progress import STATUS
 from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK
 from bench.sweep.status import LOCK
+from bench.system.files import open_own, refuse_strange, write_atomically
+from bench.system.files import refuse_unwritable as refuse_unwritable_files
 
 
 def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
@@ -28,7 +28,7 @@ def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
         InputError: Nothing can be written to it; or a folder, a FIFO or the like has the name of a
             file to write; or a link that of one to lock or append to.
     """
-    from bench.checkpoints import BEST, LAST
+    from bench.training.checkpoints import BEST, LAST
 
     runs = directory / "runs"
     replaced = [manifest_path(directory), directory / STATUS, record_path(runs, "KEY")]

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from bench.errors import InputError
-from bench.record_schema import is_line
+from bench.records.schema import is_line
 from bench.sweep.resources import Resources, checked_resources
 
 # The models that every task is held against; they are fitted in closed form, so one seed tells all.

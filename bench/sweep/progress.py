@@ -5,8 +5,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from bench.printing import new_console, printable, say
-from bench.record import write_atomically
+from bench.system.files import write_atomically
+from bench.system.printing import new_console, printable, say
 
 PLAIN_LINE_SECONDS = 10.0
 STATUS_SECONDS = 2.0

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.files import open_own, read_text
-from bench.printing import say
-from bench.record import write_atomically
-from bench.record_schema import is_key
-from bench.report.reduce import LONGEST_MANIFEST, manifest_path
+from bench.records.manifest import LONGEST_MANIFEST, manifest_path
+from bench.records.schema import is_key
+from bench.system.files import open_own, read_text, write_atomically
+from bench.system.printing import say
 
 RUN_LOCK, MANIFEST_LOCK = ".train.lock", ".manifest.lock"
 

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.files import MIB, read_text, regular_file
-from bench.printing import say, table_console
-from bench.record import has_record, read_record, record_path
-from bench.report.reduce import read_manifest
+from bench.records.manifest import read_manifest
+from bench.records.record import has_record, read_record, record_path
 from bench.sweep.progress import STATUS, table_of
 from bench.sweep.single import is_single, manifest_of
+from bench.system.files import MIB, read_text, regular_file
+from bench.system.printing import say, table_console
 
 # status.json has a line for each running run; a duration of more has no name.
 LONGEST, MOST_SECONDS = 16 * MIB, 1e9

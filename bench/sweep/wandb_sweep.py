@@ -5,9 +5,9 @@ from pathlib import Path
 import yaml
 
 from bench.errors import InputError
-from bench.record import write_atomically
 from bench.sweep.driver import Plan
-from bench.wandb_settings import project
+from bench.system.files import write_atomically
+from bench.tracking.wandb_settings import project
 
 FILE = "wandb-sweep.yaml"
 

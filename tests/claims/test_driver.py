@@ -11,7 +11,7 @@ import yaml
 
 from bench.__main__ import main
 from bench.claims.driver import read_experiments
-from bench.parsing import CONFIGS
+from bench.configuration.parsing import CONFIGS
 
 SMALL = {
     "images": 20,

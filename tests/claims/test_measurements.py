@@ -17,6 +17,7 @@ from bench.claims.flow import flow_rows
 from bench.claims.levels import masses_of_images, unseen_levels
 from bench.claims.optimal_prior import block_gains, mean_elbo, swap_rows, swapped
 from bench.claims.rows import Subject
+from bench.configuration.parsing import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Gaussian
 from bench.densities.flows import CouplingFlow
@@ -25,7 +26,6 @@ from bench.estimators.estimate import Estimate
 from bench.models.linear_gaussian import LinearGaussianVAE
 from bench.models.terms import Terms
 from bench.noise import Noise
-from bench.parsing import build_model
 from tests.conftest import small_config
 
 SUBJECT = Subject("task", "model", 1)
@@ -137,8 +137,8 @@ def test_unseen_levels_are_measured_where_levels_are_left_out():
 
 def test_the_swap_raises_the_elbo_by_the_marginal_kl_or_is_caught():
     model, task = built("gaussian_vae")
-    from bench.config import EvaluationConfig
     from bench.estimators.evaluate import evaluate
+    from bench.settings import EvaluationConfig
 
     estimates = evaluate(model, task, EvaluationConfig(2, 1, 1), 7)
     metrics = {name: {"value": e.value} for name, e in estimates["train"].items()}

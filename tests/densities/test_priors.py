@@ -9,7 +9,7 @@ from bench.densities.normal import DiagonalNormal
 from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
 from bench.errors import InputError
-from bench.nets import MLP
+from bench.networks.mlp import MLP
 from bench.noise import Noise
 
 D, LEVELS = 5, 17

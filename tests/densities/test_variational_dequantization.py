@@ -5,15 +5,15 @@ from math import isfinite, log
 import pytest
 import torch
 
-from bench.config import Job
+from bench.configuration.job import Job
+from bench.configuration.parsing import parse_run
 from bench.densities.variational_dequantization import VariationalDequantization
 from bench.errors import InputError
 from bench.estimators.evidence import importance_weighted_bound
 from bench.models.realnvp import RealNVP
 from bench.models.variational_realnvp import VariationalRealNVP
 from bench.noise import Noise
-from bench.parsing import parse_run
-from bench.run import run
+from bench.runs.run import run
 
 
 def random_noise(shape=(1, 1, 2), levels=3, couplings=3, mask="half", std=0.5):

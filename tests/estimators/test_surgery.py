@@ -10,7 +10,7 @@ from bench.estimators.surgery import ELBOSurgery, active_units
 from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
-from bench.report.columns import ESTIMATES
+from bench.records.columns import ESTIMATES
 from tests.conftest import patience
 from tests.estimators.surgery_ranks import filled
 

@@ -5,12 +5,12 @@ from math import isfinite
 import pytest
 import torch
 
-from bench.config import Job
+from bench.configuration.job import Job
+from bench.configuration.parsing import build_model, parse_run
 from bench.data.tasks import Task, load_task
 from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
-from bench.parsing import build_model, parse_run
-from bench.run import run
+from bench.runs.run import run
 from tests.models.test_models import ConstantNoise
 
 SMALL = {

@@ -8,7 +8,6 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture as SklearnMixture
 from torch.distributions import MultivariateNormal
 
-from bench.config import EvaluationConfig
 from bench.data.tasks import Task, load_task
 from bench.estimators.evaluate import evaluate
 from bench.models.expectation_maximization import dequantized, expectation_maximization
@@ -25,6 +24,7 @@ from bench.models.probabilistic_pca import (
     random_linear_gaussian,
 )
 from bench.noise import Noise
+from bench.settings import EvaluationConfig
 
 DIGITS = load_task(Task("digits"))
 

@@ -13,7 +13,7 @@ from bench.errors import InputError
 from bench.models.realnvp import RealNVP
 from bench.models.vae import VAE
 from bench.models.variational_realnvp import VariationalRealNVP
-from bench.nets import MLP, GatedMLP
+from bench.networks.mlp import MLP, GatedMLP
 from bench.noise import Noise
 
 DECODERS = [Bernoulli, Gaussian, DiscretizedLogistic, DiscretizedGaussian, Categorical]

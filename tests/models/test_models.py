@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from bench.configuration.parsing import build_model
 from bench.data.tasks import Task, load_task
-from bench.models.generative import OPTIMIZERS, GenerativeModel
 from bench.noise import Noise
-from bench.parsing import build_model
+from bench.training.module import OPTIMIZERS, GenerativeModel
 from tests.conftest import small_config
 
 VARIANTS = [
@@ -107,7 +107,7 @@ def test_the_objective_weighs_the_kl_and_warms_up():
     built, data = made("gaussian_vae", "digits-17", ())
     from dataclasses import replace
 
-    from bench.config import trainer_config
+    from bench.settings import trainer_config
 
     settings = replace(trainer_config(small_config("gaussian_vae")), beta=0.5, kl_warmup_epochs=4)
     module = GenerativeModel(built, settings, 1, {})

@@ -5,12 +5,12 @@ import shlex
 import pytest
 
 from bench.__main__ import main
-from bench.checkout import read_checkout
 from bench.errors import InputError
-from bench.record import write_record
+from bench.records.record import write_record
+from bench.records.tables import csv_text, read_runs
 from bench.report.citation import citation
-from bench.report.reduce import csv_text, runs_table
-from bench.report.rows import read_runs
+from bench.report.reduce import runs_table
+from bench.system.checkout import read_checkout
 from tests.made_up import record
 
 COMMIT = "c0ffee" * 6 + "c0ff"

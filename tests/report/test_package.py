@@ -2,10 +2,11 @@ import pandas as pd
 import pytest
 from frictionless import Package
 
-from bench.record import write_record
-from bench.report.columns import leaderboard_columns, runs_columns
+from bench.records.columns import leaderboard_columns, runs_columns
+from bench.records.manifest import write_manifest
+from bench.records.record import write_record
 from bench.report.package import dictionary
-from bench.report.reduce import leaderboard_table, runs_table, write_manifest
+from bench.report.reduce import leaderboard_table, runs_table
 from bench.report.report import report
 from tests.made_up import record
 from tests.report.test_paper_match import run

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from bench.keys import key_of
-from bench.parsing import parse_run
+from bench.configuration.parsing import parse_run
+from bench.records.key import key_of
 from tests.conftest import small_config
 from tests.report.chromium import EXECUTABLE, MISSING, Seen, browser
 from tests.report.test_report_page import HOSTILE, full, made_up_sweep, write_sweep

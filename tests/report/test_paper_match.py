@@ -3,7 +3,7 @@ from hashlib import sha256
 import pandas as pd
 import pytest
 
-from bench.report.columns import runs_columns
+from bench.records.columns import runs_columns
 from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
 from bench.report.published import published, published_value
 

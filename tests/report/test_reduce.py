@@ -5,15 +5,10 @@ import pytest
 from scipy.stats import t
 
 from bench.errors import InputError
-from bench.record import write_record
-from bench.report.reduce import (
-    csv_text,
-    interval,
-    leaderboard_table,
-    load_sweep,
-    runs_table,
-    write_manifest,
-)
+from bench.records.manifest import write_manifest
+from bench.records.record import write_record
+from bench.records.tables import csv_text
+from bench.report.reduce import interval, leaderboard_table, load_sweep, runs_table
 from bench.report.tables import markdown, rewrite_readme
 from tests.made_up import record
 

@@ -11,9 +11,9 @@ from math import log
 import pytest
 from PIL import Image
 
-from bench.record import write_record
+from bench.records.manifest import write_manifest
+from bench.records.record import write_record
 from bench.report.page.data import MOST_POINTS, thinned
-from bench.report.reduce import write_manifest
 from bench.report.report import report
 from tests.made_up import estimate, record
 

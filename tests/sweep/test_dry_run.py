@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.record import write_record
+from bench.records.record import write_record
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.dry_run import recorded_rates, show_plan
 from tests.made_up import record

@@ -14,16 +14,16 @@ import psutil
 import pytest
 import yaml
 
-from bench.checkpoints import LAST
-from bench.config import Job
+from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.machine import GIB
-from bench.perf.idle import do_nothing, made_up
-from bench.record import read_records
+from bench.instruments.perf.idle import do_nothing, made_up
+from bench.records.record import read_records
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import Plan, SweepOptions, run_pending
 from bench.sweep.engine import Engine, EngineLost, EngineNotStarted, Finished, machine
 from bench.sweep.resources import Request, Resources
+from bench.system.machine import GIB
+from bench.training.checkpoints import LAST
 from tests.conftest import ThisProcess, patience, small_config
 from tests.engine_work import Named, die, trouble, where
 from tests.listening import Watch

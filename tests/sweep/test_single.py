@@ -9,21 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import bench.run
+import bench.runs.run
 from bench.__main__ import main
 from bench.commands.runs import train
+from bench.configuration.parsing import parse_run
 from bench.errors import InputError
-from bench.files import open_own
-from bench.keys import key_of
-from bench.parsing import parse_run
-from bench.record import record_path, write_atomically, write_record
-from bench.report.reduce import missing_keys, read_manifest, write_manifest
-from bench.run_log import RunLog
+from bench.records.key import key_of
+from bench.records.manifest import missing_keys, read_manifest, write_manifest
+from bench.records.record import record_path, write_record
+from bench.runs.log import RunLog
 from bench.sweep import driver
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.folder import locked, refuse_unwritable
 from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK, done_once, list_single_runs, manifest_of
 from bench.sweep.status import LOCK, is_driven
+from bench.system.files import open_own, write_atomically
 from tests.limits import limited
 from tests.made_up import record
 
@@ -38,7 +38,7 @@ LOCKED = (RUN_LOCK, "log.txt", MANIFEST_LOCK, LOCK)
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """{name of a file of results: its path} in a folder of one run, which must not be done."""
-    monkeypatch.setattr(bench.run, "run", lambda *_: pytest.fail("was done"))
+    monkeypatch.setattr(bench.runs.run, "run", lambda *_: pytest.fail("was done"))
     key = key_of(parse_run(WORDS))
     folder = tmp_path / "o" / "runs" / key
     folder.mkdir(parents=True)
@@ -184,14 +184,14 @@ def test_a_run_is_done_while_another_is_and_while_a_sweep_writes_there(tmp_path)
 
 
 def test_the_same_run_at_the_same_time_is_done_once(tmp_path, monkeypatch, capsys):
-    original, calls, waiting = bench.run.run, [], threading.Event()
+    original, calls, waiting = bench.runs.run.run, [], threading.Event()
 
     def slow(*arguments):
         calls.append(1)
         waiting.wait(30)
         return original(*arguments)
 
-    monkeypatch.setattr(bench.run, "run", slow)
+    monkeypatch.setattr(bench.runs.run, "run", slow)
     words = [*WORDS, "--output", str(tmp_path)]
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(train, words)

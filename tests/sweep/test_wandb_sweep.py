@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bench.__main__ import main
-from bench.record import read_record
+from bench.records.record import read_record
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.wandb_sweep import wandb_sweep
 from tests.conftest import patience

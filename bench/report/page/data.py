@@ -5,7 +5,7 @@ from collections import Counter
 
 import pandas as pd
 
-from bench.report.reduce import METRICS, SPLITS, row_of
+from bench.records.row import METRICS, SPLITS, row_of
 from bench.report.shown import CURVES, by_model, decoded, visible_range
 from bench.report.tables import SHOWN, texts_of_task
 

@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import pandas as pd
 
-from bench import __version__
 from bench.report.page.charts import specifications
 from bench.report.page.data import MOST_RUNS, PICTURES, board_of, task_of
 from bench.report.reduce import MOST_MODELS, MOST_SEEDS
+from bench.version import __version__
 
 TEMPLATE = "page.html"
 SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")

@@ -1,0 +1,262 @@
+"""From options and YAML to a run's canonical configuration, and from that to a model.
+
+The constructors are the schema: jsonargparse reads a model's options from the signatures of
+`bench.models` and `bench.densities`, and refuses a wrong name, key or type before anything runs.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.configuration.class_names import check_class, check_classes, class_paths, with_paths
+from bench.errors import InputError
+from bench.records.key import bare_name
+from bench.records.schema import problem_of_config
+from bench.settings import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
+from bench.system.yaml_text import check_nesting, in_one_line, load_yaml, read_yaml
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+# Beside the package in a checkout, inside it in an installed wheel.
+CONFIGS = next(
+    path
+    for path in (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+    if path.is_dir()
+)
+GROUPS = ("data", "model", "trainer", "evaluation")
+
+
+@lru_cache(maxsize=1)
+def run_parser() -> "ArgumentParser":
+    """Return the parser of one run's options."""
+    return make_parser()
+
+
+def make_parser() -> "ArgumentParser":
+    """Make a new parser of one run's options. Imports the models, hence PyTorch."""
+    import jsonargparse
+
+    for path in class_paths().values():
+        import_module(path.rpartition(".")[0])
+    from bench.data.tasks import Task
+    from bench.models.terms import Model
+    from bench.networks.mlp import Shape
+
+    known = [f"--{group} ({', '.join(names(group))})" for group in GROUPS]
+    parser = jsonargparse.ArgumentParser(
+        prog="bench train",
+        exit_on_error=False,
+        allow_abbrev=False,
+        description="Train, evaluate and record one run. These take a YAML file or a name: "
+        + ", ".join(known),
+    )
+    parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
+    parser.add_class_arguments(Task, "data")
+    parser.add_argument(
+        "--model",
+        type=Callable[[Shape, int], Model],
+        required=True,
+        help=f"A model: one of {', '.join(names('model'))}, or a YAML file.",
+    )
+    parser.add_class_arguments(TrainerConfig, "trainer")
+    parser.add_class_arguments(EvaluationConfig, "evaluation")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        help="Initialisation, data order, training noise and evaluation noise derive from it.",
+    )
+    return parser
+
+
+def names(group: str) -> list[str]:
+    """Return the names that ``configs/<group>/`` defines."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def resolve(group: str, name: str) -> Path:
+    """Return the YAML file for a name under ``configs/<group>/``, or for a path to one."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / group / f"{name}.yaml"
+    # Its stem becomes a name in tables.
+    is_path = name.endswith((".yaml", ".yml")) and path.stem.isprintable()
+    if not re.fullmatch(r"[\w.-]+", name) and not is_path:
+        raise InputError(f"{group}: '{name}' is no name; known are {', '.join(names(group))}")
+    try:
+        is_there = path.is_file()
+    except (OSError, ValueError):  # too long, or no path at all
+        is_there = False
+    if not is_there:
+        where = "no such file" if name.endswith((".yaml", ".yml")) else "unknown"
+        raise InputError(f"{group}: '{name}' is {where}; known are {', '.join(names(group))}")
+    return path
+
+
+def plain_words(arguments: list[str]) -> list[str]:
+    """Return options of ``bench train`` whose values are plain data alone, checked.
+
+    Files and names of files are replaced by what they hold: jsonargparse opens none, so that what
+    it reads is what was checked. Nothing is imported on the way.
+
+    Raises:
+        InputError: A file that cannot be read, or a value that names other code than our classes.
+    """
+    check_nesting(arguments)
+    words, position = [], 0
+    while position < len(arguments):
+        option, equals, value = arguments[position].partition("=")
+        position += 1
+        following = arguments[position : position + 1]
+        if option.startswith("--") and not equals and following and following[0][:2] != "--":
+            equals, value = "=", following[0]
+            position += 1
+        name = option.removeprefix("--")
+        group = name.split(".")[0]
+        if not option.startswith("--") or not equals:
+            words.append(f"{option}{equals}{value}")
+        elif option == "--config":
+            words += words_of_config(read_yaml(Path(value)), value)
+        elif name in GROUPS:
+            path = resolve(group, value)
+            words += words_of_option(group, read_yaml(path), str(path))
+        elif group in (*GROUPS, "seed"):
+            words += words_of_option(name, parse_yaml(value, name), name)
+        elif not re.fullmatch(r"\w+", name, re.ASCII):
+            # jsonargparse has further ways to write the options above, such as --model+.
+            raise InputError(f"{option[:200]!r} is no option")
+        else:
+            words.append(f"{option}={value}")
+    return words
+
+
+def words_of_config(content: Any, where: str) -> Iterator[str]:
+    """Yield the options that a file of --config stands for."""
+    if not isinstance(content, dict):
+        raise InputError(f"config: {where} is no mapping of options to values")
+    for name, value in content.items():
+        # Another file to read is none of a file's options, nor is the help.
+        if name.split(".")[0] not in (*GROUPS, "seed", "output", "wandb"):
+            raise InputError(f"config: {where}: '{name}' is no option of it")
+        yield from words_of_option(name, value, where)
+
+
+def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
+    """Yield an option of the command line with its value, checked; groups option by option."""
+    if not re.fullmatch(r"\w+|\w+(\.\w+)+\+?", name, re.ASCII):
+        raise InputError(f"{where}: {name[:200]!r} is no option")
+    if "help" in name.split("."):
+        value = check_class(value, name)
+    if name in ("output", "wandb"):
+        yield f"--{name}={value}"
+    elif name in ("data", "trainer", "evaluation"):
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: {value!r:.200} is no mapping of options to values")
+        for option, part in value.items():
+            yield from words_of_option(f"{name}.{option}", part, where)
+    else:
+        check_classes(value, where)
+        yield f"--{name}={in_one_line(with_paths(value))}"
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    try:
+        return load_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{where}: '{text[:200]}' is no valid YAML: {error}") from None
+
+
+def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
+    """Return the canonical configuration (plain dict, every default written out) of one run.
+
+    Args:
+        arguments: Options of ``bench train``, names allowed where files are.
+        parser: A parser with further options, which come back with the others.
+
+    Raises:
+        InputError: An unknown name, key or type, in one line.
+    """
+    import jsonargparse
+
+    try:
+        config = (parser or run_parser()).parse_args(plain_words(arguments))
+    except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+    return checked(plain_dict(config.as_dict()))
+
+
+def checked(config: dict) -> dict:
+    """Return a canonical configuration. Raises InputError where no run of it could be recorded."""
+    check_classes({name: config[name] for name in (*GROUPS, "seed")})
+    trainer_config(config), evaluation_config(config)
+    if problem := problem_of_config(config):
+        raise InputError(problem)
+    return config
+
+
+def validate(config: Any) -> dict:
+    """Return the canonical form of a configuration read from a record or a checkpoint."""
+    import jsonargparse
+
+    check_classes(config)
+    # A text in place of a mapping would be the path of a file to jsonargparse.
+    if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
+        raise InputError("config: not a mapping of options to values")
+    for name in config:
+        if name not in (*GROUPS, "seed"):
+            raise InputError(f"config: {name[:200]!r} is no part of a configuration")
+    try:
+        return checked(plain_dict(run_parser().parse_object(with_paths(config)).as_dict()))
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+
+
+def build_model(config: dict, shape: tuple[int, ...], levels: int):
+    """Construct the model that a canonical configuration describes, initialised by its seed."""
+    import torch
+
+    from bench.noise import derive_seed
+
+    parser = run_parser()
+    factory = parser.instantiate(parser.parse_object(with_paths(config))).model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config["seed"], "initialisation"))
+        return factory(shape, levels)
+
+
+def plain_dict(value: Any) -> Any:
+    """Return nested namespaces as plain data, without the paths that they were read from."""
+    if isinstance(value, dict):
+        kept = {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
+        if isinstance(kept.get("class_path"), str):
+            kept["class_path"] = bare_name(kept["class_path"])
+        return kept
+    if isinstance(value, (list, tuple)):
+        return [plain_dict(part) for part in value]
+    return value
+
+
+def one_line(error: Exception) -> str:
+    """Return the innermost complaint of jsonargparse's nested messages, with the key it is about."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = " ".join(str(error).split())
+    keys = re.findall(r'[Kk]ey "([\w.]+)"', text)
+    text = re.split(r"\.? Got value: Namespace\(", text)[0]
+    text = re.split(r"expects a function or a callable class: |Parser key \"[\w.]+\": ?", text)[-1]
+    path = re.search(r"Expected a dot import path string: ([^.\s]+)", text)
+    if path:
+        text = f"'{path.group(1)}' is unknown"
+    text = text.replace("<class '", "").replace("'>", "").strip(" :")
+    return f"{nested(keys)}: {text}" if keys else text
+
+
+def nested(keys: list[str]) -> str:
+    """Return the path to the innermost of nested keys, of which some repeat what is around them."""
+    path = ""
+    for key in keys:
+        is_whole = not path or f"{key}.".startswith(f"{path}.")
+        path = key if is_whole else f"{path}.{key}"
+    return path

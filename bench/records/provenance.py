@@ -1,0 +1,77 @@
+"""Where a number comes from: commit, code, versions, processor."""
+
+import platform
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bench.system.checkout import code_hash, read_checkout
+from bench.version import __version__
+
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "wandb",
+    "lightning-bolts",
+    "pandas",
+    "numpy",
+    "ray",
+)
+
+
+def package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def code_version() -> dict[str, Any]:
+    """Return the commit that the code stands at, whether it differs from it, and its hash.
+
+    Where there is no commit, ``commit_unknown`` says why. Taken once a process: what a process runs
+    is what it imported, whatever the tree becomes.
+    """
+    paths = sorted(Path(__file__).parents[1].rglob("*.py"))
+    checkout = read_checkout()
+    known = {
+        "version": __version__,
+        "code_sha256": code_hash([(path.name, path.read_bytes()) for path in paths]),
+        "commit": checkout.commit,
+        "dirty": checkout.dirty,
+    }
+    return known | ({"commit_unknown": checkout.unknown} if checkout.unknown else {})
+
+
+def commit_label() -> str | None:
+    """Return the commit as a table names it that has no column ``dirty``: marked, if the code is not its."""
+    known = code_version()
+    return f"{known['commit']}-dirty" if known["dirty"] else known["commit"]
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Return what else may decide a number: versions, processor, threads. No paths, no names."""
+    import torch
+
+    return code_version() | {
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "cpu": cpu_model(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "blas": "MKL" if torch.backends.mkl.is_available() else "other",
+    }
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

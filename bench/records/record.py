@@ -1,0 +1,57 @@
+"""Records: one JSON file for each run, written once, checked when read; the only truth there is."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.records.schema import problem_of
+from bench.system.files import MIB, is_there, read_text, write_atomically
+
+# The longest have a tenth of a MiB; parsed, one takes up to thirty times its size in memory.
+LONGEST = 16 * MIB
+
+
+def record_path(runs: Path, key: str) -> Path:
+    return runs / key / "record.json"
+
+
+def checksum(record: dict) -> str:
+    """Return the SHA-256 of a record's canonical JSON, its own checksum aside."""
+    content = {name: value for name, value in record.items() if name != "checksum"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_record(runs: Path, record: dict) -> Path:
+    """Write ``record`` under its key, with its checksum. Returns the path."""
+    path = record_path(runs, record["key"])
+    record = record | {"checksum": checksum(record)}
+    write_atomically(path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return path
+
+
+def read_record(path: Path) -> dict:
+    """Read a record and check it. Raises InputError if it is damaged, altered or no record."""
+    try:
+        record = json.loads(read_text(path, LONGEST))
+        intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]
+        raise InputError(f"record: {path} is damaged: {reason}") from None
+    if not intact:
+        raise InputError(f"record: {path} was altered: its checksum does not match its content")
+    problem = problem_of(record)
+    if problem is not None:
+        raise InputError(f"record: {path} {problem}")
+    return record
+
+
+def read_records(runs: Path, keys: list[str]) -> list[dict]:
+    """Read the records of ``keys`` that there are under ``runs``."""
+    return [read_record(record_path(runs, key)) for key in keys if has_record(runs, key)]
+
+
+def has_record(runs: Path, key: str) -> bool:
+    """Tell whether a run has a record, whole or not."""
+    return is_there(record_path(runs, key))

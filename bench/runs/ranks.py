@@ -1,0 +1,144 @@
+"""Training on several devices: a process for each, apart from the worker that asks for it.
+
+Lightning starts ranks by running the command of the process anew, which must not be a worker of
+a sweep. So the worker runs ``python -m bench.runs.ranks JOB`` and listens to the lines that rank 0
+prints. Ranks end when the worker does, however it ends: their standard input closes with it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from bench.configuration.job import Job
+from bench.data.tasks import task_of
+from bench.errors import InputError
+from bench.settings import Report
+from bench.system.memory import keep_freed_memory
+from bench.training.fit import fit, quiet
+from bench.training.module import TrainingDiverged
+from bench.training.rendezvous import rendezvous
+
+MARK = "\x1ebench "
+
+
+def fit_on_ranks(
+    job: Job,
+    devices: list[torch.device],
+    curve: Callable[[dict], None],
+    report: Report,
+    note: Callable[[str], None],
+) -> dict:
+    """Do what ``fit`` does on several devices, in processes of their own.
+
+    Raises:
+        TrainingDiverged: The training objective is no longer finite.
+        RuntimeError: A rank ended without a result.
+    """
+    directory = Path(job.directory)
+    request = directory / "ranks.json"
+    request.write_text(json.dumps({"job": asdict(job), "devices": [d.type for d in devices]}))
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "OMP_NUM_THREADS": str(job.config["trainer"]["threads"]),
+    }
+    if devices[0].type == "cuda":
+        from bench.system.devices import visible_gpus
+
+        names = visible_gpus()
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[d.index] for d in devices)
+    said: list[str] = []
+    with (
+        rendezvous() as meeting,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.runs.ranks", str(request)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment | meeting,
+        ) as process,
+    ):
+        try:
+            for line in process.stdout:
+                if not line.startswith(MARK):
+                    said.append(line)
+                    continue
+                kind, content = json.loads(line.removeprefix(MARK))
+                if kind == "progress":
+                    report(*content)
+                elif kind == "curve":
+                    curve(content)
+                elif kind == "note":
+                    note(content)
+                elif kind == "fitted":
+                    return content
+                elif kind == "diverged":
+                    raise TrainingDiverged(content)
+                elif kind == "input":
+                    raise InputError(content)
+            raise RuntimeError(f"a rank ended without a result: {' '.join(said[-3:])[-300:]}")
+        finally:
+            process.stdin.close()
+            request.unlink(missing_ok=True)
+
+
+def end_with_the_worker() -> None:
+    """End this process when its standard input is closed, as it is when the worker is gone."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(path: str) -> int:
+    """Be one rank: rank 0 if this process was started first, else the one that Lightning says."""
+    from bench.configuration.parsing import build_model
+    from bench.data.tasks import load_task
+
+    quiet()
+    keep_freed_memory()
+    end_with_the_worker()
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"
+
+    def tell(kind: str, content) -> None:
+        if is_first:
+            print(f"{MARK}{json.dumps([kind, content])}", flush=True)
+
+    request = json.loads(Path(path).read_text())
+    job = Job(**request["job"])
+    torch.set_num_threads(job.config["trainer"]["threads"])
+    data = load_task(task_of(job.config))
+    model = build_model(job.config, data.shape, data.task.levels)
+    devices = [torch.device(kind, index) for index, kind in enumerate(request["devices"])]
+    try:
+        fitted = fit(
+            model,
+            data,
+            job,
+            devices,
+            lambda point: tell("curve", point),
+            lambda *progress: tell("progress", progress),
+            lambda text: tell("note", text),
+        )
+    except TrainingDiverged as error:
+        tell("diverged", str(error))
+        return 1
+    except InputError as error:
+        tell("input", str(error))
+        return 1
+    tell("fitted", fitted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

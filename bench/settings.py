@@ -1,0 +1,163 @@
+"""A run's typed settings, the job that a worker is handed, and what it tells of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+# More than any machine has; an OpenMP that is asked for 10^9 ends the process.
+MOST_THREADS = 1024
+# Samples of one datum; papers take 5000. From a million on, one more changes no shown digit.
+MOST_SAMPLES = 10**6
+# (phase, share done in [0, 1], text): called often, must be cheap.
+Report = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How a model is trained.
+
+    Args:
+        max_epochs: Largest number of passes over the training split.
+        batch_size: Number of data in one optimizer step.
+        optimizer: The optimizer, with PyTorch's defaults but for the learning rate.
+        learning_rate: Its step size, at the start.
+        schedule: constant; cosine, where the step size falls to 0 over max_epochs; or tripling,
+            where stage i = 0 … 7 has the step size times 10^(−i/7) and is three times as long as
+            the one before (Burda et al. 2016, section 5, for 3,280 epochs; shortened in
+            proportion for fewer).
+        objective: elbo, or importance_weighted: L_k of ``samples`` draws (Burda et al. 2016, eq. 8).
+        samples: Draws of z, or of the dequantization noise, per datum in one optimizer step.
+        beta: Weight of the KL in the training objective; what is reported always has weight 1.
+            A flow has no KL, and neither this nor the next changes it.
+        kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
+        normalize_gradients: Divide each parameter tensor's gradient by its Euclidean norm, as the
+            optimizer of Tomczak & Welling 2018 does (their code's AdamNormGrad).
+        gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
+        validate_every: Epochs between two looks at the validation bound.
+        encoder_steps: Optimizer steps of a phase in which only the encoder moves: variational
+            Bayes by turns, an E-step of many gradient steps. 0, like decoder_steps, moves all
+            parameters in every step.
+        decoder_steps: Optimizer steps of the phase that follows, in which all but the encoder
+            moves: the M-step.
+        patience: Looks without a better validation bound after which training stops.
+        threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
+        devices: GPUs, or processes on the CPU, of one machine that train together, each on its
+            share of every batch. As with threads, only rounding depends on it.
+        precision: Of training: 32-true, or bf16-mixed, in which matrix products are rounded to 8
+            bits. Evaluation is never rounded so.
+        compile: Compile the networks for training (torch.compile), which takes a while at the start:
+            default, or cuda_graphs, which also replays their kernels as graphs.
+    """
+
+    max_epochs: int = 100
+    batch_size: int = 100
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "tripling"] = "constant"
+    objective: Literal["elbo", "importance_weighted"] = "elbo"
+    samples: int = 1
+    beta: float = 1.0
+    kl_warmup_epochs: int = 0
+    normalize_gradients: bool = False
+    gradient_clip_norm: float = 0.0
+    validate_every: int = 1
+    encoder_steps: int = 0
+    decoder_steps: int = 0
+    patience: int = 20
+    threads: int = 1
+    devices: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: Literal["none", "default", "cuda_graphs"] = "none"
+
+    def __post_init__(self) -> None:
+        check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
+        check_positive(
+            "trainer", self, "validate_every", "patience", "threads", "devices", "samples"
+        )
+        check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
+        check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
+        if self.threads > MOST_THREADS:
+            raise InputError(f"trainer.threads: {self.threads} is more than {MOST_THREADS}")
+        if (self.encoder_steps > 0) != (self.decoder_steps > 0):
+            raise InputError(
+                f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
+                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+            )
+        if self.objective == "importance_weighted" and self.samples < 2:
+            raise InputError(
+                f"trainer.samples: the importance-weighted bound of {self.samples} sample is the "
+                "ELBO; take 2 or more"
+            )
+        if self.validate_every > self.max_epochs:
+            raise InputError(
+                f"trainer.validate_every: {self.validate_every} is more than trainer.max_epochs "
+                f"({self.max_epochs}): no epoch would be validated"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a trained model is measured.
+
+    Args:
+        elbo_samples: Samples z per datum for the ELBO and its surgery; from 2 on, their spread
+            gives the Monte-Carlo error.
+        importance_samples: K of the importance-weighted bound L_K.
+        importance_data: L_K is taken over the first so many data of a split at most; the number
+            is recorded with it.
+        importance_data_train: The same for the training split, where it is to be another number
+            than for the test split; 0 takes ``importance_data``.
+
+    Raises:
+        InputError: A number that is not whole, not positive, or more samples than a million.
+
+    Examples:
+        >>> EvaluationConfig(importance_samples=1000).elbo_samples
+        2
+    """
+
+    elbo_samples: int = 2
+    importance_samples: int = 100
+    importance_data: int = 10_000
+    importance_data_train: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise InputError(f"evaluation.{name}: {value!r} is no whole number")
+        check_positive("evaluation", self, "elbo_samples", "importance_samples", "importance_data")
+        for name in ("elbo_samples", "importance_samples"):
+            if getattr(self, name) > MOST_SAMPLES:
+                raise InputError(
+                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples, "
+                    "and from there on one more changes no digit that is shown"
+                )
+        check_not_negative("evaluation", self, "importance_data_train")
+
+
+def check_positive(group: str, settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 < value < float("inf"):
+            raise InputError(f"{group}.{name}: {value} is not a positive number")
+
+
+def check_not_negative(group: str, settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value < float("inf"):
+            raise InputError(f"{group}.{name}: {value} is negative or not a number")
+
+
+def trainer_config(config: dict[str, Any]) -> TrainerConfig:
+    return TrainerConfig(**config["trainer"])
+
+
+def evaluation_config(config: dict[str, Any]) -> EvaluationConfig:
+    return EvaluationConfig(**config["evaluation"])

@@ -1,0 +1,187 @@
+"""The W&B report of a sweep, from its tables. Pure: no network, no login, no file."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import InputError
+from bench.report.tables import markdown
+from bench.tracking.dashboard.content import Content
+
+# The runs of a sweep and the one that holds its leaderboard, as W&B tells them apart.
+TRAIN, REPORT = "train", "report"
+TABLE = "leaderboard"
+DECOMPOSITION = ("reconstruction", "mutual_information", "marginal_kl")
+# Axes of the matrix, and further ones where the sweep's runs differ in them.
+MATRIX = ("task", "model", "seed", "beta")
+DESCRIBED = ("decoder", "prior", "parameters", "epochs")
+# Columns of runs.csv that W&B's table of runs shows, in this order.
+SHOWN = (
+    "model",
+    "seed",
+    "bits_per_dim",
+    "bits_per_dim_stderr",
+    "elbo",
+    *DECOMPOSITION,
+    "kl",
+    "log_n",
+    "inference_gap",
+    "active_units",
+    "sharpness",
+    "beta",
+    "parameters",
+    "epochs",
+    "status",
+)
+
+
+def workspaces() -> Any:
+    """Return wandb_workspaces.reports.v2. Raises InputError if the extra is not installed."""
+    try:
+        import wandb_workspaces.reports.v2 as reports
+    except ImportError:
+        raise InputError(
+            "dashboard: the package wandb-workspaces is missing: "
+            "pip install 'likelihood-bench[dashboard]'"
+        ) from None
+    return reports
+
+
+def title_of(sweep: str) -> str:
+    """Return the report's title, by which a second upload finds the first."""
+    return f"Likelihood Bench {sweep}"
+
+
+def plan_of(content: Content, project: str, entity: str) -> dict:
+    """Return all that would be sent, as plain data: logs, artifacts, report."""
+    artifacts: dict = {
+        name: {"type": kind, "run": key, "files": [str(path)]}
+        for name, (kind, key, path) in content.files.items()
+    }
+    artifacts[f"{content.sweep}-leaderboard"] = {
+        "type": "leaderboard",
+        "run": f"report-{content.sweep}",
+        "uses": list(content.files),
+        "files": [str(path) for path in content.tables],
+    }
+    model = report_of(content, project, entity)._to_model()
+    return {
+        "logs": {key: [str(log) for log in logs] for key, logs in content.logs.items()},
+        "online": sorted(content.online),
+        "artifacts": artifacts,
+        "report": model.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+
+
+def report_of(content: Content, project: str, entity: str = ""):
+    """Return the W&B report of a sweep, not yet saved anywhere.
+
+    Its sets of runs name no project yet: only the server knows a project's number.
+
+    Args:
+        content: The sweep.
+        project: The W&B project.
+        entity: Its owner; empty is the logged-in user's default.
+    """
+    sweep, board, runs = content.sweep, content.board, content.runs
+    wr = workspaces()
+    blocks = [
+        wr.MarkdownBlock(text=introduction(sweep)),
+        wr.MarkdownBlock(text=markdown(board, escaped)),
+        wr.PanelGrid(
+            runsets=[wr.Runset(name="leaderboard", filters=chosen(sweep, REPORT))],
+            hide_run_sets=True,
+            panels=[wr.WeavePanelSummaryTable(table_name=TABLE, layout=wr.Layout(w=24, h=12))],
+        ),
+    ]
+    trained = runs[(runs["split"] == "test") & (runs["epochs"] > 0)]
+    if len(trained):
+        blocks += [wr.H2(text="The matrix"), matrix_grid(sweep, trained, content.options)]
+    for task in dict.fromkeys(trained["task"]):
+        blocks += [wr.H2(text=task), models_grid(sweep, task)]
+        blocks.append(runs_grid(sweep, task, content.images))
+    return wr.Report(project=project, entity=entity, title=title_of(sweep), blocks=blocks)
+
+
+def introduction(sweep: str) -> str:
+    return (
+        f"Sweep `{sweep}`: bits/dim of the test split with the half width of the 95 % interval "
+        "over seeds, lower is better; all else in nats per image. Ranks compare inside a task. "
+        f"The table below it holds every digit of `leaderboard.csv`; the file itself, with "
+        f"`runs.csv`, is the artifact `{sweep}-leaderboard`, whose lineage leads to the runs. "
+        "A run's id is its key, and its summary has the columns of `runs.csv`."
+    )
+
+
+def escaped(value: Any) -> Any:
+    """Return text that Markdown shows as it is; everything else stays."""
+    if not isinstance(value, str):
+        return value
+    for sign in "\\`*_{}[]<>#|~$!":
+        value = value.replace(sign, f"\\{sign}")
+    return " ".join(value.split())
+
+
+def chosen(sweep: str, kind: str, task: str | None = None) -> str:
+    """Return the filter for a sweep's runs of one kind, and of one task."""
+    words = [f"Metric('Group') == '{sweep}'", f"Metric('JobType') == '{kind}'"]
+    if task is not None:
+        words.append(f"SummaryMetric('task') == '{task}'")
+    return " and ".join(words)
+
+
+def matrix_grid(sweep: str, trained: pd.DataFrame, options: Iterable[str]):
+    """Return the parallel coordinates of all runs. ``trained`` are the rows of their test split."""
+    wr = workspaces()
+    names = [name for name in DESCRIBED if trained[name].nunique(dropna=False) > 1]
+    columns = [(wr.SummaryMetric(name), name) for name in (*MATRIX, *names)]
+    columns += [(wr.Config(path), path.rpartition(".")[2]) for path in options]
+    columns += [(wr.SummaryMetric(name), name) for name in (*DECOMPOSITION, "bits_per_dim")]
+    plot = wr.ParallelCoordinatesPlot(
+        title="What a run is, and how it scores",
+        columns=[wr.ParallelCoordinatesPlotColumn(metric=m, display_name=n) for m, n in columns],
+        layout=wr.Layout(w=24, h=12),
+    )
+    runset = wr.Runset(name="all runs", filters=chosen(sweep, TRAIN))
+    return wr.PanelGrid(runsets=[runset], panels=[plot], hide_run_sets=True)
+
+
+def models_grid(sweep: str, task: str):
+    """Return what is shown of a task's models, each the mean over its seeds."""
+    wr = workspaces()
+    runset = wr.Runset(
+        name=f"{task}, by model", filters=chosen(sweep, TRAIN, task), groupby=["summary.model"]
+    )
+    panels = [
+        wr.BarPlot(
+            title="The ELBO taken apart, nats",
+            metrics=[wr.SummaryMetric(name) for name in DECOMPOSITION],
+            layout=wr.Layout(w=12, h=10),
+        ),
+        wr.LinePlot(
+            title="Validation bound, nats",
+            x="epoch",
+            y=["validation_elbo"],
+            layout=wr.Layout(x=12, w=12, h=10),
+        ),
+    ]
+    return wr.PanelGrid(runsets=[runset], panels=panels)
+
+
+def runs_grid(sweep: str, task: str, images: Iterable[str]):
+    """Return the table of a task's runs, best first, and their images."""
+    wr = workspaces()
+    runset = wr.Runset(
+        name=task,
+        filters=chosen(sweep, TRAIN, task),
+        order=[wr.OrderBy(name=wr.SummaryMetric("bits_per_dim"), ascending=True)],
+        pinned_columns=["run:displayName"],
+        visible_columns=[f"summary:{name}" for name in SHOWN],
+        lock_columns=True,
+    )
+    panels = []
+    for place, name in enumerate(images):
+        layout = wr.Layout(x=12 * (place % 2), y=10 * (place // 2), w=12, h=10)
+        panels.append(wr.MediaBrowser(title=name, media_keys=[f"images/{name}"], layout=layout))
+    return wr.PanelGrid(runsets=[runset], panels=panels)

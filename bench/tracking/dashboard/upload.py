@@ -1,0 +1,169 @@
+"""Sending a sweep to W&B: its offline logs, its files as artifacts, its report."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.errors import InputError
+from bench.system.launchers import hidden
+from bench.system.printing import say
+from bench.tracking.dashboard.content import Content
+from bench.tracking.dashboard.specification import REPORT, TABLE, report_of, workspaces
+from bench.tracking.logger import OF_A_RUN, quiet_settings
+from bench.tracking.wandb_settings import logged_in
+
+# Seconds that a request may take, and logs that one call of `wandb sync` is given.
+TIMEOUT, AT_ONCE = 15, 200
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in W&B a sweep goes, and a folder for what W&B writes meanwhile."""
+
+    entity: str
+    project: str
+    scratch: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}"
+
+
+def upload(content: Content, project: str, entity: str | None) -> str:
+    """Send a sweep and return its report's address. What is there already is not sent again.
+
+    Args:
+        content: What to send.
+        project: The W&B project; made if there is none of that name.
+        entity: Its owner; None is the logged-in user's default.
+
+    Raises:
+        InputError: The extra is not installed, nobody is logged in, there is no network, or W&B
+            refuses something.
+    """
+    workspaces()
+    if not logged_in():
+        raise InputError("dashboard: not logged in to W&B; `wandb login`, or set WANDB_API_KEY")
+    # What W&B has to say beside our own lines; it asks when it is imported.
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    kept = "what was sent stays, and the same command goes on"
+    with hidden(OF_A_RUN.__contains__):
+        with one_line_errors("nothing was sent"):
+            api = wandb.Api(timeout=TIMEOUT)
+            owner = entity or api.default_entity
+        with one_line_errors(kept), TemporaryDirectory() as scratch:
+            place = Place(owner, project, scratch)
+            sync(content, place)
+            send_files(content, place, api)
+            send_tables(content, place)
+            return save_report(content, place, api)
+
+
+@contextmanager
+def one_line_errors(so_far: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # its service may die of anything
+        words = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"W&B: {words.rstrip('.')}; {so_far}") from None
+
+
+def marker(log: Path, key: str) -> Path:
+    """Return the file by which W&B tells that an offline log is sent."""
+    return log / f"run-{key}.wandb.synced"
+
+
+def sync(content: Content, place: Place) -> None:
+    """Send the offline logs, each under its own id: a log that is sent twice is one run."""
+    logs = {log: key for key, found in content.logs.items() for log in found}
+    left = [log for log, key in logs.items() if not marker(log, key).is_file()]
+    words = [sys.executable, "-m", "wandb", "sync", "--project", place.project]
+    words += ["--entity", place.entity]
+    for start in range(0, len(left), AT_ONCE):
+        part = left[start : start + AT_ONCE]
+        paths = [str(log.absolute()) for log in part]
+        # There, because it writes a log of its own to the folder that it is called in.
+        done = subprocess.run([*words, *paths], capture_output=True, text=True, cwd=place.scratch)
+        unsent = [log for log in part if not marker(log, logs[log]).is_file()]
+        if unsent:
+            said = " ".join((done.stderr or done.stdout).split())[-200:]
+            raise InputError(f"W&B: {len(unsent)} logs were not sent, first {unsent[0]}: {said}")
+    say(f"logs: {len(left)} sent, {len(logs) - len(left)} there already")
+
+
+def send_files(content: Content, place: Place, api) -> None:
+    """Send records and checkpoints as artifacts of the runs that made them."""
+    import wandb
+
+    waiting: dict[str, list] = {}
+    for name, (kind, key, path) in content.files.items():
+        artifact = wandb.Artifact(name, type=kind)
+        artifact.add_file(str(path))
+        latest = f"{place}/{name}:latest"
+        if not (api.artifact_exists(latest) and api.artifact(latest).digest == artifact.digest):
+            waiting.setdefault(key, []).append(artifact)
+    for key, artifacts in waiting.items():
+        # `must`: a run that is not there would be made, without anything in it.
+        with opened(place, id=key, resume="must") as run:
+            for artifact in artifacts:
+                run.log_artifact(artifact).wait()
+    sent = sum(map(len, waiting.values()))
+    say(f"records and checkpoints: {sent} sent, {len(content.files) - sent} there already")
+
+
+def send_tables(content: Content, place: Place) -> None:
+    """Send the tables as one artifact, made from the runs' own by a run of type ``report``."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{content.sweep}-leaderboard", type="leaderboard")
+    for path in content.tables:
+        artifact.add_file(str(path))
+    own = {"id": f"report-{content.sweep}", "name": f"{content.sweep} leaderboard"}
+    own |= {"group": content.sweep, "job_type": REPORT}
+    with opened(place, resume="allow", **own) as run:
+        for name in content.files:
+            run.use_artifact(f"{place}/{name}:latest")
+        run.log_artifact(artifact).wait()
+        board = content.board.astype(object)
+        run.log({TABLE: wandb.Table(dataframe=board.where(board.notna(), None))})
+
+
+@contextmanager
+def opened(place: Place, **what) -> Iterator:
+    """Give a W&B run that is online, whatever WANDB_MODE says of training."""
+    import wandb
+
+    run = wandb.init(
+        entity=place.entity,
+        project=place.project,
+        dir=place.scratch,
+        mode="online",
+        settings=quiet_settings(),
+        **what,
+    )
+    failed = True
+    try:
+        yield run
+        failed = False
+    finally:
+        run.finish(exit_code=int(failed))
+
+
+def save_report(content: Content, place: Place, api) -> str:
+    """Save the report, in place of that of an earlier call. Returns its address."""
+    report = report_of(content, place.project, place.entity)
+    for block in report.blocks:
+        for runset in getattr(block, "runsets", []):
+            runset.entity, runset.project = place.entity, place.project
+    for earlier in api.reports(str(place)):
+        if earlier.display_name == report.title:
+            report.id = earlier.id
+    return report.save().url

@@ -1,0 +1,224 @@
+"""Checkpoints: on any file system, checked by their hash, read without running code."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from bench.errors import InputError
+from bench.system.files import regular_file
+from bench.training.checkpoint_limits import LONGEST_FILE, check_content, checked_archive
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+def content_hash(value: Any) -> str:
+    """Return the SHA-256 of nested plain data and tensors, however they were stored."""
+    digest = hashlib.sha256()
+
+    def add(part: Any) -> None:
+        if isinstance(part, torch.Tensor):
+            part = part.detach().cpu().contiguous()
+            digest.update(f"tensor {part.dtype} {tuple(part.shape)}\n".encode())
+            digest.update(part.reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(part, dict):
+            digest.update(f"dict {len(part)}\n".encode())
+            for name in sorted(part, key=str):
+                digest.update(f"{name}\n".encode())
+                add(part[name])
+        elif isinstance(part, (list, tuple)):
+            digest.update(f"list {len(part)}\n".encode())
+            for item in part:
+                add(item)
+        else:
+            digest.update(f"{part!r}\n".encode())
+
+    add(value)
+    return digest.hexdigest()
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+class CheckedCheckpointIO(CheckpointIO):
+    """Lightning's reading and writing of checkpoints: whole or not at all, with their hash."""
+
+    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+        held = io.BytesIO()
+        torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, held)
+        if held.tell() > LONGEST_FILE:
+            raise InputError(
+                f"checkpoint: the model's takes {held.tell():,} bytes, and may take {LONGEST_FILE:,}; "
+                "give it fewer parameters"
+            )
+        system, place = fsspec.core.url_to_fs(str(path))
+        if "file" not in system.protocol:
+            # Object stores show an object when it is complete.
+            system.pipe_file(place, held.getvalue())
+            return
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{place}.{os.getpid()}.partial")
+        try:
+            partial.unlink(missing_ok=True)
+            with open(partial, "xb") as file:  # through no link
+                file.write(held.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict:
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        remove(str(path))
+
+
+def exists(path: Path | str) -> bool:
+    system, place = fsspec.core.url_to_fs(str(path))
+    return system.isfile(place)
+
+
+def refuse_folder(path: str) -> None:
+    """Raise InputError if a folder has this name."""
+    system, place = fsspec.core.url_to_fs(path)
+    if system.isdir(place):
+        raise InputError(f"checkpoint: {path} is a folder; move it away")
+
+
+def remove(path: str) -> None:
+    system, place = fsspec.core.url_to_fs(path)
+    if system.exists(place):
+        system.rm(place)
+
+
+def read_checkpoint(path: Path | str) -> dict:
+    """Read a checkpoint without running any code that it may hold.
+
+    Raises:
+        InputError: It is missing, truncated, altered, or no checkpoint of this benchmark.
+    """
+    try:
+        with opened(str(path)) as file:
+            archive = checked_archive(file)
+        checkpoint = torch.load(archive, map_location="cpu", weights_only=True)
+        check_content(checkpoint, len(archive.getbuffer()))
+        check_form(checkpoint)
+        recorded = checkpoint.pop("sha256")
+        is_whole = recorded == content_hash(checkpoint)
+    except Exception as error:  # a damaged pickle can raise anything
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
+    if not is_whole:
+        raise InputError(f"checkpoint: {path} was altered: its hash does not match its content")
+    return checkpoint
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file to be read, of any file system; from another one than ours it comes whole."""
+    system, place = fsspec.core.url_to_fs(path)
+    if "file" in system.protocol:
+        with regular_file(place) as file:
+            yield file
+    else:
+        with system.open(place, "rb") as file:
+            yield io.BytesIO(file.read(LONGEST_FILE + 1))
+
+
+def check_form(checkpoint: Any) -> None:
+    """Raise ValueError unless the parts that every reader takes are there, and of their kind."""
+    kinds = {"state_dict": dict, "bench": dict, "epoch": int, "history": list, "sha256": str}
+    for name, kind in kinds.items():
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), kind):
+            raise ValueError(f"{name} is missing, or no {kind.__name__}")
+    for name, value in checkpoint["state_dict"].items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise ValueError(f"state_dict: {name!r} is no tensor with a name")
+    made_by = checkpoint["bench"]
+    if not isinstance(made_by.get("config"), dict) or not isinstance(made_by.get("model"), str):
+        raise ValueError("bench: no config, or no name of a model")
+    json.dumps([made_by, checkpoint["history"]])  # a TypeError names what is no plain data
+
+
+# What evaluation needs of a checkpoint, and the training curve; two thirds of it are the optimizer's.
+RELEASED = ("state_dict", "bench", "epoch", "history")
+
+
+def release(source: Path, target: Path) -> None:
+    """Write ``source`` without what only training needs.
+
+    Raises:
+        InputError: The source is no whole checkpoint, or the target is there already.
+    """
+    held = read_checkpoint(source)
+    if target.is_dir():
+        raise InputError(
+            f"release: {target} is a folder; name the file to write, {target}/NAME.ckpt"
+        )
+    if target.exists():
+        raise InputError(f"release: {target} is there already; remove it first")
+    CheckedCheckpointIO().save_checkpoint({name: held[name] for name in RELEASED}, target)
+
+
+def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
+    """Return the model's weights of a checkpoint, under the model's own names."""
+    prefix = "model."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+
+
+def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
+    """Tell whether both checkpoints are whole, and of this configuration and this very code.
+
+    Returns:
+        Whether, and a line to show where one of them is there and of no use.
+
+    Raises:
+        InputError: One of them is a folder, which none can be written over.
+    """
+    for name in (LAST, BEST):
+        refuse_folder(join(folder, name))
+    for name in (LAST, BEST):
+        path = join(folder, name)
+        if not exists(path):
+            return False, ""
+        try:
+            held = read_checkpoint(path)
+        except InputError as error:
+            return False, f"{error}; trained from the start"
+        if held["bench"] != description:
+            return (
+                False,
+                f"{name} is of other code or another configuration; trained from the start",
+            )
+    return True, ""
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, which forget the best one when their folder has another name."""
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        here = lambda path: join(str(self.dirpath), path.rpartition("/")[2]) if path else path
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}
+        moved["best_k_models"] = {
+            here(p): score for p, score in state_dict["best_k_models"].items()
+        }
+        super().load_state_dict(state_dict | moved)

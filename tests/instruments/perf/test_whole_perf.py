@@ -1,0 +1,288 @@
+"""`bench perf` from its command to its tables, at its smallest, by a clock that counts work."""
+
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from math import prod
+from multiprocessing import get_context
+from operator import mul
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bench
+import bench.instruments.perf.growth
+import bench.runs.run
+from bench.__main__ import main
+from bench.configuration.parsing import parse_run
+from bench.instruments.perf.elsewhere import elsewhere, timed
+from bench.instruments.perf.floors import layer_sizes
+from bench.instruments.perf.growth import peak_of
+from bench.instruments.perf.interleaved import by_turns, compare, seconds
+from bench.instruments.perf.peers import peer_process
+from bench.instruments.perf.sizes import Sizes
+from bench.instruments.perf.training import (
+    NETWORKS,
+    HandWrittenVAE,
+    epochs_beside,
+    hand_written_epoch,
+    made_up_images,
+    vae_options,
+)
+from bench.sweep.engine import Finished
+from bench.training.batches import TrainingBatches
+from bench.training.checkpoints import CheckedCheckpointIO
+from bench.training.module import GenerativeModel
+from tests.work_clock import WorkClock, work_clock
+
+# An epoch has so many steps that a run tells its progress within it, too.
+SMALL = Sizes(
+    images=400, peer_images=200, batches=(4,), epochs=2, repeats=2, components=(512, 700),
+    samples=40, steps=2, seconds=0.01, aggregates=(300, 3000), latents=(40, 400), bounds=(10, 100),
+    widths=(64, 256), surgeries=(600, 1200), peaks=(20, 40), runs=(2, 20),
+)  # fmt: skip
+PAGE = "<!-- speed:perf -->\n<!-- /speed:perf -->\n<!-- growth:perf -->\n<!-- /growth:perf -->\n"
+silent = lambda share, text: None
+
+
+def peers_answer(name: str, options: dict) -> float:
+    """Take a second for each step, or for each pair, as peers that are there might."""
+    if name == "keops":
+        return options["n"] * options["points"]
+    return options["count"] if "count" in options else options["images"] / options["batch"]
+
+
+class Pool:
+    """A pool whose processes do two training steps each, and fill as many MiB as they are told."""
+
+    def __init__(self, number: int):
+        pass
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def map(self, work, arguments, chunksize):
+        return [2] * len(arguments)
+
+    def apply(self, peak_of, arguments):
+        work, size = arguments
+        work(size)
+        return size
+
+
+class Engine:
+    """Does every run in this process, in a second."""
+
+    def __init__(self, clock: WorkClock):
+        self.clock = clock
+
+    def map(self, jobs, requests, work):
+        board = SimpleNamespace(write=SimpleNamespace(remote=lambda *_: None))
+        for job in jobs:
+            self.clock.advance(1.0)
+            yield Finished(job.key, work(job, board))
+
+    def progress(self) -> dict:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def in_one_process(clock: WorkClock):
+    """Let no other process be started, and everything that multiplies nothing take a known time."""
+
+    def process(words, **_):
+        clock.advance(1.0 if "import torch" in words else 0.25)
+
+    def load_task(*arguments):
+        clock.advance(0.05)
+        return original_task(*arguments)
+
+    def load_sweep(folder):
+        records = original_sweep(folder)
+        clock.advance(len(records))
+        return records
+
+    original_task, original_sweep = (
+        bench.runs.run.load_task,
+        bench.instruments.perf.growth.load_sweep,
+    )
+    context = SimpleNamespace(Pool=Pool)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("estimators", "peers"):
+            patch.setattr(f"bench.instruments.perf.{module}.elsewhere", lambda: nullcontext(timed))
+        for module in ("sweeps", "growth"):
+            patch.setattr(f"bench.instruments.perf.{module}.get_context", lambda way: context)
+        patch.setattr(
+            "bench.instruments.perf.peers.peer_process", lambda python: nullcontext(peers_answer)
+        )
+        patch.setattr("bench.instruments.perf.growth.EngineApart", lambda: Engine(clock))
+        patch.setattr("bench.instruments.perf.sweeps.subprocess", SimpleNamespace(run=process))
+        patch.setattr("bench.runs.run.load_task", load_task)
+        patch.setattr("bench.instruments.perf.growth.load_sweep", load_sweep)
+        yield
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Return perf.csv, growth.csv and the page that the command writes."""
+    folder = tmp_path_factory.mktemp("perf")
+    page = folder / "perf.md"
+    page.write_text(PAGE)
+    words = ["--results", str(folder), "--peers", sys.executable, "--page", str(page)]
+    with work_clock() as clock, in_one_process(clock), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.instruments.perf.sizes.FULL", SMALL)
+        assert main(["perf", *words]) == 0
+    assert (folder / "perf" / "perf.png").stat().st_size > 5000
+    tables = [pd.read_csv(folder / "perf" / name) for name in ("perf.csv", "growth.csv")]
+    return *tables, page.read_text()
+
+
+def against(table: pd.DataFrame, words: str) -> pd.DataFrame:
+    found = table[table["against"].str.startswith(words)]
+    assert len(found)
+    return found
+
+
+def forward(network: tuple) -> float:
+    """Return the seconds that the products of an image's way through a network take by the clock."""
+    return sum(2e-6 * prod(sizes) for sizes in layer_sizes(HandWrittenVAE(*network[1:])))
+
+
+def test_every_part_of_perf_is_measured(measured):
+    table, growth, page = measured
+    assert len(table) == 30 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
+    assert len(growth) == 8 and page.count("\n| ") == 2 + len(table) + len(growth)
+    pairs = table["repeats"].groupby(table["unit"]).agg(set)
+    assert pairs["ms"] == {SMALL.epochs - 1, SMALL.repeats} and pairs["s"] == {SMALL.repeats}
+
+
+def test_a_training_step_is_the_hand_written_one_and_its_share_of_the_validation(measured):
+    for network, (_, rows) in zip(NETWORKS, against(measured[0], "hand").groupby("what")):
+        steps, looked_at = SMALL.images / 4, SMALL.images / 5
+        validation = 1e3 * looked_at * forward(network) / steps
+        assert rows["ours"].item() == pytest.approx(rows["other"].item() + validation, rel=1e-9)
+
+
+def test_what_only_multiplies_multiplies_as_much_as_what_it_is_held_against(measured):
+    table = measured[0]
+    products, loops = against(table, "its matrix products"), against(table, "hand-written")
+    assert list(products["other"]) == pytest.approx(list(loops["other"]), rel=1e-9)
+    # An encoder for each image beside the decoder for each sample; one of 81 columns is a constant.
+    assert against(table, "the decoder's")["ratio"].item() == pytest.approx(0.974, abs=1e-3)
+    floors = against(table, "product of depth")
+    assert set(floors["ratio"].round(4)) == {81 / 80, 2.025}  # points need half of the products
+    assert list(floors["other"]) == pytest.approx([2e3 * 81] * len(floors))
+
+
+def test_others_that_do_the_same_work_take_as_long(measured):
+    """Whatever the number of images, points and steps of each."""
+    table = measured[0]
+    own = 1e3 * 100 * forward(NETWORKS[1]) * SMALL.images / 5 / SMALL.images
+    for name in ("a DataLoader", "lightning-bolts"):
+        row = against(table, name)
+        assert row["ours"].item() == pytest.approx(row["other"].item() + own, rel=1e-9)
+    assert against(table, "one image at a time")["ratio"].item() == pytest.approx(2, abs=0.01)
+    assert against(table, "the way of its authors")["ratio"].item() == pytest.approx(1.1, abs=0.1)
+    for name in ("pythae", "zuko", "nflows", "normflows"):
+        assert against(table, name)["other"].item() == pytest.approx(1e3)
+    assert against(table, "KeOps")["other"].item() == pytest.approx(1e9)
+
+
+def test_what_is_around_a_run_is_timed_from_its_start_to_its_first_step(measured):
+    table = measured[0]
+    assert against(table, "0.1 s")["ours"].item() == pytest.approx(0.05)
+    assert list(against(table, "importing PyTorch")[["ours", "other"]].iloc[0]) == [0.25, 1.0]
+    side_by_side = against(table, "one run alone")
+    assert side_by_side["ratio"].item() == 2.0 and side_by_side["ours"].item() == 2.5
+
+
+def test_work_that_grows_tenfold_has_the_exponent_1_and_all_pairs_the_exponent_2(measured):
+    growth = measured[1].set_index("what")["exponent"]
+    assert growth["exact q_agg at all points"] == pytest.approx(2, abs=1e-3)
+    for name in ("exact q_agg, n = 512", "a sweep of idle runs", "tables of a sweep"):
+        assert growth[name] == pytest.approx(1, abs=1e-3)
+    assert growth["peak memory of surgery"] == pytest.approx(1)
+    assert 0.9 < growth["L_K of 100 images"] < 1 < growth["L_20 of 100 images"] < 2
+
+
+def test_a_loop_held_against_itself_is_1_and_twice_the_work_is_2():
+    _, *parts = NETWORKS[0]
+    images = made_up_images(2, 40).intensities
+    loop = hand_written_epoch(HandWrittenVAE(*parts), images, 10)
+    twice = lambda: (loop(), loop())
+    with work_clock():
+        for other, ratio in ((loop, 1.0), (twice, 2.0)):
+            times = by_turns(loop, lambda other=other: seconds(other), 2, silent, "")
+            assert compare("", "", "s", *times).ratio == pytest.approx(ratio, rel=1e-9)
+
+
+def test_time_is_time():
+    """Of two that sleep, one twice as long as the other."""
+    sleep = lambda span: lambda: time.sleep(span)
+    times = by_turns(sleep(0.02), lambda: seconds(sleep(0.04)), 5, silent, "")
+    assert 1.4 < compare("", "", "s", *times).ratio < 2.9
+
+
+def test_all_that_an_epoch_does_is_in_its_time_and_nothing_else(monkeypatch):
+    """100 mini-batches in two reports of progress, a validation, two checkpoints."""
+    with work_clock() as clock:
+        clock_in = lambda original, seconds: (
+            lambda *given, **options: (
+                clock.advance(seconds),
+                original(*given, **options),
+            )[1]
+        )
+        for owner, name, taken in (
+            (TrainingBatches, "mini_batches", 1e6),
+            (GenerativeModel, "validation_step", 1e7),
+            (GenerativeModel, "on_train_epoch_start", 1e8),
+            (GenerativeModel, "on_train_epoch_end", 1e9),
+            (CheckedCheckpointIO, "save_checkpoint", 1e10),
+        ):
+            monkeypatch.setattr(owner, name, clock_in(getattr(owner, name), taken))
+        config = parse_run(vae_options([3], "relu", 2, 4, 3))
+        other = lambda: seconds(lambda: clock.advance(1e12))
+        told = []
+        tell = lambda share, text: told.append(share)
+        ours, others = epochs_beside(config, made_up_images(2, 400), [other], tell)
+    assert [round(value / 1e6) for value in ours] == [1 + 10 + 100 + 1000 + 20_000] * 2
+    assert others == pytest.approx([1e12] * 2) and len(told) > 2 * 3
+
+
+def test_work_elsewhere_tells_its_own_seconds():
+    with elsewhere() as there:
+        short, long = (there(partial, time.sleep, span) for span in (0.05, 0.4))
+    assert 0.05 <= short < long and 0.4 <= long
+
+
+def test_peak_memory_is_that_of_the_work_alone():
+    with get_context("spawn").Pool(1) as pool:
+        filled = pool.apply(peak_of, (partial(mul, b"x"), 300 << 20))
+    assert filled == pytest.approx(300, rel=0.02)
+
+
+PEERS = Path(bench.__file__).parents[1] / ".venv-peers" / "bin" / "python"
+
+
+@pytest.mark.skipif(not PEERS.is_file(), reason="no peers: `make perf-peers` installs them")
+def test_peers_that_are_installed_do_what_they_are_asked():
+    flow = {"dimensions": 16, "couplings": 2, "batch": 10}
+    with peer_process(PEERS) as ask:
+        for name in ("zuko", "nflows", "normflows"):
+            few, many = (
+                min(ask(name, flow | {"count": count}) for _ in range(3)) for count in (3, 60)
+            )
+            assert many > 4 * few, name
+        assert ask("pythae", {"images": 20, "batch": 10, "latent": 2, "hidden": 4}) > 0
+        with pytest.raises(RuntimeError, match="none: KeyError"):
+            ask("none", {})

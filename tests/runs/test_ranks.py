@@ -1,0 +1,76 @@
+"""Two ranks on the CPU (gloo) against one: the same numbers, no datum twice, none left out."""
+
+import os
+
+import pytest
+import torch
+
+from bench.configuration.job import Job
+from bench.noise import EVALUATION_BLOCK
+from bench.runs.run import run
+from bench.training.batches import EvaluationBlocks
+from tests.conftest import LAUNCHED, small_config
+
+
+def record_of(config, directory):
+    record = run(Job(config, "model", "test", str(directory), "disabled"))
+    assert record["status"] == "ok", record
+    return record
+
+
+@pytest.mark.parametrize(
+    "model, task, options",
+    [
+        ("gaussian_vae", "digits-17", []),
+        ("aggregate_vae", "digits-17", []),
+        ("gaussian_vae", "digits-17", ["--model.prior=Exemplar"]),
+        (
+            "bernoulli_vae",
+            "digits-binary",
+            ["--trainer.encoder_steps=2", "--trainer.decoder_steps=1"],
+        ),
+        ("realnvp", "digits-17", ["--trainer.gradient_clip_norm=1"]),
+    ],
+)
+def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path, points):
+    one = record_of(small_config(model, task, *options), tmp_path / "one")
+    two = record_of(small_config(model, task, *options, "--trainer.devices=2"), tmp_path / "two")
+    for first, second in zip(points[: len(points) // 2], points[len(points) // 2 :], strict=True):
+        assert second == pytest.approx(first, rel=1e-5, abs=1e-5)
+    assert two["key"] != one["key"] and two["epochs"] == one["epochs"]
+    for first, second in zip(one["history"], two["history"], strict=True):
+        assert second == pytest.approx(first, rel=1e-5)
+    for split in ("train", "test"):
+        for name, estimate in one["metrics"][split].items():
+            value = two["metrics"][split][name]["value"]
+            assert value == pytest.approx(estimate["value"], rel=1e-5, abs=1e-5), name
+
+
+@pytest.mark.parametrize("n", [1, 99, 100, 101, 300, 1000])
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_ranks_share_out_every_block_in_as_many_rounds(n, world):
+    images = torch.arange(n)[:, None]
+    shares = [list(EvaluationBlocks(images, rank=rank, world=world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    numbered = {number: y for share in shares for y, number in share if len(y)}
+    assert torch.cat([numbered[number] for number in sorted(numbered)]).equal(images)
+    assert sorted(numbered) == list(range(-(-n // EVALUATION_BLOCK)))
+
+
+def test_a_cut_off_training_on_two_ranks_goes_on_whatever_started_it(tmp_path, monkeypatch):
+    config = small_config("gaussian_vae", "digits-17", "--trainer.devices=2")
+    for variables in LAUNCHED.values():
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    whole = record_of(config, tmp_path / "whole")
+    assert os.environ["MASTER_PORT"] == LAUNCHED["torchrun"]["MASTER_PORT"]
+    assert record_of(config, tmp_path / "whole")["metrics"] == whole["metrics"]
+
+
+def test_a_rank_that_diverges_fails_the_run_with_its_step(tmp_path):
+    options = ("--trainer.devices=2", "--trainer.optimizer=sgd", "--trainer.learning_rate=1e30")
+    config = small_config("realnvp", "digits-17", *options)
+    record = run(Job(config, "model", "test", str(tmp_path), "disabled"))
+    assert record["status"] == "failed"
+    assert record["reason"].startswith("diverged: the training objective became")
+    assert "in step 2 of epoch 1" in record["reason"] and "last finite ELBO" in record["reason"]

@@ -1,0 +1,60 @@
+import copy
+
+import pytest
+import torch
+
+from bench.training.adam import Adam
+
+
+def trained(make, phases, steps=40, reload_at=None):
+    """Return the weights after steps in which, by turns, only some parameters have gradients."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3))
+    parameters = list(network.parameters())
+    optimizer = make(parameters)
+    x, y = torch.randn(20, 5), torch.randn(20, 3)
+    for step in range(steps):
+        if step == reload_at:
+            kept = copy.deepcopy(optimizer.state_dict())
+            optimizer = make(parameters)
+            optimizer.load_state_dict(kept)
+        moves = phases[step % len(phases)]
+        optimizer.zero_grad()
+        (network(x) - y).square().mean().backward()
+        for parameter, moving in zip(parameters, moves):
+            if not moving:
+                parameter.grad = None
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in parameters])
+
+
+TOGETHER = [(1, 1, 1, 1)]
+BY_TURNS = [(1, 1, 0, 0), (1, 1, 0, 0), (0, 0, 1, 1)]
+FIRST_TOGETHER = [(1, 1, 1, 1), (0, 1, 1, 0), (1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("phases", [TOGETHER, BY_TURNS, FIRST_TOGETHER])
+@pytest.mark.parametrize("reload_at", [None, 17])
+def test_it_is_torchs_adam_to_the_last_bit(phases, reload_at):
+    theirs = trained(lambda p: torch.optim.Adam(p, 0.01, fused=True), phases)
+    ours = trained(lambda p: Adam(p, 0.01), phases, reload_at=reload_at)
+    assert torch.equal(theirs, ours)
+
+
+def test_its_state_is_torchs():
+    weight = torch.nn.Parameter(torch.ones(3))
+    ours = Adam([weight], 0.1)
+    for _ in range(3):
+        weight.grad = torch.ones(3)
+        ours.step()
+    theirs = torch.optim.Adam([weight], 0.1, fused=True)
+    theirs.load_state_dict(ours.state_dict())
+    assert theirs.state[weight]["step"] == 3
+    assert torch.equal(theirs.state[weight]["exp_avg"], ours.state[weight]["exp_avg"])
+
+
+def test_a_closure_makes_the_gradients():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = Adam([weight], 0.1)
+    optimizer.step(lambda: weight.square().sum().backward())
+    assert (weight < 1).all()

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from bench.data.tasks import Task, load_task
+from bench.errors import InputError
+from bench.training.batches import EvaluationBlocks, TrainingBatches
+
+
+def epoch_of(seed=1, epoch=0, rank=0, world=1, task=Task("digits"), batch_size=100):
+    batches = TrainingBatches(
+        load_task(task), batch_size, seed, lambda: epoch, rank=rank, world=world
+    )
+    return list(batches.mini_batches())
+
+
+def test_an_epoch_is_a_permutation_less_the_incomplete_batch():
+    batches = epoch_of()
+    index = torch.cat([index for _, index in batches])
+    assert len(batches) == 11 and len(index.unique()) == 1100
+    data = load_task(Task("digits"))
+    assert all(torch.equal(y, data.train[index]) for y, index in batches)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first, again = epoch_of(), epoch_of()
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(first, again))
+    assert not torch.equal(first[0][1], epoch_of(epoch=1)[0][1])
+    assert not torch.equal(first[0][1], epoch_of(seed=2)[0][1])
+
+
+@pytest.mark.parametrize("task", [Task("digits"), Task("digits", "dynamic")])
+def test_ranks_share_out_each_batch(task):
+    alone = epoch_of(task=task)
+    ranks = [epoch_of(rank=r, world=2, task=task) for r in range(2)]
+    for whole, *parts in zip(alone, *ranks):
+        assert torch.equal(whole[0], torch.cat([y for y, _ in parts]))
+        assert torch.equal(whole[1], torch.cat([index for _, index in parts]))
+
+
+def test_dynamic_binarization_follows_the_grey_values():
+    task = Task("digits", "dynamic")
+    data, total = load_task(task), torch.zeros(1197, 64)
+    epochs = 60
+    counts = torch.zeros(1197, 1)
+    for epoch in range(epochs):
+        for y, index in epoch_of(epoch=epoch, task=task):
+            assert y.max() <= 1
+            total[index] += y
+            counts[index] += 1
+    probability = data.intensities / 16
+    deviation = (total / counts - probability) / (
+        probability * (1 - probability) / counts
+    ).sqrt().clamp(min=1e-6)
+    inside = (probability > 0) & (probability < 1)
+    assert (total[probability == 0] == 0).all()
+    assert (total == counts)[probability == 1].all()
+    assert abs(deviation[inside].square().mean() - 1) < 0.05
+
+
+def test_every_mini_batch_is_handed_out_once():
+    batches = TrainingBatches(load_task(Task("digits")), 10, 1, lambda: 0)
+    handed = [(number, [index for _, index in some]) for number, some in batches]
+    assert len(handed) == len(batches) == 3
+    assert [number for number, _ in handed] == [len(some) for _, some in handed] == [50, 50, 19]
+    expected = [index for _, index in batches.mini_batches()]
+    assert torch.equal(torch.cat([i for _, some in handed for i in some]), torch.cat(expected))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_evaluation_blocks_count_every_datum_once(world):
+    images = torch.arange(1197)[:, None]
+    blocks = [
+        block for r in range(world) for block in EvaluationBlocks(images, rank=r, world=world)
+    ]
+    assert torch.equal(torch.cat([y for y, _ in sorted(blocks, key=lambda b: b[1])]), images)
+
+
+def test_batch_sizes_that_cannot_work_are_refused():
+    with pytest.raises(InputError, match="batch_size: 101 cannot be shared out"):
+        epoch_of(batch_size=101, world=2)
+    with pytest.raises(InputError, match="more than the 1197"):
+        epoch_of(batch_size=1198)
