@@ -15,7 +15,11 @@ MOST_THREADS = 1024
 # Samples of one datum; papers take 5000. From a million on, one more changes no shown digit.
 MOST_SAMPLES = 10**6
 # (phase, share done in [0, 1], text): called often, must be cheap.
-Report = Callable[[str, float, str], None]
+Progress = Callable[[str, float, str], None]
+Split = Literal["train", "test"]
+# What −log_likelihood is to the truth: at most it is this (upper), it is this (exact), or nothing is
+# known (none), and the model never enters a leaderboard.
+Bound = Literal["upper", "exact", "none"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from bench.commands.time_left import telling_time_left
-from bench.settings import Report
+from bench.settings import Progress
 
 SWEEP = Path(__file__).with_name("chaos.yaml")
 TABLES = ("runs.csv", "leaderboard.csv")
@@ -30,7 +30,7 @@ INTERRUPTED = (130, -signal.SIGINT)  # the second before Python has come to the 
 LEFT_SECONDS = 10.0
 
 
-def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Counter:
+def chaos(name: Path, folder: Path, kills: int, seed: int, progress: Progress) -> Counter:
     """Run a sweep undisturbed, then under kills until there were ``kills``; compare the tables.
 
     Where the disturbed sweep ends before that, it is compared and begun anew.
@@ -50,7 +50,7 @@ def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Co
             process of its engine behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    report("chaos", 0.0, "the undisturbed sweep")
+    progress("chaos", 0.0, "the undisturbed sweep")
     started = time.monotonic()
     finish(start(name, folder / "calm", folder))
     took = time.monotonic() - started
@@ -58,7 +58,7 @@ def chaos(name: Path, folder: Path, kills: int, seed: int, report: Report) -> Co
     while done.total() < kills:
         round_number += 1
         place = folder / f"disturbed-{round_number}"
-        disturb(name, place, folder, kills, choice, done, took, report)
+        disturb(name, place, folder, kills, choice, done, took, progress)
         for table in TABLES:
             if not filecmp.cmp(
                 folder / "calm" / name.stem / table, place / name.stem / table, shallow=False
@@ -92,7 +92,7 @@ def disturb(
     choice: random.Random,
     done: Counter,
     took: float,
-    report: Report,
+    progress: Progress,
 ) -> None:
     """Drive a sweep to its end, killing; ``took`` is how long an undisturbed one lasts."""
     driver = start(name, place, folder)
@@ -117,7 +117,7 @@ def disturb(
             interrupt(driver) if victim == "interrupt" else kill(choice.choice(processes))
         )
         print(f"kill {done.total():3}: {victim}", flush=True)
-        report("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
+        progress("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
         if victim in ("driver", "interrupt"):
             code = driver.wait()
             _, left = psutil.wait_procs(family, timeout=LEFT_SECONDS)
@@ -190,8 +190,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        with telling_time_left() as report:
-            done = chaos(SWEEP, folder, options.kills, options.seed, report)
+        with telling_time_left() as progress:
+            done = chaos(SWEEP, folder, options.kills, options.seed, progress)
     words = ", ".join(f"{count} of a {victim}" for victim, count in sorted(done.items()))
     print(f"survived {done.total()} kills ({words}): runs.csv and leaderboard.csv are identical")
 

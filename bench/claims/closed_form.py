@@ -30,7 +30,7 @@ from bench.models.probabilistic_pca import (
     random_linear_gaussian,
 )
 from bench.noise import Noise, derive_seed
-from bench.settings import Report
+from bench.settings import Progress
 
 LATENT_DIMENSIONS, COMPONENTS = 10, 10
 # Enough for EM to be at its fixed point to FIXED_POINT on digits, with some to spare; a mixture's
@@ -42,7 +42,7 @@ SHIFT, STRETCH = 0.3, 1.5
 TOY_DATA, TOY_SAMPLES = 500, 1000
 
 
-def measure(task: dict, seed: int, report: Report) -> dict:
+def measure(task: dict, seed: int, progress: Progress) -> dict:
     """Return rows and curves of the claims that need no training of a network, as plain data."""
     torch.set_num_threads(1)
     data = load_task(Task(**task))
@@ -51,10 +51,10 @@ def measure(task: dict, seed: int, report: Report) -> dict:
     name = data.task.name
     rows = decomposition_rows(x, Subject(name, "linear_gaussian", seed))
     rows += evidence_rows(seed)
-    more, curves = linear_gaussian_em(x, key, Subject(name, "linear_gaussian", seed), report)
+    more, curves = linear_gaussian_em(x, key, Subject(name, "linear_gaussian", seed), progress)
     rows += more
     subject = Subject(name, "gaussian_mixture", seed)
-    more, shown = mixture_em(x, data.task.levels, key, subject, report)
+    more, shown = mixture_em(x, data.task.levels, key, subject, progress)
     rows, curves = rows + more, curves + shown
     curves.append(pixel_values(data, key))
     return {"rows": [row.plain() for row in rows], "curves": curves}
@@ -167,12 +167,12 @@ def half_step_rows(trace: list[dict], subject: Subject) -> list[Row]:
 
 
 def linear_gaussian_em(
-    x: Tensor, key: int, subject: Subject, report: Report
+    x: Tensor, key: int, subject: Subject, progress: Progress
 ) -> tuple[list[Row], list[dict]]:
     """Claim 4 on the linear-Gaussian model, with its closed-form fixed point."""
     steps = linear_gaussian_steps(x)
     start = random_linear_gaussian(x, LATENT_DIMENSIONS, key)
-    fitted, trace = expectation_maximization(steps, start, PCA_ITERATIONS, report=report)
+    fitted, trace = expectation_maximization(steps, start, PCA_ITERATIONS, progress=progress)
     closed = maximum_likelihood(x, LATENT_DIMENSIONS)
     limit = steps.log_evidence(closed)
     distance = (fitted.covariance() - closed.covariance()).norm() / closed.covariance().norm()
@@ -199,12 +199,12 @@ def linear_gaussian_em(
 
 
 def mixture_em(
-    x: Tensor, levels: int, key: int, subject: Subject, report: Report
+    x: Tensor, levels: int, key: int, subject: Subject, progress: Progress
 ) -> tuple[list[Row], list[dict]]:
     """Claim 4 on a mixture of diagonal normals."""
     start = random_mixture(x, COMPONENTS, key)
     steps = mixture_steps(x, least_variance(levels))
-    _, trace = expectation_maximization(steps, start, MIXTURE_ITERATIONS, report=report)
+    _, trace = expectation_maximization(steps, start, MIXTURE_ITERATIONS, progress=progress)
     return half_step_rows(trace, subject), [em_curve(trace, subject)]
 
 

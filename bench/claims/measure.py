@@ -22,7 +22,7 @@ from bench.noise import derive_seed
 from bench.records.record import read_record, record_path
 from bench.runs.run import run
 from bench.runs.trained import Trained, load_trained
-from bench.settings import Report
+from bench.settings import Progress
 from bench.system.devices import devices_for
 from bench.training.checkpoints import BEST
 from bench.training.fit import quiet
@@ -56,7 +56,7 @@ def is_trained(directory: Path) -> bool:
     return (directory / "record.json").is_file() and (directory / BEST).is_file()
 
 
-def train_and_measure(item: TrainedItem, report: Report, gpus: list[str]) -> dict:
+def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) -> dict:
     """Return {record, measurement}; a failed run has no measurement.
 
     ``gpus`` are the names of the GPUs set aside for it.
@@ -66,10 +66,10 @@ def train_and_measure(item: TrainedItem, report: Report, gpus: list[str]) -> dic
     if is_trained(directory):
         record = read_record(record_path(directory.parent, item.key))
     if record is None or record["status"] != "ok":
-        record = run(item.job, report, gpus)
+        record = run(item.job, progress, gpus)
     if record["status"] != "ok":
         return {"record": record, "measurement": None}
-    report("measure", 0.0, "")
+    progress("measure", 0.0, "")
     return {"record": record, "measurement": measure(item, record, gpus)}
 
 

@@ -13,9 +13,9 @@ from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estima
 from bench.estimators.evidence import importance_weighted_bound
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
-from bench.models.terms import Bound, Terms
+from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK, Noise
-from bench.settings import EvaluationConfig
+from bench.settings import Bound, EvaluationConfig
 
 SPLITS = ("train", "test")
 SHARPNESS_SAMPLES = 1000

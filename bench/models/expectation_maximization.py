@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
-from bench.settings import Report
+from bench.settings import Progress
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def expectation_maximization(
     parameters: Any,
     iterations: int,
     converged: float = float("-inf"),
-    report: Report = lambda phase, share, text: None,
+    progress: Progress = lambda phase, share, text: None,
 ) -> tuple[Any, list[dict]]:
     """Return the parameters after EM, and the bound and the evidence after every half-step.
 
@@ -59,7 +59,7 @@ def expectation_maximization(
         evidence = steps.log_evidence(parameters)
         raised = steps.bound(q, parameters)
         trace.append(half_step(iteration, "M", raised, evidence))
-        report("train", iteration / iterations, f"EM, iteration {iteration}/{iterations}")
+        progress("train", iteration / iterations, f"EM, iteration {iteration}/{iterations}")
         if raised - closed < converged:
             break
     return parameters, trace

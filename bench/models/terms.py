@@ -1,7 +1,6 @@
 """The protocol that every model answers: per-datum terms of the evidence lower bound, in nats."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn as nn
@@ -9,8 +8,7 @@ from torch import Tensor
 
 from bench.densities.normal import DiagonalNormal
 from bench.noise import Noise
-
-Bound = Literal["upper", "exact", "none"]
+from bench.settings import Bound
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,6 @@ class Model(nn.Module):
     # Names for the leaderboard's columns; empty where the model has no such part.
     decoder_name = ""
     prior_name = ""
-    # What −log_likelihood is to the truth: at most it is this (upper), it is this (exact), or
-    # nothing is known (none), and the model never enters a leaderboard.
     bound: Bound = "upper"
 
     def __init__(self, shape: tuple[int, ...], levels: int):

@@ -19,7 +19,7 @@ import torch
 from bench.configuration.job import Job
 from bench.data.tasks import task_of
 from bench.errors import InputError
-from bench.settings import Report
+from bench.settings import Progress
 from bench.system.memory import keep_freed_memory
 from bench.training.fit import fit, quiet
 from bench.training.module import TrainingDiverged
@@ -32,7 +32,7 @@ def fit_on_ranks(
     job: Job,
     devices: list[torch.device],
     curve: Callable[[dict], None],
-    report: Report,
+    progress: Progress,
     note: Callable[[str], None],
 ) -> dict:
     """Do what ``fit`` does on several devices, in processes of their own.
@@ -72,7 +72,7 @@ def fit_on_ranks(
                     continue
                 kind, content = json.loads(line.removeprefix(MARK))
                 if kind == "progress":
-                    report(*content)
+                    progress(*content)
                 elif kind == "curve":
                     curve(content)
                 elif kind == "note":

@@ -20,7 +20,7 @@ from bench.records.provenance import environment
 from bench.runs.log import RunLog
 from bench.runs.pictures import enlarged, grid_of, latent_map, png, shown_images
 from bench.runs.ranks import fit_on_ranks
-from bench.settings import Report, evaluation_config
+from bench.settings import Progress, evaluation_config
 from bench.system.devices import devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
@@ -39,7 +39,7 @@ DIVERGENCE_MARGIN = 8.0
 
 def run(
     job: Job,
-    report: Report = lambda phase, share, text: None,
+    progress: Progress = lambda phase, share, text: None,
     gpus: list[str] | None = None,
 ) -> dict:
     """Do a run and return its record; what goes wrong in training becomes a failed record.
@@ -68,10 +68,10 @@ def run(
     started = time.perf_counter()
     notes: list[str] = []
     with hidden(is_a_launchers), open_log(job) as log:
-        report = log.following(report)
+        progress = log.following(progress)
         note = lambda line: (notes.append(line), log.write(line))
         try:
-            record |= measured_twice_if_diverged(job, record, devices, report, note)
+            record |= measured_twice_if_diverged(job, record, devices, progress, note)
         except (InputError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -106,7 +106,7 @@ def reason_of(error: Exception) -> str:
 
 
 def measured_twice_if_diverged(
-    job: Job, identity: dict, devices: list[torch.device], report: Report, note
+    job: Job, identity: dict, devices: list[torch.device], progress: Progress, note
 ) -> dict:
     """Do what ``measured`` does; a training that diverges must do so again, or it is not one.
 
@@ -114,14 +114,14 @@ def measured_twice_if_diverged(
         TrainingDiverged: It did, or only once.
     """
     try:
-        return measured(job, identity, devices, report, note)
+        return measured(job, identity, devices, progress, note)
     except TrainingDiverged as error:
         first = str(error)
     note(f"diverged: {first}; repeated from the start")
     for name in (LAST, BEST):
         remove(join(job.checkpoints, name))
     try:
-        measured(job, identity, devices, report, note)
+        measured(job, identity, devices, progress, note)
     except TrainingDiverged as error:
         second = str(error)
         if second == first:
@@ -133,7 +133,9 @@ def measured_twice_if_diverged(
     )
 
 
-def measured(job: Job, identity: dict, devices: list[torch.device], report: Report, note) -> dict:
+def measured(
+    job: Job, identity: dict, devices: list[torch.device], progress: Progress, note
+) -> dict:
     """Build, fit and evaluate; return the record's results. ``identity`` says whose they are."""
     config, device = job.config, devices[0]
     torch.set_num_threads(config["trainer"]["threads"])
@@ -150,15 +152,15 @@ def measured(job: Job, identity: dict, devices: list[torch.device], report: Repo
             fitted["epochs"] = trace[-1]["iteration"] if trace else 0
         if trainable:
             if len(devices) == 1:
-                fitted = fit(model, data, job, devices, tracker.log, report, note)
+                fitted = fit(model, data, job, devices, tracker.log, progress, note)
             else:
-                fitted = fit_on_ranks(job, devices, tracker.log, report, note)
+                fitted = fit_on_ranks(job, devices, tracker.log, progress, note)
             if config["trainer"]["compile"] != "none":
                 # Training's networks are compiled; numbers come from plain ones.
                 model = build_model(config, data.shape, data.task.levels)
             fitted["best_epoch"] = load_best(model, job)
         evaluation_started, before = time.perf_counter(), fitted.get("seconds_before", 0.0)
-        results, images = evaluate_model(model, data, config, device.type, report)
+        results, images = evaluate_model(model, data, config, device.type, progress)
         check_finite(results)
         check_against_uniform(results, model, data.task.levels)
         record = {
@@ -240,7 +242,7 @@ def describe_data(data: TaskData) -> dict:
 
 
 def evaluate_model(
-    model: Model, data: TaskData, config: dict, device: str, report: Report
+    model: Model, data: TaskData, config: dict, device: str, progress: Progress
 ) -> tuple[dict, dict[str, Tensor]]:
     """Return all estimates as plain data, and the images to show, for a fitted model."""
     torch.set_num_threads(config["trainer"]["threads"])
@@ -255,7 +257,7 @@ def evaluate_model(
         evaluation_config(config),
         seed,
         device,
-        lambda share: report("evaluate", share, ""),
+        lambda share: progress("evaluate", share, ""),
     )
     plain = {
         split: {name: estimate._asdict() for name, estimate in columns.items()}

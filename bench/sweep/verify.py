@@ -20,7 +20,7 @@ from bench.report.citation import other_code
 from bench.report.rebuilt import altered_rows, records_beside
 from bench.runs.run import describe_data, evaluate_model, run
 from bench.runs.trained import load_trained
-from bench.settings import Report
+from bench.settings import Progress
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.progress import share_of_run
 from bench.sweep.verdicts import Cited, Verdict, judge
@@ -131,7 +131,7 @@ def what_changed(cited: Cited) -> str | None:
     return None
 
 
-def verify(table: Path, row: str, report: Report) -> list[Verdict]:
+def verify(table: Path, row: str, progress: Progress) -> list[Verdict]:
     """Run the chosen rows again, one after the other, and judge each; writes nothing.
 
     ``report`` is told the share of all of them that is done.
@@ -142,7 +142,7 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     cited, runs = cited_runs(table, row)
     altered, verdicts = altered_in(table, runs), []
     for number, one in enumerate(cited):
-        follow = lambda phase, share, text, number=number, one=one: report(
+        follow = lambda phase, share, text, number=number, one=one: progress(
             f"{number + 1} of {len(cited)} {one.label}: {phase}",
             (number + share_of_run(phase, share)) / len(cited),
             text,
@@ -159,7 +159,7 @@ def verify(table: Path, row: str, report: Report) -> list[Verdict]:
     return verdicts
 
 
-def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -> list[Verdict]:
+def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progress) -> list[Verdict]:
     """Evaluate a released checkpoint again, without training, and judge it by its run's rows.
 
     Raises:
@@ -179,7 +179,7 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, report: Report) -
     known = unverifiable(one, altered_in(table, runs))
     if known is not None:
         return [known]
-    metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", report)
+    metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", progress)
     record = {
         "key": key,
         "config": trained.config,

@@ -13,7 +13,7 @@ from bench.data.tasks import TaskData
 from bench.models.terms import Model
 from bench.networks.mlp import Network
 from bench.records.provenance import code_version
-from bench.settings import Report, trainer_config
+from bench.settings import Progress, trainer_config
 from bench.training.batches import TaskDataModule
 from bench.training.checkpoints import (
     BEST,
@@ -39,7 +39,7 @@ def fit(
     job: Job,
     devices: list[torch.device],
     curve: Callable[[dict], None] | None,
-    report: Report,
+    progress: Progress,
     note: Callable[[str], None],
     callbacks: list[Callback] = [],
 ) -> dict:
@@ -86,7 +86,7 @@ def fit(
         check_finite=False,
         check_on_train_epoch_end=False,
     )
-    progress = ProgressCallback(report)
+    progress = ProgressCallback(progress)
     several = len(devices) > 1
     on_gpu = devices[0].type == "cuda"
     trainer = pl.Trainer(
@@ -136,8 +136,8 @@ def fit(
 class ProgressCallback(Callback):
     """Reports the share of epochs done and the current bound, and keeps the time in checkpoints."""
 
-    def __init__(self, report: Report):
-        self.report, self.started, self.before = report, time.perf_counter(), 0.0
+    def __init__(self, progress: Progress):
+        self.progress, self.started, self.before = progress, time.perf_counter(), 0.0
         self.told, self.bound = 0.0, ""
 
     def state_dict(self) -> dict[str, float]:
@@ -164,7 +164,7 @@ class ProgressCallback(Callback):
         self.told = time.perf_counter()
         epoch, epochs = trainer.current_epoch, trainer.max_epochs
         text = f"epoch {epoch + 1}/{epochs}{self.bound}"
-        self.report("train", (epoch + share_of_epoch) / epochs, text)
+        self.progress("train", (epoch + share_of_epoch) / epochs, text)
 
 
 def quiet() -> None:

@@ -5,7 +5,6 @@ import importlib
 import re
 import subprocess
 import sys
-import tomllib
 from functools import partial
 from math import log
 from pathlib import Path
@@ -472,11 +471,8 @@ def test_the_public_surface_is_typed_and_so_is_code_that_uses_it(tmp_path):
     root = Path(bench.__file__).parents[1]
     user = tmp_path / "user.py"
     user.write_text(USER_CODE)
-    files = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]["files"]
-    modules = {Path(sys.modules[m].__file__).relative_to(root) for m in bench._MODULES.values()}
-    assert {str(path) for path in modules} <= set(files)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}", *files, user],
+        [sys.executable, "-m", "mypy", f"--cache-dir={tmp_path / 'cache'}", "bench", user],
         cwd=root,
         capture_output=True,
         text=True,

@@ -15,7 +15,7 @@ from bench.instruments.perf.sweeps import sweep_rows
 from bench.instruments.perf.training import training_rows
 from bench.records.provenance import commit_label, cpu_model
 from bench.records.tables import csv_text
-from bench.settings import Report
+from bench.settings import Progress
 from bench.system.files import write_atomically
 from bench.system.machine import usable_cores
 from bench.system.printing import print_table as print_cells
@@ -26,7 +26,7 @@ COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"
 
 
 def perf(
-    directory: Path, peers: Path, sizes: Sizes, report: Report
+    directory: Path, peers: Path, sizes: Sizes, progress: Progress
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure speed and write perf.csv, growth.csv and perf.png into ``directory``.
 
@@ -53,7 +53,7 @@ def perf(
     rows, before = {}, 0.0
     for name, weight, measure in parts:
         started = time.monotonic()
-        rows[name] = measure(sizes, share_of(report, name, before, weight))
+        rows[name] = measure(sizes, share_of(progress, name, before, weight))
         before += weight
         say(f"{name}: {time.monotonic() - started:.0f} s")
     machine = f"{cpu_model()}, {usable_cores()} cores"
@@ -70,9 +70,9 @@ def perf(
     return table, growth
 
 
-def share_of(report: Report, name: str, before: float, weight: float) -> Tell:
+def share_of(progress: Progress, name: str, before: float, weight: float) -> Tell:
     """Return what reports the share of a part as one of the whole."""
-    return lambda share, text: report(name, before + weight * share, text)
+    return lambda share, text: progress(name, before + weight * share, text)
 
 
 def markdown(table: pd.DataFrame) -> str:
