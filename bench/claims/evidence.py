@@ -93,14 +93,14 @@ def naive_rows(model, y: Tensor, seed: int, subject: Subject) -> list[Row]:
     spreads = {"naive": [], "weighted": []}
     for number, block in enumerate(y.split(EVALUATION_BLOCK)):
         value, variance = naive_evidence(model, block, NAIVE_SAMPLES, seed, "naive", number)
-        naive.update(value, variance)
+        naive.update(value, variance, NAIVE_SAMPLES)
         spreads["naive"].append(variance)
         value, variance = importance_weighted_bound(
             model, block, NAIVE_SAMPLES, seed, "weighted", number
         )
-        weighted.update(value, variance)
+        weighted.update(value, variance, NAIVE_SAMPLES)
         spreads["weighted"].append(variance)
-    naive, weighted = naive.compute(), weighted.compute()
+    naive, weighted = naive.estimate(), weighted.estimate()
     error = both_errors(naive, weighted)
     variances = {name: torch.cat(parts).mean().item() for name, parts in spreads.items()}
     return [

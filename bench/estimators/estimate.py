@@ -1,5 +1,6 @@
 """An estimate carries its error: value, standard error, number of data and of samples."""
 
+from contextlib import AbstractContextManager
 from math import sqrt
 from typing import NamedTuple
 
@@ -48,12 +49,26 @@ def exact(value: float, n: int) -> Estimate:
 class MeanEstimate(Metric):
     """The mean over data of per-datum Monte-Carlo estimates, accumulated in float64.
 
+    ``compute`` returns the mean alone, a tensor that Lightning can log; ``estimate`` returns it with
+    its errors.
+
     Args:
         sync_on_compute: Take the data of all ranks together, not this rank's alone.
+
+    Examples:
+        >>> metric = MeanEstimate()
+        >>> metric.update(torch.tensor([[1.0, 3.0], [1.0, 5.0]]))  # two samples of two data
+        >>> metric.compute()
+        tensor(2.5000, dtype=torch.float64)
+        >>> metric.estimate().stderr
+        0.5
     """
 
     full_state_update = False
+    is_differentiable = False
+    higher_is_better = None
     n: Tensor
+    samples: Tensor
     total: Tensor
     square_total: Tensor
     variance_total: Tensor
@@ -63,43 +78,62 @@ class MeanEstimate(Metric):
         zero = torch.zeros((), dtype=torch.float64)
         for name in ("n", "total", "square_total", "variance_total"):
             self.add_state(name, default=zero.clone(), dist_reduce_fx="sum")
-        self.samples = 0
+        self.add_state("samples", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="max")
 
-    def update(self, values: Tensor, variances: Tensor | None = None) -> None:
+    def update(
+        self, values: Tensor, variances: Tensor | None = None, samples: int | None = None
+    ) -> None:
         """Add data.
 
         Args:
             values: Samples of shape (samples, batch), whose spread within a datum tells the
                 Monte-Carlo error; or, with ``variances``, one estimate for each datum (batch,).
             variances: Monte-Carlo variance of each datum's estimate (batch,).
+            samples: Number of samples behind each of those estimates; 0 where they are exact.
         """
         values = values.detach().double()
         if variances is None:
-            self.samples = len(values)
+            samples = len(values)
             spread = values.var(0) if len(values) > 1 else torch.full_like(values[0], torch.nan)
             values, variances = values.mean(0), spread / len(values)
         # Not in place: Metric's states may be shared with their defaults across processes.
         self.n = self.n + len(values)
+        self.samples = self.samples.clamp(min=samples or 0)
         self.total = self.total + values.sum()
         self.square_total = self.square_total + values.square().sum()
         self.variance_total = self.variance_total + variances.double().sum()
 
-    def compute(self) -> Estimate:
-        n = int(self.n.item())
-        mean = self.total.item() / n
-        monte_carlo = self.variance_total.item()
-        spread = max(self.square_total.item() / n - mean**2, 0.0)
-        return Estimate(
-            value=mean,
-            stderr=sqrt(monte_carlo) / n if monte_carlo == monte_carlo else None,
-            n=n,
-            samples=self.samples,
-            stderr_data=sqrt(spread / (n - 1)) if n > 1 else None,
-        )
+    def compute(self) -> Tensor:
+        """Return the mean, a float64 scalar."""
+        return self.total / self.n
+
+    def estimate(self) -> Estimate:
+        """Return the mean with its errors, over all ranks where ``compute`` takes them together."""
+        with synchronised(self):
+            n = int(self.n.item())
+            mean = self.total.item() / n
+            monte_carlo = self.variance_total.item()
+            spread = max(self.square_total.item() / n - mean**2, 0.0)
+            return Estimate(
+                value=mean,
+                stderr=sqrt(monte_carlo) / n if monte_carlo == monte_carlo else None,
+                n=n,
+                samples=int(self.samples.item()),
+                stderr_data=sqrt(spread / (n - 1)) if n > 1 else None,
+            )
+
+
+def synchronised(metric: Metric) -> AbstractContextManager[None]:
+    """Return the context in which a metric has the states that its ``compute`` would see."""
+    return metric.sync_context(
+        dist_sync_fn=metric.dist_sync_fn,
+        should_sync=metric._to_sync,
+        should_unsync=metric._should_unsync,
+    )
 
 
 def mean_estimate(values: Tensor) -> Estimate:
-    """Return the estimate of the mean of ``values`` (samples, n), of no other rank's."""
+    """Return the estimate of the mean of ``values`` (samples, n), without synchronising ranks."""
     metric = MeanEstimate(sync_on_compute=False)
     metric.update(values)
-    return metric.compute()
+    return metric.estimate()

@@ -98,7 +98,7 @@ def evaluate_terms(
         if terms.posterior is not None:
             surgery.update(terms)
             if terms.kl_analytic is not None:
-                analytic.update(terms.kl_analytic, torch.zeros_like(terms.kl_analytic))
+                analytic.update(terms.kl_analytic, torch.zeros_like(terms.kl_analytic), 0)
         else:
             reconstruction.append(terms.reconstruction)
     elbo = torch.cat(elbos, dim=1)
@@ -108,9 +108,9 @@ def evaluate_terms(
         is_exact = bound_of(model) == "exact"
         return terms_without_posterior(parts, elbo, images, is_exact, is_flow), elbo, None
     encodings = surgery.encodings()
-    columns = surgery.compute()
+    columns = surgery.estimates()
     if analytic.n > 0:
-        columns["kl_analytic"] = analytic.compute()
+        columns["kl_analytic"] = analytic.estimate()
     return columns, elbo, encodings
 
 
@@ -166,7 +166,6 @@ def evaluate_evidence(
     if bound_of(model) == "exact":
         return {"log_likelihood": exact(elbo.mean().item(), len(images))}
     bound, gap = MeanEstimate(), MeanEstimate()
-    bound.samples = gap.samples = samples
     starts = range(0, n, EVALUATION_BLOCK)
     for number, start in enumerate(starts):
         y = images[start : start + EVALUATION_BLOCK]
@@ -175,7 +174,7 @@ def evaluate_evidence(
         spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(value, torch.nan)
         # Whole blocks are drawn, whatever is used of the last: noise belongs to the datum.
         used = slice(0, n - start)
-        bound.update(value[used], variance[used])
-        gap.update((value - own.mean(0))[used], (variance + spread)[used])
+        bound.update(value[used], variance[used], samples)
+        gap.update((value - own.mean(0))[used], (variance + spread)[used], samples)
         progress((number + 1) / len(starts))
-    return {"log_likelihood": bound.compute(), "inference_gap": gap.compute()}
+    return {"log_likelihood": bound.estimate(), "inference_gap": gap.estimate()}

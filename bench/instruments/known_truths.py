@@ -50,15 +50,14 @@ class Instrument:
 
 def of_blocks(values: Tensor, variances: Tensor, samples: int) -> Estimate:
     metric = MeanEstimate()
-    metric.samples = samples
-    metric.update(values, variances)
-    return metric.compute()
+    metric.update(values, variances, samples)
+    return metric.estimate()
 
 
 def surgery(model: LinearGaussianVAE, x: Tensor, repeat: int, column: str) -> Estimate:
     metric = ELBOSurgery()
     metric.update(model.terms(x, Noise("surgery", repeat), 2))
-    return metric.compute()[column]
+    return metric.estimates()[column]
 
 
 def elbo_instruments() -> Iterator[Instrument]:

@@ -30,12 +30,12 @@ def measured(n: int, rank: int) -> dict:
     """Return the surgery's columns, those of rank 0's own data, and how many points it took."""
     surgery, points, found = filled(n, [rank]), [], {}
     if rank == 0:
-        # The class's own method gathers nothing, and only this rank calls it: it must not wait.
-        found["own"] = ELBOSurgery.compute(surgery)
+        # This one gathers nothing, and only this rank calls it: it must not wait.
+        found["own"] = surgery._estimates()
     original = MixtureTable.log_prob
     counted = lambda table, z: points.append(len(z)) or original(table, z)
     with patch.object(MixtureTable, "log_prob", counted):
-        return found | {"columns": surgery.compute(), "points": points}
+        return found | {"columns": surgery.estimates(), "points": points}
 
 
 def main(folder: Path, rank: int, world: int, *numbers: int) -> None:

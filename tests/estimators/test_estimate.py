@@ -11,7 +11,7 @@ def test_mean_and_errors_against_numpy():
     metric = MeanEstimate()
     for block in values.split(70, dim=1):
         metric.update(block)
-    ours, array = metric.compute(), values.numpy()
+    ours, array = metric.estimate(), values.numpy()
     assert ours.value == pytest.approx(array.mean())
     assert ours.stderr == pytest.approx(np.sqrt((array.var(0, ddof=1) / 5).sum()) / 300)
     assert ours.stderr_data == pytest.approx(array.mean(0).std(ddof=1) / np.sqrt(300))

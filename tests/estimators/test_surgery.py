@@ -19,7 +19,7 @@ def surgery_of(model, x, samples=2, training=None):
     surgery = ELBOSurgery(training)
     for number, block in enumerate(x.split(30)):
         surgery.update(model.terms(block, Noise(0, number), samples))
-    return surgery, surgery.compute()
+    return surgery, surgery.estimates()
 
 
 def test_against_a_direct_sum():
@@ -65,7 +65,7 @@ def test_equal_posteriors_carry_no_information():
     )
     surgery = ELBOSurgery()
     surgery.update(terms)
-    columns = surgery.compute()
+    columns = surgery.estimates()
     assert columns["mutual_information"].value == pytest.approx(0, abs=1e-6)
     assert columns["active_units"].value == 0
 
@@ -79,7 +79,7 @@ def test_estimates_near_zero_fall_below_it_by_their_error_alone():
         surgery = ELBOSurgery()
         prior = standard_normal_log_prob(z)
         surgery.update(Terms(torch.zeros(2, 200), prior, q.log_prob(z), z, q))
-        columns = surgery.compute()
+        columns = surgery.estimates()
         for name in below:
             estimate = columns[name]
             assert abs(estimate.value) <= STANDARD_ERRORS * estimate.stderr + 1e-6
@@ -130,7 +130,7 @@ def test_metric_merges_like_one():
     for name in merged._defaults:
         setattr(merged, name, getattr(parts[0], name) + getattr(parts[1], name))
     merged._update_count = 2
-    assert merged.compute() == columns
+    assert merged.estimates() == columns
 
 
 def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(warm, tmp_path):
@@ -141,14 +141,14 @@ def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(warm, tmp_path)
     ranks = [warm.start(*words, rank, 2, *shares) for rank in range(2)]
     assert [rank.wait(patience(60)) for rank in ranks] == [0, 0], [rank.stderr for rank in ranks]
     for n, points in shares.items():
-        alone = filled(n, [0, 1]).compute()
+        alone = filled(n, [0, 1]).estimates()
         for rank in range(2):
             found = torch.load(tmp_path / f"{n}-{rank}.pt", weights_only=False)
             # Two densities: under the split's own mixture and under the training split's.
             assert found["points"] == [points[rank]] * 2
             assert found["columns"] == alone
             if rank == 0:
-                assert found["own"] == filled(n, [0]).compute()
+                assert found["own"] == filled(n, [0]).estimates()
 
 
 def test_active_units_are_those_whose_mean_varies():
