@@ -23,18 +23,35 @@ if TYPE_CHECKING:
     from bench.models.terms import Terms
     from bench.noise import Noise
     from bench.runs.trained import load_trained
-    from bench.settings import EvaluationConfig
+    from bench.settings import EvaluationConfig, Optimization
+    from bench.training.batches import TaskDataModule
+    from bench.training.module import GenerativeModel
+    from bench.training.named_models import (
+        AggregatePosteriorVAE,
+        BernoulliVAE,
+        GaussianVAE,
+        NamedModel,
+        RealNVP,
+    )
 
 __all__ = [
+    "AggregatePosteriorVAE",
+    "BernoulliVAE",
     "DiagonalNormal",
     "ELBOSurgery",
     "Estimate",
     "EvaluationConfig",
     "ExternalVAE",
+    "GaussianVAE",
+    "GenerativeModel",
     "InputError",
+    "NamedModel",
     "Noise",
+    "Optimization",
+    "RealNVP",
     "Task",
     "TaskData",
+    "TaskDataModule",
     "Terms",
     "densities",
     "evaluate",
@@ -45,6 +62,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AggregatePosteriorVAE": "bench.training.named_models",
+    "BernoulliVAE": "bench.training.named_models",
+    "GaussianVAE": "bench.training.named_models",
+    "GenerativeModel": "bench.training.module",
+    "NamedModel": "bench.training.named_models",
+    "Optimization": "bench.settings",
+    "RealNVP": "bench.training.named_models",
+    "TaskDataModule": "bench.training.batches",
     "DiagonalNormal": "bench.densities.normal",
     "ELBOSurgery": "bench.estimators.surgery",
     "Estimate": "bench.estimators.estimate",

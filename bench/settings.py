@@ -1,14 +1,11 @@
-"""A run's typed settings, the job that a worker is handed, and what it tells of it."""
+"""Typed settings of training and evaluation, and the types that all rooms share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bench.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 # More than any machine has; an OpenMP that is asked for 10^9 ends the process.
 MOST_THREADS = 1024
@@ -23,17 +20,15 @@ Bound = Literal["upper", "exact", "none"]
 
 
 @dataclass(frozen=True)
-class TrainerConfig:
-    """How a model is trained.
+class Optimization:
+    """What is maximized, and by which steps.
 
     Args:
-        max_epochs: Largest number of passes over the training split.
-        batch_size: Number of data in one optimizer step.
         optimizer: The optimizer, with PyTorch's defaults but for the learning rate.
         learning_rate: Its step size, at the start.
-        schedule: constant; cosine, where the step size falls to 0 over max_epochs; or tripling,
-            where stage i = 0 … 7 has the step size times 10^(−i/7) and is three times as long as
-            the one before (Burda et al. 2016, section 5, for 3,280 epochs; shortened in
+        schedule: constant; cosine, where the step size falls to 0 over the training's epochs; or
+            tripling, where stage i = 0 … 7 has the step size times 10^(−i/7) and is three times as
+            long as the one before (Burda et al. 2016, section 5, for 3,280 epochs; shortened in
             proportion for fewer).
         objective: elbo, or importance_weighted: L_k of ``samples`` draws (Burda et al. 2016, eq. 8).
         samples: Draws of z, or of the dequantization noise, per datum in one optimizer step.
@@ -42,14 +37,60 @@ class TrainerConfig:
         kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
         normalize_gradients: Divide each parameter tensor's gradient by its Euclidean norm, as the
             optimizer of Tomczak & Welling 2018 does (their code's AdamNormGrad).
+        encoder_steps: Optimizer steps of a phase that moves the encoder alone: alternating
+            variational Bayes, with an E-step of many gradient steps. 0, like decoder_steps, moves
+            all parameters in every step.
+        decoder_steps: Optimizer steps of the phase that follows, the M-step, which moves all
+            parameters but the encoder's.
+
+    Raises:
+        InputError: A number out of its range, or numbers that contradict each other.
+
+    Examples:
+        >>> Optimization(learning_rate=3e-4, schedule="cosine").beta
+        1.0
+    """
+
+    # How messages name these options.
+    group: ClassVar[str] = "optimization"
+
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "tripling"] = "constant"
+    objective: Literal["elbo", "importance_weighted"] = "elbo"
+    samples: int = 1
+    beta: float = 1.0
+    kl_warmup_epochs: int = 0
+    normalize_gradients: bool = False
+    encoder_steps: int = 0
+    decoder_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(self.group, self, "learning_rate", "samples")
+        check_not_negative(self.group, self, "beta", "kl_warmup_epochs")
+        check_not_negative(self.group, self, "encoder_steps", "decoder_steps")
+        if (self.encoder_steps > 0) != (self.decoder_steps > 0):
+            raise InputError(
+                f"{self.group}.encoder_steps, {self.group}.decoder_steps: {self.encoder_steps} and "
+                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+            )
+        if self.objective == "importance_weighted" and self.samples < 2:
+            raise InputError(
+                f"{self.group}.samples: the importance-weighted bound of {self.samples} sample is "
+                "the ELBO; take 2 or more"
+            )
+
+
+@dataclass(frozen=True)
+class TrainerConfig(Optimization):
+    """How a run trains its model: an ``Optimization``, and what surrounds it.
+
+    Args:
+        max_epochs: Largest number of passes over the training split.
+        batch_size: Number of data in one optimizer step.
         gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
-        validate_every: Epochs between two looks at the validation bound.
-        encoder_steps: Optimizer steps of a phase in which only the encoder moves: variational
-            Bayes by turns, an E-step of many gradient steps. 0, like decoder_steps, moves all
-            parameters in every step.
-        decoder_steps: Optimizer steps of the phase that follows, in which all but the encoder
-            moves: the M-step.
-        patience: Looks without a better validation bound after which training stops.
+        validate_every: Epochs between validations.
+        patience: Validations without a better bound after which training stops.
         threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
         devices: GPUs, or processes on the CPU, of one machine that train together, each on its
             share of every batch. As with threads, only rounding depends on it.
@@ -59,20 +100,12 @@ class TrainerConfig:
             default, or cuda_graphs, which also replays their kernels as graphs.
     """
 
+    group: ClassVar[str] = "trainer"
+
     max_epochs: int = 100
     batch_size: int = 100
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine", "tripling"] = "constant"
-    objective: Literal["elbo", "importance_weighted"] = "elbo"
-    samples: int = 1
-    beta: float = 1.0
-    kl_warmup_epochs: int = 0
-    normalize_gradients: bool = False
     gradient_clip_norm: float = 0.0
     validate_every: int = 1
-    encoder_steps: int = 0
-    decoder_steps: int = 0
     patience: int = 20
     threads: int = 1
     devices: int = 1
@@ -80,24 +113,12 @@ class TrainerConfig:
     compile: Literal["none", "default", "cuda_graphs"] = "none"
 
     def __post_init__(self) -> None:
-        check_positive("trainer", self, "max_epochs", "batch_size", "learning_rate")
-        check_positive(
-            "trainer", self, "validate_every", "patience", "threads", "devices", "samples"
-        )
-        check_not_negative("trainer", self, "beta", "kl_warmup_epochs", "gradient_clip_norm")
-        check_not_negative("trainer", self, "encoder_steps", "decoder_steps")
+        super().__post_init__()
+        check_positive(self.group, self, "max_epochs", "batch_size", "validate_every")
+        check_positive(self.group, self, "patience", "threads", "devices")
+        check_not_negative(self.group, self, "gradient_clip_norm")
         if self.threads > MOST_THREADS:
             raise InputError(f"trainer.threads: {self.threads} is more than {MOST_THREADS}")
-        if (self.encoder_steps > 0) != (self.decoder_steps > 0):
-            raise InputError(
-                f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
-                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
-            )
-        if self.objective == "importance_weighted" and self.samples < 2:
-            raise InputError(
-                f"trainer.samples: the importance-weighted bound of {self.samples} sample is the "
-                "ELBO; take 2 or more"
-            )
         if self.validate_every > self.max_epochs:
             raise InputError(
                 f"trainer.validate_every: {self.validate_every} is more than trainer.max_epochs "

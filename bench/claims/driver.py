@@ -11,9 +11,9 @@ from bench.configuration.job import Job
 from bench.configuration.parsing import CONFIGS, names, parse_run, read_yaml, resolve
 from bench.data.tasks import task_of
 from bench.errors import InputError
+from bench.records.code import running_code_hash
 from bench.records.differences import refuse_mixed_rows
 from bench.records.key import key_of
-from bench.records.provenance import code_version
 from bench.records.record import checksum, read_record, write_record
 from bench.sweep.driver import check_buildable
 from bench.sweep.folder import locked
@@ -162,7 +162,7 @@ def identity_of(item) -> dict:
         "key": item.key,
         "claims": list(getattr(item, "claims", ())),
         "images": getattr(item, "images", 0),
-        "code_sha256": code_version()["code_sha256"],
+        "code_sha256": running_code_hash("claims"),
     }
 
 

@@ -25,7 +25,7 @@ from bench.runs.trained import Trained, load_trained
 from bench.settings import Progress
 from bench.system.devices import devices_for
 from bench.training.checkpoints import BEST
-from bench.training.fit import quiet
+from bench.training.fit import silence_lightning
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) ->
 
 def measure(item: TrainedItem, record: dict, gpus: list[str]) -> dict:
     """Return the rows and curves of a trained run, as plain data."""
-    quiet()
+    silence_lightning()
     torch.set_num_threads(item.job.config["trainer"]["threads"])
     trained = load_trained(Path(item.job.directory) / BEST)
     place = devices_for(1, gpus)[0]

@@ -21,6 +21,9 @@ from bench.system.yaml_text import check_nesting, in_one_line, load_yaml, read_y
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
+    from bench.data.tasks import Task
+    from bench.models.terms import Model
+
 # Beside the package in a checkout, inside it in an installed wheel.
 CONFIGS = next(
     path
@@ -40,11 +43,7 @@ def make_parser() -> "ArgumentParser":
     """Make a new parser of one run's options. Imports the models, hence PyTorch."""
     import jsonargparse
 
-    for path in class_paths().values():
-        import_module(path.rpartition(".")[0])
     from bench.data.tasks import Task
-    from bench.models.terms import Model
-    from bench.networks.mlp import Shape
 
     known = [f"--{group} ({', '.join(names(group))})" for group in GROUPS]
     parser = jsonargparse.ArgumentParser(
@@ -56,12 +55,7 @@ def make_parser() -> "ArgumentParser":
     )
     parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
     parser.add_class_arguments(Task, "data")
-    parser.add_argument(
-        "--model",
-        type=Callable[[Shape, int], Model],
-        required=True,
-        help=f"A model: one of {', '.join(names('model'))}, or a YAML file.",
-    )
+    add_model(parser)
     parser.add_class_arguments(TrainerConfig, "trainer")
     parser.add_class_arguments(EvaluationConfig, "evaluation")
     parser.add_argument(
@@ -71,6 +65,21 @@ def make_parser() -> "ArgumentParser":
         help="Initialisation, data order, training noise and evaluation noise derive from it.",
     )
     return parser
+
+
+def add_model(parser: "ArgumentParser") -> None:
+    """Add the option --model to a parser. Imports the models, hence PyTorch."""
+    for path in class_paths().values():
+        import_module(path.rpartition(".")[0])
+    from bench.models.terms import Model
+    from bench.networks.mlp import Shape
+
+    parser.add_argument(
+        "--model",
+        type=Callable[[Shape, int], Model],
+        required=True,
+        help=f"A model: one of {', '.join(names('model'))}, or a YAML file.",
+    )
 
 
 def names(group: str) -> list[str]:
@@ -93,6 +102,21 @@ def resolve(group: str, name: str) -> Path:
         where = "no such file" if name.endswith((".yaml", ".yml")) else "unknown"
         raise InputError(f"{group}: '{name}' is {where}; known are {', '.join(names(group))}")
     return path
+
+
+def named_task(name: str) -> "Task":
+    """Return the task of a file under ``configs/data/``, or of a path to one.
+
+    Raises:
+        InputError: There is no such file, or it describes no task.
+    """
+    from bench.data.tasks import Task
+
+    content = read_yaml(resolve("data", name))
+    try:
+        return Task(**content)
+    except TypeError as error:
+        raise InputError(f"data: '{name}' describes no task: {error}") from None
 
 
 def plain_words(arguments: list[str]) -> list[str]:
@@ -213,17 +237,55 @@ def validate(config: Any) -> dict:
         raise InputError(one_line(error)) from None
 
 
-def build_model(config: dict, shape: tuple[int, ...], levels: int):
-    """Construct the model that a canonical configuration describes, initialised by its seed."""
+@lru_cache(maxsize=1)
+def model_parser() -> "ArgumentParser":
+    """Return the parser of a model's settings alone."""
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    add_model(parser)
+    return parser
+
+
+def model_settings(model: str | dict[str, Any]) -> dict[str, Any]:
+    """Return the canonical settings of a model, every class named and every default written out.
+
+    Args:
+        model: The name of a file of configs/model/, a path to one, or what such a file holds.
+
+    Raises:
+        InputError: No such model, or settings that it does not have.
+    """
+    import jsonargparse
+
+    content = read_yaml(resolve("model", model)) if isinstance(model, str) else model
+    check_classes(content, "model")
+    try:
+        parsed = model_parser().parse_object({"model": with_paths(content)})
+    except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from None
+    settings: dict[str, Any] = plain_dict(parsed.as_dict())["model"]
+    return settings
+
+
+def make_model(settings: dict[str, Any], shape: tuple[int, ...], levels: int, seed: int) -> "Model":
+    """Construct the model of canonical settings, initialised by a run's seed."""
     import torch
 
     from bench.noise import derive_seed
 
-    parser = run_parser()
-    factory = parser.instantiate(parser.parse_object(with_paths(config))).model
+    parser = model_parser()
+    parsed = parser.parse_object({"model": with_paths(settings)})
+    factory = parser.instantiate(parsed).model
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config["seed"], "initialisation"))
-        return factory(shape, levels)
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        model: Model = factory(shape, levels)
+    return model
+
+
+def build_model(config: dict[str, Any], shape: tuple[int, ...], levels: int) -> "Model":
+    """Construct the model that a canonical configuration describes, initialised by its seed."""
+    return make_model(config["model"], shape, levels, config["seed"])
 
 
 def plain_dict(value: Any) -> Any:

@@ -12,6 +12,7 @@ from bench.densities.priors import (
     Encode,
     Prior,
     aggregated_posterior,
+    attached,
     check_at_least_one,
 )
 from bench.noise import Noise
@@ -37,6 +38,8 @@ class Exemplar(Prior):
         neighbours: Number of nearest training images of each datum of a batch.
     """
 
+    excludes_own = True
+
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, neighbours: int = 4):
         super().__init__(latent_dimensions, dimensions, levels)
         check_at_least_one("neighbours", neighbours)
@@ -49,15 +52,14 @@ class Exemplar(Prior):
         self.images, self.nearest = training_images, None
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        images = attached(self.images)
         if index is None:
-            return uniform_mixture(
-                self.around(aggregated_posterior(encode, self.images).components)
-            )
+            return uniform_mixture(self.around(aggregated_posterior(encode, images).components))
         if self.nearest is None:
-            self.nearest = nearest_images(self.images, self.neighbours)
+            self.nearest = nearest_images(images, self.neighbours)
         chosen = self.nearest[of_all_ranks(index, noise.world)].unique()
-        weights = torch.full((len(chosen),), -log(len(self.images) - 1), device=chosen.device)
-        components = self.around(encode(self.images[chosen]))
+        weights = torch.full((len(chosen),), -log(len(images) - 1), device=chosen.device)
+        components = self.around(encode(images[chosen]))
         return PartOfMixture(NormalMixture(components, weights), index[:, None] == chosen)
 
     def around(self, posteriors: DiagonalNormal) -> DiagonalNormal:

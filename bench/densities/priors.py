@@ -38,6 +38,9 @@ class Density(Protocol):
 class Prior(nn.Module):
     """p(z) over ``latent_dimensions`` dimensions."""
 
+    # Whether a datum's own component is left out in training, which takes the datum's index.
+    excludes_own = False
+
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int):
         super().__init__()
 
@@ -83,6 +86,8 @@ class Aggregate(Prior):
         exemplars: Number of training data in the sum at each training step.
     """
 
+    excludes_own = True
+
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, exemplars: int = 500):
         super().__init__(latent_dimensions, dimensions, levels)
         if exemplars < 2:
@@ -97,13 +102,23 @@ class Aggregate(Prior):
         self.images = training_images
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
-        n = len(self.images)
+        images = attached(self.images)
         if index is None:
-            return aggregated_posterior(encode, self.images)
-        chosen = noise.shared_permutation(n)[: self.exemplars]
-        weights = torch.full((len(chosen),), -log(len(chosen)), device=self.images.device)
+            return aggregated_posterior(encode, images)
+        chosen = noise.shared_permutation(len(images))[: self.exemplars]
+        weights = torch.full((len(chosen),), -log(len(chosen)), device=images.device)
         own = index[:, None] == chosen
-        return NormalMixture(encode(self.images[chosen]), weights, excluded=own)
+        return NormalMixture(encode(images[chosen]), weights, excluded=own)
+
+
+def attached(images: Tensor | None) -> Tensor:
+    """Return the training split that a prior is made of. Raises InputError if it has not seen it."""
+    if images is None:
+        raise InputError(
+            "model: its prior is made of the training split, which it has not seen; call "
+            "attach(images) of the model first, with uint8 images (n, D)"
+        )
+    return images
 
 
 ENCODING_BLOCK = 1000

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data.tasks import TaskData
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estimate
-from bench.estimators.evidence import importance_weighted_bound
+from bench.estimators.evidence import check_evaluation_mode, importance_weighted_bound
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Terms
@@ -34,6 +34,7 @@ def evaluate(
 
     Noise is a function of (seed, split, block of data, draw) alone.
     """
+    check_evaluation_mode(model)
     results = {}
     training: DiagonalNormal | None = None
     for number, split in enumerate(SPLITS):

@@ -8,11 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.errors import InputError
 from bench.noise import Noise
 
 # Samples per datum whose noise is drawn at once: with blocks of 100 data, 1000 rows to decode.
 # Part of what a number means, like the block of data.
 SAMPLES_PER_DRAW = 10
+
+
+def check_evaluation_mode(model: Any) -> None:
+    """Raise InputError if a model is in training mode, in which its terms leave out what is needed."""
+    if getattr(model, "training", False):
+        raise InputError(
+            f"model: {type(model).__name__} is in training mode; call its eval() before it is measured"
+        )
 
 
 class LogMeanExp:
@@ -70,6 +79,9 @@ def importance_weighted_bound(
     Returns:
         One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
 
+    Raises:
+        InputError: The model is in training mode.
+
     Examples:
         >>> from bench import Terms
         >>> class Flow:
@@ -82,6 +94,7 @@ def importance_weighted_bound(
         >>> bool(((value - 0.5).abs() < 0.3).all())  # log E exp(ε) of a normal ε
         True
     """
+    check_evaluation_mode(model)
     terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
     log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo
     return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
@@ -100,7 +113,16 @@ def naive_evidence(
         y: One block of images (batch, D).
         samples: K.
         noise_key: What the noise is a function of.
+
+    Raises:
+        InputError: The model has no latent variable to draw from a prior, or is in training mode.
     """
+    check_evaluation_mode(model)
+    if not hasattr(model, "reconstruction_from_prior"):
+        raise InputError(
+            f"model: {type(model).__name__} has no reconstruction_from_prior(y, noise, samples), "
+            "which naive Monte-Carlo averages"
+        )
     log_weights = lambda noise: model.reconstruction_from_prior(y, noise, SAMPLES_PER_DRAW)
     return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
 

@@ -90,6 +90,7 @@ class Model(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], levels: int):
         super().__init__()
+        self.shape, self.levels = tuple(shape), levels
 
     def attach(self, training_images: Tensor) -> None:
         """Take note of the training split, uint8 of shape (n, D), before training or evaluation."""

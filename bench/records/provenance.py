@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.system.checkout import code_hash, read_checkout
+from bench.records.code import running_code_hash
+from bench.system.checkout import read_checkout
 from bench.version import __version__
 
 PACKAGES = (
@@ -30,16 +31,16 @@ def package_version(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def code_version() -> dict[str, Any]:
-    """Return the commit that the code stands at, whether it differs from it, and its hash.
+    """Return the commit that the code stands at, whether it differs from it, and the hash of what
+    decides numbers.
 
     Where there is no commit, ``commit_unknown`` says why. Taken once a process: what a process runs
     is what it imported, whatever the tree becomes.
     """
-    paths = sorted(Path(__file__).parents[1].rglob("*.py"))
     checkout = read_checkout()
     known = {
         "version": __version__,
-        "code_sha256": code_hash([(path.name, path.read_bytes()) for path in paths]),
+        "code_sha256": running_code_hash("numbers"),
         "commit": checkout.commit,
         "dirty": checkout.dirty,
     }

@@ -6,10 +6,11 @@ from shlex import quote
 
 import pandas as pd
 
+from bench.records.code import hashes_at
 from bench.records.consistency import check_consistent
 from bench.records.record import read_record, record_path
 from bench.records.tables import altered_column
-from bench.system.checkout import COMMIT, code_hash_at, lacks_at
+from bench.system.checkout import COMMIT, lacks_at
 from bench.system.printing import number
 
 
@@ -97,7 +98,8 @@ def other_code(commit: str | None, code_sha256: str | None) -> bool:
     """Tell whether a commit is in this checkout's history, and its code not that of the hash."""
     if commit is None or code_sha256 is None:
         return False
-    return code_hash_at(commit) not in (None, code_sha256)
+    possible = hashes_at(commit)
+    return bool(possible) and code_sha256 not in possible
 
 
 def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:

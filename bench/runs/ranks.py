@@ -19,10 +19,11 @@ import torch
 from bench.configuration.job import Job
 from bench.data.tasks import task_of
 from bench.errors import InputError
+from bench.runs.plan import plan_of
 from bench.settings import Progress
 from bench.system.memory import keep_freed_memory
-from bench.training.fit import fit, quiet
-from bench.training.module import TrainingDiverged
+from bench.training.epoch import TrainingDiverged
+from bench.training.fit import Listeners, fit, silence_lightning
 from bench.training.rendezvous import rendezvous
 
 MARK = "\x1ebench "
@@ -105,7 +106,7 @@ def main(path: str) -> int:
     from bench.configuration.parsing import build_model
     from bench.data.tasks import load_task
 
-    quiet()
+    silence_lightning()
     keep_freed_memory()
     end_with_the_worker()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
@@ -121,15 +122,12 @@ def main(path: str) -> int:
     model = build_model(job.config, data.shape, data.task.levels)
     devices = [torch.device(kind, index) for index, kind in enumerate(request["devices"])]
     try:
-        fitted = fit(
-            model,
-            data,
-            job,
-            devices,
-            lambda point: tell("curve", point),
-            lambda *progress: tell("progress", progress),
-            lambda text: tell("note", text),
+        listeners = Listeners(
+            progress=lambda *progress: tell("progress", progress),
+            note=lambda text: tell("note", text),
+            curve=lambda point: tell("curve", point),
         )
+        fitted = fit(model, data, plan_of(job), devices, listeners)
     except TrainingDiverged as error:
         tell("diverged", str(error))
         return 1

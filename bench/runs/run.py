@@ -19,14 +19,15 @@ from bench.noise import derive_seed
 from bench.records.provenance import environment
 from bench.runs.log import RunLog
 from bench.runs.pictures import enlarged, grid_of, latent_map, png, shown_images
+from bench.runs.plan import plan_of
 from bench.runs.ranks import fit_on_ranks
 from bench.settings import Progress, evaluation_config
 from bench.system.devices import devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
 from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
-from bench.training.fit import fit, quiet
-from bench.training.module import TrainingDiverged
+from bench.training.epoch import TrainingDiverged
+from bench.training.fit import Listeners, fit, silence_lightning
 
 # The machine's trouble, which says nothing of the run: it is no result, and is tried again.
 STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -54,7 +55,7 @@ def run(
     Returns:
         The record, and in it the lines of ``notes`` that the user should see.
     """
-    quiet()
+    silence_lightning()
     config = job.config
     task = task_of(config)
     devices = devices_for(config["trainer"]["devices"], gpus)
@@ -152,7 +153,9 @@ def measured(
             fitted["epochs"] = trace[-1]["iteration"] if trace else 0
         if trainable:
             if len(devices) == 1:
-                fitted = fit(model, data, job, devices, tracker.log, progress, note)
+                fitted = fit(
+                    model, data, plan_of(job), devices, Listeners(progress, note, tracker.log)
+                )
             else:
                 fitted = fit_on_ranks(job, devices, tracker.log, progress, note)
             if config["trainer"]["compile"] != "none":
@@ -189,9 +192,9 @@ def measured(
 
 def load_best(model: Model, job: Job) -> int:
     """Give a model the weights of the epoch with the highest validation bound; return which it was."""
-    held = read_checkpoint(join(job.checkpoints, BEST))
-    model.load_state_dict(weights_of(held))
-    return held["epoch"] + 1
+    checkpoint = read_checkpoint(join(job.checkpoints, BEST))
+    model.load_state_dict(weights_of(checkpoint))
+    return checkpoint["epoch"] + 1
 
 
 def check_finite(results: dict[str, dict[str, dict]]) -> None:

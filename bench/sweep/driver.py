@@ -170,7 +170,7 @@ def check_buildable(jobs: list[Job]) -> None:
         settings = trainer_config(job.config)
         try:
             model = build_model(job.config, data.shape, data.task.levels)
-            GenerativeModel(model, settings, job.config["seed"], {})
+            GenerativeModel(model, settings, job.config["seed"])
             TrainingBatches(
                 data, settings.batch_size, job.config["seed"], lambda: 0, world=settings.devices
             )

@@ -54,32 +54,23 @@ def read_checkout(repository: Path = REPOSITORY) -> Checkout:
     return Checkout(commit, changed or bool(others))
 
 
-def code_hash(files: list[tuple[str, bytes]]) -> str:
-    """Return the SHA-256 of code: names and contents of its files, in the order given."""
-    digest = hashlib.sha256()
-    for name, content in files:
-        digest.update(name.encode() + b"\0" + content)
-    return digest.hexdigest()
-
-
-def code_hash_at(commit: str, repository: Path = REPOSITORY) -> str | None:
-    """Return what ``code_hash`` is of the package at a commit; None if it is not in the history."""
+def python_files_at(commit: str, repository: Path = REPOSITORY) -> dict[str, bytes]:
+    """Return {path: content} of the package's Python files at a commit; none if it is unknown."""
     if not COMMIT.fullmatch(commit):
-        return None
+        return {}
     try:
         held = files_at(repository, commit, "bench")
         paths = sorted(p for p in map(PurePosixPath, held) if p.suffix == ".py")
         wanted = "".join(f"{held[str(path)]}\n" for path in paths)
         rest = git(repository, "cat-file", "--batch", given=wanted.encode())
     except GitError:
-        return None
-    files = []
+        return {}
+    files = {}
     for path in paths:
         head, rest = rest.split(b"\n", 1)
         size = int(head.split()[2])
-        files.append((path.name, rest[:size]))
-        rest = rest[size + 1 :]
-    return code_hash(files) if files else None
+        files[str(path)], rest = rest[:size], rest[size + 1 :]
+    return files
 
 
 def lacks_at(commit: str, path: str, repository: Path = REPOSITORY) -> bool:

@@ -1,26 +1,47 @@
 """In-memory batches for Lightning: a batch is a slice of a tensor, never a list of items."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from math import prod
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from bench.data.tasks import NATIVE_LEVELS, TaskData
+from bench.configuration.parsing import named_task
+from bench.data.tasks import NATIVE_LEVELS, Task, TaskData, load_task
 from bench.errors import InputError
 from bench.noise import EVALUATION_BLOCK, Noise
 
-# Mini-batches handed to the training loop together.
-BATCHES_AT_ONCE = 50
 LARGEST_WORD = 2**15 - 1
+# Images that are collected from a loader at once.
+COLLECTED = 1000
+
+
+class Batch(NamedTuple):
+    """A mini-batch.
+
+    Attributes:
+        images: uint8 (batch, D).
+        index: Which data of the training split they are, (batch,); None if nobody knows.
+    """
+
+    images: Tensor
+    index: Tensor | None = None
+
+
+class Group(NamedTuple):
+    """Several mini-batches, which are made when they are wanted."""
+
+    number: int
+    batches: Iterator[Batch]
 
 
 class TrainingBatches:
-    """Shuffled mini-batches (y, index) of the training split, many at once as (number, iterator).
-
-    Rank r has its rows of each.
+    """Shuffled mini-batches of the training split, of which rank r has its rows.
 
     The order is a function of (seed, epoch) alone. The last, incomplete batch of an epoch is
     dropped, so that every step sees the same number of data; which data that is changes with the
@@ -50,8 +71,6 @@ class TrainingBatches:
         self.largest = NATIVE_LEVELS[data.task.dataset] - 1
         self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
         self.device, self.rank, self.world = device, rank, world
-        # Gradients are summed over ranks once for each training step of Lightning's.
-        self.at_once = BATCHES_AT_ONCE if world == 1 else 1
 
     @cached_property
     def thresholds(self) -> Tensor:
@@ -61,23 +80,10 @@ class TrainingBatches:
         table = word.clamp(max=LARGEST_WORD).to(torch.int16)
         return torch.cat([table[block.long()] for block in self.images.split(1000)])
 
-    @property
-    def steps(self) -> int:
-        """Number of mini-batches in an epoch."""
+    def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __len__(self) -> int:
-        return -(-self.steps // self.at_once)
-
-    def __iter__(self) -> Iterator[tuple[int, Iterator[tuple[Tensor, Tensor]]]]:
-        batches = self.mini_batches()
-        for start in range(0, self.steps, self.at_once):
-            number = min(self.at_once, self.steps - start)
-            # Made when they are wanted: what lies in the cache is then trained on at once.
-            yield number, islice(batches, number)
-
-    def mini_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this epoch's mini-batches."""
+    def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
         order = Noise(self.seed, "order", epoch).shared_permutation(len(self.images))
         order = order.to(self.device)
@@ -85,7 +91,7 @@ class TrainingBatches:
             self.seed, "binarization", epoch, device=self.device, rank=self.rank, world=self.world
         )
         own = self.batch_size // self.world
-        for step in range(self.steps):
+        for step in range(len(self)):
             start = step * self.batch_size + self.rank * own
             index = order[start : start + own]
             if self.dynamic:
@@ -96,11 +102,28 @@ class TrainingBatches:
                 torch.lt(words, threshold, out=y)
             else:
                 y = self.images.index_select(0, index)
-            yield y, index
+            yield Batch(y, index)
+
+
+class Grouped:
+    """The batches of a loader, ``at_once`` in each group of them."""
+
+    def __init__(self, loader: TrainingBatches, at_once: int):
+        self.loader, self.at_once = loader, at_once
+
+    def __len__(self) -> int:
+        return -(-len(self.loader) // self.at_once)
+
+    def __iter__(self) -> Iterator[Group]:
+        batches = iter(self.loader)
+        for start in range(0, len(self.loader), self.at_once):
+            number = min(self.at_once, len(self.loader) - start)
+            # Made when they are wanted: what lies in the cache is then trained on at once.
+            yield Group(number, islice(batches, number))
 
 
 class EvaluationBlocks:
-    """Blocks (y, number of the block) of a split in order; rank r holds every world-th block.
+    """Blocks of consecutive images of a split; rank r holds every world-th block.
 
     All ranks have as many rounds, because Lightning lets a rank without any sit out the validation
     while the others wait for it: where a round has no block for a rank, it gets an empty one.
@@ -117,34 +140,145 @@ class EvaluationBlocks:
     def __len__(self) -> int:
         return len(self.own)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+    def __iter__(self) -> Iterator[Batch]:
         for number in self.own:
-            yield (self.blocks[number] if number < len(self.blocks) else self.empty), number
+            yield Batch(self.blocks[number] if number < len(self.blocks) else self.empty)
 
 
 class TaskDataModule(pl.LightningDataModule):
     """A task's batches on the trainer's device, sharded by rank.
 
+    Dynamically binarized images are drawn anew in every epoch. Validation, test and prediction
+    have blocks of 100 images, to which the benchmark's evaluation noise belongs.
+
     Args:
-        data: The task's images.
+        task: The name of a file of configs/data/, a task, or a task's images.
         batch_size: Number of data in one optimizer step, over all devices.
-        seed: The run's seed, from which the order and the binarization draws are derived.
+        seed: The order of the data and their binarization derive from it.
+        batches_at_once: Mini-batches that are handed to one training step, as ``ManySteps`` wants
+            them; 0 hands each to a step of its own.
+
+    Raises:
+        InputError: A task that is not known, or a batch larger than the training split.
+
+    Examples:
+        >>> data = TaskDataModule("digits-binary")
+        >>> data.shape, data.levels
+        ((1, 8, 8), 2)
     """
 
-    def __init__(self, data: TaskData, batch_size: int, seed: int):
+    def __init__(
+        self,
+        task: str | Task | TaskData,
+        batch_size: int = 100,
+        seed: int = 1,
+        batches_at_once: int = 0,
+    ):
         super().__init__()
-        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.task = named_task(task) if isinstance(task, str) else task
+        self.batch_size, self.seed, self.batches_at_once = batch_size, seed, batches_at_once
 
-    def _place(self) -> dict:
+    @cached_property
+    def data(self) -> TaskData:
+        """The task's images, which are downloaded if they have to be."""
+        return load_task(self.task) if isinstance(self.task, Task) else self.task
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.data.shape
+
+    @property
+    def levels(self) -> int:
+        """Number of values that a pixel takes."""
+        return self.data.task.levels
+
+    def prepare_data(self) -> None:
+        assert self.data
+
+    def _place(self) -> dict[str, Any]:
+        if self.trainer is None:
+            return {}
         return {
             "device": self.trainer.strategy.root_device,
             "rank": self.trainer.global_rank,
             "world": self.trainer.world_size,
         }
 
-    def train_dataloader(self) -> TrainingBatches:
-        epoch = lambda: self.trainer.current_epoch
-        return TrainingBatches(self.data, self.batch_size, self.seed, epoch, **self._place())
+    def train_dataloader(self) -> TrainingBatches | Grouped:
+        epoch = lambda: self.trainer.current_epoch if self.trainer else 0
+        batches = TrainingBatches(self.data, self.batch_size, self.seed, epoch, **self._place())
+        return Grouped(batches, self.batches_at_once) if self.batches_at_once else batches
 
     def val_dataloader(self) -> EvaluationBlocks:
         return EvaluationBlocks(self.data.validation, **self._place())
+
+    def test_dataloader(self) -> EvaluationBlocks:
+        return EvaluationBlocks(self.data.test, **self._place())
+
+    def predict_dataloader(self) -> EvaluationBlocks:
+        return self.test_dataloader()
+
+
+def images_of(batch: Any) -> Batch:
+    """Return what a loader yields as a batch: its images, or the first of several entries.
+
+    Raises:
+        InputError: These are no uint8 images.
+    """
+    first = batch[0] if isinstance(batch, Sequence) and len(batch) else batch
+    if not isinstance(first, Tensor) or first.dtype != torch.uint8 or first.ndim < 2:
+        found = f"{first.dtype} {tuple(first.shape)}" if isinstance(first, Tensor) else type(first)
+        raise InputError(
+            f"batch: {found}, where uint8 images (batch, channels, height, width) or (batch, D) with "
+            "values 0 … levels − 1 are needed, alone or as the first of several entries"
+        )
+    return Batch(first.flatten(1))
+
+
+class IndexOf:
+    """Finds images in a training split of uint8 (n, D)."""
+
+    def __init__(self, images: Tensor):
+        self.places = {row.tobytes(): place for place, row in enumerate(images.cpu().numpy())}
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return a batch with the index of each of its images. Raises InputError for other images."""
+        places = [self.places.get(row.tobytes(), -1) for row in batch.images.cpu().numpy()]
+        if -1 in places:
+            raise InputError(
+                "batch: an image that is not in the training split that the prior is made of; "
+                "TaskDataModule draws images anew and says which they are"
+            )
+        return Batch(batch.images, torch.tensor(places, device=batch.images.device))
+
+
+def check_images(images: Tensor, shape: Sequence[int], levels: int) -> None:
+    """Raise InputError unless uint8 images (batch, D) can be of this shape with so many levels."""
+    if images.shape[1] != prod(shape):
+        raise InputError(
+            f"batch: images of {images.shape[1]} values, where the model's have {prod(shape)}: "
+            f"{tuple(shape)}"
+        )
+    largest = int(images.max()) if len(images) else 0
+    if largest >= levels:
+        raise InputError(
+            f"batch: a pixel of {largest}, where the model has the levels 0 to {levels - 1}"
+        )
+
+
+def training_images(trainer: pl.Trainer) -> Tensor:
+    """Return the training split, uint8 (n, D), that ``trainer.fit`` was called with."""
+    if isinstance(trainer.datamodule, TaskDataModule):
+        return trainer.datamodule.data.train
+    trainer.fit_loop.setup_data()
+    loader = trainer.train_dataloader
+    if isinstance(loader, DataLoader):
+        # In the data set's own order, which draws nothing and drops nothing.
+        loader = DataLoader(
+            loader.dataset,
+            COLLECTED,
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+        )
+    return torch.cat([images_of(batch).images for batch in loader])

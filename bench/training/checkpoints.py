@@ -54,24 +54,24 @@ class CheckedCheckpointIO(CheckpointIO):
     """Lightning's reading and writing of checkpoints: whole or not at all, with their hash."""
 
     def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
-        held = io.BytesIO()
-        torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, held)
-        if held.tell() > LONGEST_FILE:
+        content = io.BytesIO()
+        torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, content)
+        if content.tell() > LONGEST_FILE:
             raise InputError(
-                f"checkpoint: the model's takes {held.tell():,} bytes, and may take {LONGEST_FILE:,}; "
+                f"checkpoint: the model's takes {content.tell():,} bytes, and may take {LONGEST_FILE:,}; "
                 "give it fewer parameters"
             )
         system, place = fsspec.core.url_to_fs(str(path))
         if "file" not in system.protocol:
             # Object stores show an object when it is complete.
-            system.pipe_file(place, held.getvalue())
+            system.pipe_file(place, content.getvalue())
             return
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         partial = Path(f"{place}.{os.getpid()}.partial")
         try:
             partial.unlink(missing_ok=True)
             with open(partial, "xb") as file:  # through no link
-                file.write(held.getbuffer())
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(place)
@@ -164,14 +164,14 @@ def release(source: Path, target: Path) -> None:
     Raises:
         InputError: The source is no whole checkpoint, or the target is there already.
     """
-    held = read_checkpoint(source)
+    checkpoint = read_checkpoint(source)
     if target.is_dir():
         raise InputError(
             f"release: {target} is a folder; name the file to write, {target}/NAME.ckpt"
         )
     if target.exists():
         raise InputError(f"release: {target} is there already; remove it first")
-    CheckedCheckpointIO().save_checkpoint({name: held[name] for name in RELEASED}, target)
+    CheckedCheckpointIO().save_checkpoint({name: checkpoint[name] for name in RELEASED}, target)
 
 
 def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
@@ -184,7 +184,7 @@ def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
     }
 
 
-def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
+def can_resume(folder: str, description: dict) -> tuple[bool, str]:
     """Tell whether both checkpoints are whole, and of this configuration and this very code.
 
     Returns:
@@ -200,10 +200,10 @@ def can_go_on(folder: str, description: dict) -> tuple[bool, str]:
         if not exists(path):
             return False, ""
         try:
-            held = read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except InputError as error:
             return False, f"{error}; trained from the start"
-        if held["bench"] != description:
+        if checkpoint["bench"] != description:
             return (
                 False,
                 f"{name} is of other code or another configuration; trained from the start",

@@ -1,120 +1,164 @@
 """The LightningModule that trains any model of the protocol by stochastic gradient ascent."""
 
-from collections.abc import Callable, Iterator
-from math import cos, isfinite, log, pi
+from math import isfinite, log
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
+from bench.estimators.evaluate import terms_of_block
+from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Model, Terms
-from bench.noise import Noise
-from bench.settings import TrainerConfig
-from bench.training.adam import Adam
-
-OPTIMIZERS = {
-    "adam": Adam,
-    "rmsprop": torch.optim.RMSprop,
-    "sgd": lambda parameters, rate: torch.optim.SGD(parameters, rate, fused=True),
-}
-
-# Shares of the training at which the stages of the schedule "tripling" start.
-TRIPLING_STARTS = [(3**i - 1) / (3**8 - 1) for i in range(8)]
-
-
-class TrainingDiverged(RuntimeError):
-    """The objective is no longer a finite number, or what was trained is no model of its data."""
+from bench.noise import Noise, derive_seed
+from bench.records.types import EpochRecord
+from bench.settings import EvaluationConfig, Optimization
+from bench.training.batches import (
+    Batch,
+    IndexOf,
+    TaskDataModule,
+    check_images,
+    images_of,
+    training_images,
+)
+from bench.training.epoch import EpochMeans, TrainingDiverged, has_kl
+from bench.training.optimizers import learning_rate_factor, make_optimizer, normalize_gradients
 
 
 class GenerativeModel(pl.LightningModule):
-    """Maximizes the mean of the model's objective over mini-batches; validates the ELBO.
+    """Trains a model by maximizing the mean of its objective over mini-batches.
 
-    Training noise is a function of (seed, epoch, step) alone and the validation noise of (seed,
-    block), so that a run cut off after an epoch goes on exactly as it would have.
+    Batches are those of ``TaskDataModule``, or uint8 images (batch, …) of any DataLoader, alone or
+    as the first of several entries. Training noise is a function of (seed, epoch) and validation
+    noise of (seed, block of data), so that a training that is resumed at the end of an epoch gives
+    the weights of one that was never interrupted.
+
+    Logged, in nats per datum: ``train_elbo``, ``train_reconstruction`` and ``train_kl`` (means over
+    an epoch, while the model moves), ``validation_elbo``, ``validation_reconstruction`` and
+    ``validation_kl``, and by ``Trainer.test`` the columns of ``ELBOSurgery`` as ``test_…``.
 
     Args:
         model: The model to train.
-        trainer_config: Optimizer and schedule.
-        seed: The run's seed.
-        description: Plain data that checkpoints carry: the configuration and the model's name.
-        curve: Is told each epoch's ``point``.
+        optimization: What is maximized, and by which steps.
+        seed: Training, validation and test noise derive from it.
+
+    Raises:
+        InputError: An encoder and a decoder are to be trained in turn, and the model has none.
+        TrainingDiverged: At the end of an epoch whose objective was not finite.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        trainer_config: TrainerConfig,
-        seed: int,
-        description: dict,
-        curve: Callable[[dict], None] | None = None,
-    ):
+    # Whether the model's networks were compiled to CUDA graphs.
+    uses_cuda_graphs = False
+
+    def __init__(self, model: Model, optimization: Optimization = Optimization(), seed: int = 1):
         super().__init__()
-        self.automatic_optimization = False
-        self.model, self.settings, self.seed = model, trainer_config, seed
-        self.description, self.curve = description, curve
+        self.model, self.optimization, self.seed = model, optimization, seed
         self.validation_elbo = MeanEstimate()
-        self.history: list[dict] = []
+        self.validation_reconstruction = MeanEstimate()
+        self.test_elbo, self.test_reconstruction = MeanEstimate(), MeanEstimate()
+        self.test_surgery = ELBOSurgery()
+        self.history: list[EpochRecord] = []
+        self.means = EpochMeans()
+        self.validated: dict[str, float] = {}
+        self._checked = False
+        self._training_images = torch.empty(0)
+        self._index_of: IndexOf | None = None
+        self.excludes_own = getattr(getattr(model, "prior", None), "excludes_own", False)
         encoder = {id(p) for p in model.encoder_parameters()}
         trained = [p for p in model.parameters() if p.requires_grad]
-        self.halves = [[p for p in trained if (id(p) in encoder) == own] for own in (True, False)]
-        if trainer_config.encoder_steps and not all(self.halves):
+        self.encoder = [p for p in trained if id(p) in encoder]
+        self.rest = [p for p in trained if id(p) not in encoder]
+        if optimization.encoder_steps and not (self.encoder and self.rest):
             raise InputError(
-                "trainer.encoder_steps: this model has no encoder and decoder to train by turns; "
-                "leave it and trainer.decoder_steps at 0"
+                f"{optimization.group}.encoder_steps: this model has no encoder and decoder to "
+                f"train in turn; leave it and {optimization.group}.decoder_steps at 0"
             )
+
+    def attach(self, training_images: Tensor) -> None:
+        """Give the model the training split, uint8 (n, …), which some priors and flows are made of.
+
+        Lightning's ``fit`` does so by itself, and so does every call with a ``TaskDataModule``.
+        """
+        images = images_of(training_images).images
+        self.model.attach(images.to(self.device))
+        # Made when a loader does not say which images its batches hold.
+        self._index_of = None
+        self._training_images = images
+
+    # Training
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = make_optimizer(self.optimization, parameters)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Return the factor of the learning rate in an epoch, counted from 0."""
+        return learning_rate_factor(self.optimization, epoch, self.trainer.max_epochs)
 
     def beta(self) -> float:
         """Return the weight of the KL in this epoch: β, reached linearly during the warm-up."""
-        warmup = self.settings.kl_warmup_epochs
+        warmup = self.optimization.kl_warmup_epochs
         progress = min(1.0, (self.current_epoch + 1) / warmup) if warmup else 1.0
-        return self.settings.beta * progress
+        return self.optimization.beta * progress
 
     def objective(self, terms: Terms) -> Tensor:
         """Return what is maximized, per datum, at this epoch's weight of the KL."""
-        if self.settings.objective == "elbo":
+        if self.optimization.objective == "elbo":
             return self.model.objective(terms, self.beta())
         weights = terms.log_weights(self.beta())
         return weights.logsumexp(0) - log(len(weights))
 
-    def on_fit_start(self) -> None:
-        self.model.attach(self.trainer.datamodule.data.train.to(self.device))
-
-    def on_train_start(self) -> None:
-        # A run that was cut off between its last epoch and its record must not train on.
-        stopping = self.trainer.early_stopping_callback
-        if stopping is not None and stopping.wait_count >= stopping.patience:
-            self.trainer.should_stop = True
-
-    def learning_rate(self) -> float:
-        """Return this epoch's step size."""
-        settings = self.settings
-        share = self.current_epoch / settings.max_epochs
-        if settings.schedule == "cosine":
-            return settings.learning_rate * 0.5 * (1 + cos(pi * share))
-        if settings.schedule == "tripling":
-            stage = sum(share >= start for start in TRIPLING_STARTS[1:])
-            return settings.learning_rate * 10 ** (-stage / 7)
-        return settings.learning_rate
-
-    def move_one_half(self, step: int) -> None:
+    def select_half(self, step: int) -> None:
         """Let only the encoder, or only the rest, move in the ``step``-th step of the training."""
-        phases = self.settings.encoder_steps, self.settings.decoder_steps
-        if not any(phases):
+        encoder_steps, decoder_steps = (
+            self.optimization.encoder_steps,
+            self.optimization.decoder_steps,
+        )
+        if not encoder_steps:
             return
-        turn = step % sum(phases)
-        for half, moves in zip(self.halves, (turn < phases[0], turn >= phases[0])):
-            for parameter in half:
+        moves_encoder = step % (encoder_steps + decoder_steps) < encoder_steps
+        for parameters, moves in ((self.encoder, moves_encoder), (self.rest, not moves_encoder)):
+            for parameter in parameters:
                 parameter.requires_grad_(moves)
 
-    def on_train_end(self) -> None:
-        for parameter in (p for half in self.halves for p in half):
-            parameter.requires_grad_(True)
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean of the negative objective over a mini-batch, in nats."""
+        if self.uses_cuda_graphs:
+            # Frees what the last step's graphs put out.
+            torch.compiler.cudagraph_mark_step_begin()
+        terms = self.model.terms(batch.images, self.noise, self.optimization.samples, batch.index)
+        self.means.add(terms)
+        return -self.objective(terms).mean()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch = self.checked(batch)
+        if batch.index is None and self.excludes_own:
+            if self._index_of is None:
+                self._index_of = IndexOf(self._training_images)
+            batch = self._index_of(batch)
+        return self.loss(batch)
+
+    def checked(self, batch: Any) -> Batch:
+        """Return a loader's batch as images (batch, D); the first of an epoch is looked at closely."""
+        if isinstance(batch, Batch):
+            return batch
+        batch = images_of(batch)
+        if not self._checked:
+            check_images(batch.images, self.model.shape, self.model.levels)
+            self._checked = True
+        return batch
+
+    def on_fit_start(self) -> None:
+        images = training_images(self.trainer)
+        if images is not None:
+            self.attach(images)
 
     def on_train_epoch_start(self) -> None:
-        for group in self.optimizers().param_groups:
-            group["lr"] = self.learning_rate()
         self.noise = Noise(
             self.seed,
             "training",
@@ -123,131 +167,138 @@ class GenerativeModel(pl.LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
-        # Each step's means, looked at once an epoch: a look at every step would stop a GPU.
-        self.elbos: list[Tensor] = []
-        self.reconstructions: list[Tensor] = []
-        self.validated: dict[str, float] = {}
-        self.steps = 0
+        self.means.clear()
+        self.validated = {}
+        self._checked = False
 
-    def training_step(self, batches: tuple[int, Iterator[tuple[Tensor, Tensor]]], _: int) -> None:
-        """Take one optimizer step for each of so many mini-batches.
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.select_half(self.global_step)
 
-        Lightning's own work for a step takes as long as a small network's; doing it once for many
-        mini-batches is what makes this loop as fast as a bare one.
-        """
-        optimizer = self.optimizers()
-        before = self.current_epoch * self.trainer.train_dataloader.steps + self.steps
-        number, mini_batches = batches
-        trained, several = sum(self.halves, []), self.trainer.world_size > 1
-        for position, (y, index) in enumerate(mini_batches):
-            self.move_one_half(before + position)
-            if self.settings.compile == "cuda_graphs":
-                # What the last step's graphs put out is not needed any more.
-                torch.compiler.cudagraph_mark_step_begin()
-            terms = self.model.terms(y, self.noise, self.settings.samples, index)
-            loss = -self.objective(terms).mean()
-            self.elbos.append(terms.elbo.detach().mean())
-            self.reconstructions.append(terms.reconstruction.detach().mean())
-            for parameter in trained:
-                parameter.grad = None
-            # Lightning's way readies ranks for the gradients. Its hooks, which nobody uses here, and
-            # the optimizer's own zero_grad take 3 % of a small network's step.
-            self.manual_backward(loss) if several else loss.backward()
-            if self.settings.normalize_gradients:
-                for gradient in (p.grad for p in self.parameters() if p.grad is not None):
-                    gradient.div_(gradient.norm() + 1e-7)
-            if self.settings.gradient_clip_norm:
-                torch.nn.utils.clip_grad_norm_(self.parameters(), self.settings.gradient_clip_norm)
-            # Lightning counts only the steps of its own wrapper, and saves no checkpoint while
-            # that count stands still: the last step of them goes through it.
-            last = position == number - 1
-            (optimizer if last else optimizer.optimizer).step()
-        self.steps += number
-        self.has_kl = terms.kl_analytic is not None or terms.log_posterior is not None
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.optimization.normalize_gradients:
+            normalize_gradients(self.parameters())
 
     def on_train_epoch_end(self) -> None:
-        elbos = self.means(self.elbos)
-        elbo = elbos.mean().item()
-        self.log("train_elbo", elbo)
-        if not isfinite(elbo):
-            raise TrainingDiverged(self.where_it_diverged(elbos))
-        if (self.current_epoch + 1) % self.settings.validate_every == 0:
-            validation = self.trainer.callback_metrics["validation_elbo"].item()
-            if not isfinite(validation):
-                raise TrainingDiverged(
-                    f"the validation bound became {validation} in epoch "
-                    f"{self.current_epoch + 1}; last finite training ELBO: {elbo:.6g} nats"
-                )
+        summary = self.epoch_summary()
+        self.log_dict({name: summary[name] for name in summary if name.startswith("train_")})
+        if self.validated:
             self.history.append(
-                {"epoch": self.current_epoch + 1, "train_elbo": elbo, "validation_elbo": validation}
+                {
+                    "epoch": self.current_epoch + 1,
+                    "train_elbo": summary["train_elbo"],
+                    "validation_elbo": summary["validation_elbo"],
+                }
             )
-        if self.curve is not None:
-            self.curve(self.point(elbo, self.means(self.reconstructions).mean().item()))
 
-    def means(self, values: list[Tensor]) -> Tensor:
-        """Return each step's mean over the ranks, (steps,), float64 on the CPU."""
-        return self.trainer.strategy.reduce(torch.stack(values).double(), reduce_op="mean").cpu()
+    def on_train_end(self) -> None:
+        for parameter in (*self.encoder, *self.rest):
+            parameter.requires_grad_(True)
 
-    def point(self, elbo: float, reconstruction: float) -> dict[str, float]:
+    def epoch_summary(self) -> dict[str, float]:
         """Return this epoch's point of every curve: bounds and their terms in nats per datum.
 
         Those of the training split are means over the epoch's steps, while the model moved; those of
-        the validation split, which is only there in validated epochs, are of the model at its end.
-        ``step`` counts optimizer steps. A model without q(z|y), as a flow, has no KL.
-        """
-        point = {
-            "step": (self.current_epoch + 1) * self.trainer.train_dataloader.steps,
-            "epoch": self.current_epoch + 1,
-            "learning_rate": self.learning_rate(),
-            "beta": self.beta(),
-            "train_elbo": elbo,
-            "train_reconstruction": reconstruction,
-        } | self.validated
-        if self.has_kl:
-            for split in ("train", "validation") if self.validated else ("train",):
-                point[f"{split}_kl"] = point[f"{split}_reconstruction"] - point[f"{split}_elbo"]
-        return point
+        the validation split, which only validated epochs have, are of the model at its end. A model
+        without q(z|y), as a flow, has no KL.
 
-    def where_it_diverged(self, elbos: Tensor) -> str:
-        """Say at which step the objective was not finite, and what was last seen finite."""
-        step = int((~elbos.isfinite()).nonzero()[0])
-        seen = f"{elbos[step - 1].item():.6g} in the step before" if step else "none in this epoch"
-        if not step and self.history:
-            seen += f", {self.history[-1]['train_elbo']:.6g} in epoch {self.history[-1]['epoch']}"
+        Raises:
+            TrainingDiverged: The objective or the validation bound is not finite.
+        """
+        epoch, rate = self.current_epoch + 1, self.learning_rate_factor(self.current_epoch)
+        mean = lambda values: self.trainer.strategy.reduce(values, reduce_op="mean")
+        means = self.means.summary(mean, epoch, self.history)
+        validation = self.validated.get("validation_elbo", 0.0)
+        if not isfinite(validation):
+            raise TrainingDiverged(
+                f"the validation bound became {validation} in epoch {epoch}; last finite training "
+                f"ELBO: {means['train_elbo']:.6g} nats"
+            )
         return (
-            f"the training objective became {elbos[step].item()} in step {step + 1} of epoch "
-            f"{self.current_epoch + 1}; last finite ELBO: {seen} (nats)"
+            {
+                "step": self.global_step,
+                "epoch": epoch,
+                "learning_rate": self.optimization.learning_rate * rate,
+                "beta": self.beta(),
+            }
+            | means
+            | self.validated
         )
 
-    def on_validation_epoch_start(self) -> None:
-        self.validation_reconstruction = torch.zeros((), dtype=torch.float64, device=self.device)
+    # Validation, test and prediction
 
-    def validation_step(self, batch: tuple[Tensor, int], step: int) -> None:
-        y, block = batch
+    def on_validation_start(self) -> None:
+        self.attach_for_evaluation()
+
+    def on_test_start(self) -> None:
+        self.attach_for_evaluation()
+
+    def on_predict_start(self) -> None:
+        self.attach_for_evaluation()
+
+    def attach_for_evaluation(self) -> None:
+        """Attach the training split where ``fit`` has not done so, and the data module has it."""
+        self._checked = False
+        if self.trainer.state.fn != "fit" and isinstance(self.trainer.datamodule, TaskDataModule):
+            self.attach(self.trainer.datamodule.data.train)
+
+    def block(self, batch_idx: int) -> int:
+        """Return the number of a rank's batch among those of all ranks, which its noise is of."""
+        return batch_idx * self.trainer.world_size + self.global_rank
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        y = self.checked(batch).images
         if not len(y):  # a rank without a block of its own in this round
             return
-        noise = Noise(self.seed, "validation", block, device=self.device)
+        noise = Noise(self.seed, "validation", self.block(batch_idx), device=self.device)
         terms = self.model.terms(y, noise)
         self.validation_elbo.update(terms.elbo)
-        self.validation_reconstruction += terms.reconstruction.double().mean(0).sum()
+        self.validation_reconstruction.update(terms.reconstruction)
+        self.means.has_kl = has_kl(terms)
 
     def on_validation_epoch_end(self) -> None:
-        bound = self.validation_elbo.compute()
-        self.log("validation_elbo", bound.value)
-        total = self.trainer.strategy.reduce(self.validation_reconstruction, reduce_op="sum")
-        self.validated = {
-            "validation_elbo": bound.value,
-            "validation_reconstruction": total.item() / bound.n,
-        }
+        elbo = self.validation_elbo.estimate().value
+        reconstruction = self.validation_reconstruction.estimate().value
+        self.validated = {"validation_elbo": elbo, "validation_reconstruction": reconstruction}
+        if self.means.has_kl:
+            self.validated["validation_kl"] = reconstruction - elbo
+        self.log_dict(self.validated)
         self.validation_elbo.reset()
+        self.validation_reconstruction.reset()
 
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
+    def terms_of(self, batch: Any, batch_idx: int, split: str) -> Terms:
+        """Return the terms on as many samples, and with the noise, as ``bench.evaluate`` takes."""
+        y, samples = self.checked(batch).images, EvaluationConfig().elbo_samples
+        seed = derive_seed(self.seed, "evaluation")
+        return terms_of_block(self.model, y, samples, seed, split, self.block(batch_idx))
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        terms = self.terms_of(batch, batch_idx, "test")
+        if terms.posterior is not None:
+            self.test_surgery.update(terms)
+        else:
+            self.test_elbo.update(terms.elbo)
+            self.test_reconstruction.update(terms.reconstruction)
+
+    def on_test_epoch_end(self) -> None:
+        if self.test_elbo.update_called:
+            columns = {
+                "elbo": self.test_elbo.compute(),
+                "reconstruction": self.test_reconstruction.compute(),
+            }
+        else:
+            # Without the columns of the prior swapped for q_agg of the training split.
+            surgery = self.test_surgery.compute()
+            columns = {n: v for n, v in surgery.items() if not n.endswith("_aggregate")}
+        self.log_dict({f"test_{name}": value for name, value in columns.items()})
+        for metric in (self.test_elbo, self.test_reconstruction, self.test_surgery):
+            metric.reset()
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the ELBO of each datum, (batch,), in nats."""
+        return self.terms_of(batch, batch_idx, "predict").elbo.mean(0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
-        checkpoint["bench"] = self.description
 
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.history = checkpoint["history"]
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        return OPTIMIZERS[self.settings.optimizer](parameters, self.settings.learning_rate)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint.get("history", [])

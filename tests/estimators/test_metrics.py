@@ -62,7 +62,9 @@ def as_dict(computed):
 def test_forward_returns_the_value_of_the_batch(blocks):
     mean = MeanEstimate()
     for terms in blocks:
-        assert mean(terms.elbo).item() == pytest.approx(terms.elbo.double().mean().item(), abs=1e-12)
+        assert mean(terms.elbo).item() == pytest.approx(
+            terms.elbo.double().mean().item(), abs=1e-12
+        )
     assert mean.compute().item() == pytest.approx(
         torch.cat([t.elbo for t in blocks], 1).double().mean().item(), abs=1e-12
     )

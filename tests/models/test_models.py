@@ -6,7 +6,8 @@ import torch
 from bench.configuration.parsing import build_model
 from bench.data.tasks import Task, load_task
 from bench.noise import Noise
-from bench.training.module import OPTIMIZERS, GenerativeModel
+from bench.training.module import GenerativeModel
+from bench.training.optimizers import OPTIMIZERS
 from tests.conftest import small_config
 
 VARIANTS = [
@@ -110,7 +111,7 @@ def test_the_objective_weighs_the_kl_and_warms_up():
     from bench.settings import trainer_config
 
     settings = replace(trainer_config(small_config("gaussian_vae")), beta=0.5, kl_warmup_epochs=4)
-    module = GenerativeModel(built, settings, 1, {})
+    module = GenerativeModel(built, settings)
     terms = built.terms(data.test[:5], Noise(0))
     expected = terms.reconstruction - 0.5 * 0.25 * terms.kl_analytic  # the first of four epochs
     torch.testing.assert_close(module.objective(terms), expected)

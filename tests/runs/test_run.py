@@ -25,7 +25,9 @@ from bench.training.checkpoints import (
     content_hash,
     read_checkpoint,
 )
-from bench.training.module import GenerativeModel, TrainingDiverged
+from bench.training.epoch import TrainingDiverged
+from bench.training.many_steps import ManySteps
+from bench.training.module import GenerativeModel
 from tests.conftest import LAUNCHED, patience, small_config
 from tests.offline_logs import read_offline_run
 
@@ -91,14 +93,14 @@ def test_a_killed_run_goes_on_to_the_same_numbers(warm, tmp_path):
     script = """
 import json, os, signal, sys
 from bench.configuration.job import Job
-from bench.training.module import GenerativeModel
+from bench.training.many_steps import ManySteps
 from bench.runs.run import run
-step = GenerativeModel.training_step
+step = ManySteps.training_step
 def killed(self, *arguments):
     if self.current_epoch == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, *arguments)
-GenerativeModel.training_step = killed
+ManySteps.training_step = killed
 run(Job(json.loads(sys.argv[1]), "model", "test", sys.argv[2], "disabled"))
 """
     process = warm.run("-c", script, json.dumps(config), tmp_path / "killed", timeout=patience(60))
@@ -460,10 +462,10 @@ def test_a_turn_continues_across_epochs_and_interruptions():
         + ["--trainer.decoder_steps=3"]
     )
     model = build_model(config, (1, 8, 8), 17)
-    module = GenerativeModel(model, trainer_config(config), 1, {})
+    module = GenerativeModel(model, trainer_config(config))
     turns = []
     for step in range(10):
-        module.move_one_half(step)
+        module.select_half(step)
         encoder = {p.requires_grad for p in model.posterior.parameters()}
         rest = {p.requires_grad for p in model.decoder_network.parameters()}
         assert len(encoder) == 1 and encoder != rest
@@ -484,7 +486,7 @@ def test_turns_that_cannot_be_taken_are_refused(model, option, message):
     options = [f"--trainer.{part}" for part in option.split()]
     with pytest.raises(InputError, match=message):
         config = small_config(model, "digits-17", *options)
-        GenerativeModel(build_model(config, (1, 8, 8), 17), trainer_config(config), 1, {})
+        GenerativeModel(build_model(config, (1, 8, 8), 17), trainer_config(config))
 
 
 def test_validating_less_often_than_training_lasts_is_refused():
@@ -570,7 +572,7 @@ def test_other_code_starts_anew(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_training_step_never_waits_for_the_gpu(tmp_path, monkeypatch):
-    original = GenerativeModel.training_step
+    original = ManySteps.training_step
 
     def watched(self, *arguments):
         torch.cuda.set_sync_debug_mode("error")
@@ -579,7 +581,7 @@ def test_a_training_step_never_waits_for_the_gpu(tmp_path, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(GenerativeModel, "training_step", watched)
+    monkeypatch.setattr(ManySteps, "training_step", watched)
     run_of(small_config("gaussian_vae"), tmp_path)
 
 

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from bench import checkout
-from bench.system.checkout import Checkout, code_hash, code_hash_at, read_checkout
+from bench.records.code import hashes_at, whole_code_hash
+from bench.system.checkout import Checkout, python_files_at, read_checkout
 
 FILES = {
     "bench/__init__.py": "one\n",
@@ -105,7 +106,7 @@ def test_nothing_that_a_repository_names_is_run(repository, tmp_path):
     ran.unlink()
     before = (repository / ".git" / "index").read_bytes()
     assert read_checkout(repository).dirty is False
-    assert code_hash_at(read_checkout(repository).commit, repository)
+    assert python_files_at(read_checkout(repository).commit, repository)
     assert not ran.exists() and (repository / ".git" / "index").read_bytes() == before
 
 
@@ -140,12 +141,13 @@ def test_why_there_is_no_commit_is_said_without_paths(repository, tmp_path, monk
 def test_the_code_of_a_commit_has_the_hash_of_its_files(repository):
     commit = git(repository, "rev-parse", "HEAD")
     paths = sorted((repository / "bench").rglob("*.py"))
-    now = code_hash([(path.name, path.read_bytes()) for path in paths])
-    assert code_hash_at(commit, repository) == now
+    now = {str(path.relative_to(repository)): path.read_bytes() for path in paths}
+    assert python_files_at(commit, repository) == now
+    assert whole_code_hash(now) in hashes_at(commit, repository)
     (repository / "bench" / "models.py").write_text("changed\n")
-    assert code_hash_at(commit, repository) == now
+    assert python_files_at(commit, repository) == now
     for unknown in ("0" * 40, "HEAD", "--output=x", ""):
-        assert code_hash_at(unknown, repository) is None
+        assert not hashes_at(unknown, repository)
 
 
 def test_git_that_hangs_is_given_up(repository, tmp_path, monkeypatch):

@@ -3,14 +3,14 @@ import torch
 
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
-from bench.training.batches import EvaluationBlocks, TrainingBatches
+from bench.training.batches import EvaluationBlocks, Grouped, TrainingBatches
 
 
 def epoch_of(seed=1, epoch=0, rank=0, world=1, task=Task("digits"), batch_size=100):
     batches = TrainingBatches(
         load_task(task), batch_size, seed, lambda: epoch, rank=rank, world=world
     )
-    return list(batches.mini_batches())
+    return list(batches)
 
 
 def test_an_epoch_is_a_permutation_less_the_incomplete_batch():
@@ -59,20 +59,24 @@ def test_dynamic_binarization_follows_the_grey_values():
 
 def test_every_mini_batch_is_handed_out_once():
     batches = TrainingBatches(load_task(Task("digits")), 10, 1, lambda: 0)
-    handed = [(number, [index for _, index in some]) for number, some in batches]
-    assert len(handed) == len(batches) == 3
+    groups = Grouped(batches, 50)
+    handed = [(number, [index for _, index in some]) for number, some in groups]
+    assert len(handed) == len(groups) == 3 and len(batches) == 119
     assert [number for number, _ in handed] == [len(some) for _, some in handed] == [50, 50, 19]
-    expected = [index for _, index in batches.mini_batches()]
+    expected = [index for _, index in batches]
     assert torch.equal(torch.cat([i for _, some in handed for i in some]), torch.cat(expected))
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_evaluation_blocks_count_every_datum_once(world):
+    """And the number of a rank's batch, by which its noise is drawn, is that of the block."""
     images = torch.arange(1197)[:, None]
-    blocks = [
-        block for r in range(world) for block in EvaluationBlocks(images, rank=r, world=world)
-    ]
-    assert torch.equal(torch.cat([y for y, _ in sorted(blocks, key=lambda b: b[1])]), images)
+    blocks = {}
+    for rank in range(world):
+        for batch_idx, batch in enumerate(EvaluationBlocks(images, rank=rank, world=world)):
+            blocks[batch_idx * world + rank] = batch.images
+    assert torch.equal(torch.cat([blocks[number] for number in sorted(blocks)]), images)
+    assert all(torch.equal(blocks[n], part) for n, part in enumerate(images.split(100)))
 
 
 def test_batch_sizes_that_cannot_work_are_refused():

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bench.instruments.perf.training import NETWORKS, SIDE, HandWrittenVAE, made_up_images
 from bench.networks.bolts import bolts_module, without_review_warnings
-from bench.training.fit import quiet
+from bench.training.fit import silence_lightning
 
 
 def bolts_vae() -> pl.LightningModule:
@@ -33,7 +33,7 @@ def bolts_epoch(images: int, batch: int) -> Callable[[], None]:
     The Trainer has its defaults, checkpoint and logger included, but says nothing and leaves
     nothing behind.
     """
-    quiet()
+    silence_lightning()
     model = bolts_vae()
     x = made_up_images(2, images).intensities.float().div(255)
     loader = DataLoader(TensorDataset(x, torch.zeros(len(x))), batch, shuffle=True)

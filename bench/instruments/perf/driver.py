@@ -20,7 +20,7 @@ from bench.system.files import write_atomically
 from bench.system.machine import usable_cores
 from bench.system.printing import print_table as print_cells
 from bench.system.printing import say
-from bench.training.fit import quiet
+from bench.training.fit import silence_lightning
 
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
 
@@ -39,7 +39,7 @@ def perf(
     Returns:
         perf.csv and growth.csv.
     """
-    quiet()
+    silence_lightning()
     peers_here = lambda sizes, tell: peer_rows(peers, sizes, tell)
     # (part, its share of the time on two cores, what measures it)
     parts: list[tuple[str, float, Callable[[Sizes, Tell], list]]] = [
