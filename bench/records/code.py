@@ -26,6 +26,8 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "estimators/estimate.py",
         "configuration",
         "training",
+        "runs/plan.py",
+        "runs/ranks.py",
     ),
     "numbers": ("estimators", "runs/run.py"),
     "claims": (

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from bench import checkout
+from bench.system import checkout
 from bench.records.code import hashes_at, whole_code_hash
 from bench.system.checkout import Checkout, python_files_at, read_checkout
 
