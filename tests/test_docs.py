@@ -56,10 +56,9 @@ def test_the_code_of_a_page_runs(page, checkout, warm):
             assert not (checkout / title).exists(), f"{title} is there already"
             (checkout / title).write_text(text, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     call = shlex.join([sys.executable, str(ROOT / "tests" / "warm.py"), warm.address])
-    for language, title, text in blocks:
-        if title or language == "yaml":
-            continue
+    for language, text in programs_of(blocks):
         where = {"cwd": checkout, "env": environment}
         if language == "python":
             done = warm.run("-c", text, timeout=patience(120), **where)
@@ -68,6 +67,18 @@ def test_the_code_of_a_page_runs(page, checkout, warm):
             limit = patience(120)
             done = subprocess.run(words, capture_output=True, text=True, timeout=limit, **where)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def programs_of(blocks: list[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """Return what is run of a page; Python follows on Python, as in one session of a reader's."""
+    programs: list[tuple[str, str]] = []
+    for language, title, text in blocks:
+        if title or language == "yaml":
+            continue
+        if language == "python" and programs and programs[-1][0] == "python":
+            text = programs.pop()[1] + text
+        programs.append((language, text))
+    return programs
 
 
 def test_what_is_added_takes_less_than_thirty_lines_of_code():
@@ -181,3 +192,20 @@ def test_formulas_are_mathml(site):
 def test_the_notebook_is_a_page_with_its_outputs(site):
     page = (site / "evaluate-your-model.html").read_text(encoding="utf-8")
     assert "bits_per_dim" in page and "data:image/png;base64," in page
+
+
+def test_the_readmes_python_runs(warm, tmp_path):
+    blocks = [text for language, _, text in blocks_of(ROOT / "README.md") if language == "python"]
+    assert any("Trainer(" in text for text in blocks)
+    for text in blocks:
+        short = text.replace("max_epochs=20", "max_epochs=1")
+        where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+        done = warm.run("-c", short, timeout=patience(120), **where)
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_picture_of_the_house_shows_its_rooms():
+    from tests.test_structure import ROOMS
+
+    shown = re.findall(r'class="n">(\w+)</text>', (DOCS / "house.svg").read_text())
+    assert shown == [room for room in reversed(ROOMS) if room != "__init__"]
