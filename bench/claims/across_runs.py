@@ -145,7 +145,7 @@ def alternating_rows(records: list[Record]) -> list[Row]:
 def alternating_rows_of(record: Record, twin: Record) -> list[Row]:
     """Claim 5 for one alternating training and its joint twin."""
     subject = subject_of(record)
-    steps, twin_steps = (steps_of(r, r["epochs"]) for r in (record, twin))
+    steps, twin_steps = (steps_of(r, r["epochs"] or 0) for r in (record, twin))
     meaning = "gradient steps" if steps == twin_steps else "updates of each half"
     bound, reference = value_of(record, "elbo"), value_of(twin, "elbo")
     error = sqrt(stderr_of(record, "elbo") ** 2 + stderr_of(twin, "elbo") ** 2)

@@ -50,7 +50,7 @@ def written(content, tmp_path):
     return str(path)
 
 
-def test_bench_claims_measures_once_and_again_only_what_is_damaged(tmp_path, capsys):
+def test_the_front_door(tmp_path, capsys):
     path = written(SMALL, tmp_path)
     assert main(["claims", path, "--results", str(tmp_path), "--workers", "1"]) == 0
     directory = tmp_path / "small"
