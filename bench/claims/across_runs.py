@@ -1,41 +1,50 @@
-"""Claims that compare runs, or are in their records already: 1, 5, 6, 7 and 10. No PyTorch."""
+"""Claims that compare runs, or need their records alone: 1, 5, 6, 7 and 10. No PyTorch."""
 
 import json
 from math import log, sqrt
 
+from bench.claims.curves import Curve
 from bench.claims.rows import STANDARD_ERRORS, Row, Subject, at_most, equal, rounding
+from bench.records.types import Config, EstimateRecord, Record
+from bench.settings import Split
 
-# Two trainings reached the same bound if they differ by no more than this share of it: about
-# twice what seeds differ by.
+# Two trainings reached the same bound if they differ by no more than this share of it, which is
+# about twice the difference between seeds.
 SAME_BOUND = 0.02
-# Where a training counts as nearly done: this share of its bound short of it.
+# A training is nearly done once its bound is within this share of its last one.
 NEARLY_DONE = 0.05
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
-def subject_of(record: dict) -> Subject:
+def subject_of(record: Record) -> Subject:
     return Subject(record["task"], record["model"], record["seed"], record["key"])
 
 
-def value_of(record: dict, name: str, split: str = "test") -> float | None:
-    return record["metrics"][split].get(name, {}).get("value")
+def estimate_of(record: Record, name: str, split: Split = "test") -> EstimateRecord | None:
+    """Return an estimate of a run; None where its model has no such number."""
+    return record["metrics"][split].get(name)
 
 
-def stderr_of(record: dict, name: str, split: str = "test") -> float:
+def value_of(record: Record, name: str, split: Split = "test") -> float:
+    return record["metrics"][split][name]["value"]
+
+
+def stderr_of(record: Record, name: str, split: Split = "test") -> float:
     return record["metrics"][split][name]["stderr"] or 0.0
 
 
-def bits_of(elbo: float, record: dict) -> float:
-    return -elbo / (record["data"]["dimensions"] * log(2))
+def bits_per_dim(elbo: float, dimensions: int) -> float:
+    return -elbo / (dimensions * log(2))
 
 
-def steps_of(record: dict, epoch: int) -> int:
+def steps_of(record: Record, epoch: int) -> int:
     """Return the number of optimizer steps of so many epochs."""
     return epoch * (record["data"]["sizes"]["train"] // record["config"]["trainer"]["batch_size"])
 
 
-def decomposition_rows(record: dict) -> list[Row]:
+def decomposition_rows(record: Record) -> list[Row]:
     """Claim 1 where the true posterior is unknown: L_K − ELBO bounds KL(q‖p(z|y)) from below."""
-    if value_of(record, "marginal_kl") is None or record["bound"] != "upper":
+    if estimate_of(record, "marginal_kl") is None or record["bound"] != "upper":
         return []
     error = stderr_of(record, "inference_gap")
     k = record["metrics"]["test"]["log_likelihood"]["samples"]
@@ -52,53 +61,60 @@ def decomposition_rows(record: dict) -> list[Row]:
     ]
 
 
-def surgery_rows(record: dict) -> list[Row]:
-    """Claim 10 on both splits; one sample per datum has no error to judge its noise by."""
-    if value_of(record, "marginal_kl") is None:
+def surgery_rows(record: Record) -> list[Row]:
+    """Claim 10 on both splits, for models with a posterior."""
+    if estimate_of(record, "marginal_kl") is None:
         return []
-    subject, rows = subject_of(record), []
-    for split in ("train", "test"):
-        parts = value_of(record, "mutual_information", split)
-        parts += value_of(record, "marginal_kl", split)
-        kl = value_of(record, "kl", split)
+    return [row for split in SPLITS for row in surgery_rows_of(record, split)]
+
+
+def surgery_rows_of(record: Record, split: Split) -> list[Row]:
+    """Claim 10 on one split.
+
+    One sample per datum has no standard error, and only the identity of the estimates is judged.
+    """
+    subject = subject_of(record)
+    kl, information, marginal, log_n = (
+        value_of(record, name, split)
+        for name in ("kl", "mutual_information", "marginal_kl", "log_n")
+    )
+    parts = information + marginal
+    rows = [
+        equal(
+            10,
+            f"{split}: kl = mutual_information + marginal_kl",
+            subject,
+            kl,
+            parts,
+            tolerance=rounding(kl),
+        )
+    ]
+    if record["metrics"][split]["kl"]["stderr"] is None:
+        return rows
+    if estimate_of(record, "kl_analytic", split) is not None:
+        error = stderr_of(record, "kl", split)
         rows.append(
             equal(
                 10,
-                f"{split}: kl = mutual_information + marginal_kl",
+                f"{split}: the closed form of the KL = mutual_information + marginal_kl",
                 subject,
-                kl,
+                value_of(record, "kl_analytic", split),
                 parts,
-                tolerance=rounding(kl),
+                tolerance=STANDARD_ERRORS * error + rounding(kl),
+                stderr=error,
             )
         )
-        if record["metrics"][split]["kl"]["stderr"] is None:
-            continue
-        analytic = value_of(record, "kl_analytic", split)
-        if analytic is not None:
-            error = stderr_of(record, "kl", split)
-            rows.append(
-                equal(
-                    10,
-                    f"{split}: the closed form of the KL = mutual_information + marginal_kl",
-                    subject,
-                    analytic,
-                    parts,
-                    tolerance=STANDARD_ERRORS * error + rounding(kl),
-                    stderr=error,
-                )
-            )
-        information = value_of(record, "mutual_information", split)
-        error = stderr_of(record, "mutual_information", split)
-        for left, right, words in (
-            (0.0, information, "0 ≤ mutual_information"),
-            (information, value_of(record, "log_n", split), "mutual_information ≤ log n"),
-        ):
-            allowed = STANDARD_ERRORS * error + rounding(information)
-            rows.append(at_most(10, f"{split}: {words}", subject, left, right, allowed, error))
+    error = stderr_of(record, "mutual_information", split)
+    allowed = STANDARD_ERRORS * error + rounding(information)
+    for left, right, words in (
+        (0.0, information, "0 ≤ mutual_information"),
+        (information, log_n, "mutual_information ≤ log n"),
+    ):
+        rows.append(at_most(10, f"{split}: {words}", subject, left, right, allowed, error))
     return rows
 
 
-def without(config: dict, *paths: str) -> str:
+def without(config: Config, *paths: str) -> str:
     """Return a configuration without some options, as text to compare."""
     copy = json.loads(json.dumps(config))
     for path in paths:
@@ -110,8 +126,8 @@ def without(config: dict, *paths: str) -> str:
     return json.dumps(copy, sort_keys=True)
 
 
-def turns_rows(records: list[dict]) -> list[Row]:
-    """Claim 5: encoder and decoder by turns against both at once, seed by seed."""
+def alternating_rows(records: list[Record]) -> list[Row]:
+    """Claim 5: alternating encoder and decoder steps against joint training, seed by seed."""
     ignored = [f"trainer.{name}" for name in ("encoder_steps", "decoder_steps", "max_epochs")]
     joint = {
         without(record["config"], *ignored): record
@@ -121,58 +137,64 @@ def turns_rows(records: list[dict]) -> list[Row]:
     rows = []
     for record in records:
         twin = joint.get(without(record["config"], *ignored))
-        if twin is None or not record["config"]["trainer"]["encoder_steps"]:
-            continue
-        subject = subject_of(record)
-        steps, twin_steps = (steps_of(r, r["epochs"]) for r in (record, twin))
-        meaning = "gradient steps" if steps == twin_steps else "updates of each half"
-        bound, reference = value_of(record, "elbo"), value_of(twin, "elbo")
-        error = sqrt(stderr_of(record, "elbo") ** 2 + stderr_of(twin, "elbo") ** 2)
-        rows.append(
-            equal(
-                5,
-                f"at equal {meaning}, training by turns (left) reaches joint training's test ELBO "
-                f"within {SAME_BOUND:.0%}",
-                subject,
-                bound,
-                reference,
-                tolerance=SAME_BOUND * abs(reference) + STANDARD_ERRORS * error,
-                stderr=error,
-            )
-        )
-        goal = (1 + NEARLY_DONE) * twin["history"][-1]["validation_elbo"]
-        first, second = (steps_to(r, goal) for r in (twin, record))
-        if steps == twin_steps and first is not None:
-            # A training that never gets there needs more than it was given.
-            rows.append(
-                at_most(
-                    5,
-                    f"joint training (left) comes within {NEARLY_DONE:.0%} of its last validation "
-                    "bound in no more gradient steps than training by turns",
-                    subject,
-                    first,
-                    steps if second is None else second,
-                    unit="gradient steps",
-                )
-            )
+        if twin is not None and record["config"]["trainer"]["encoder_steps"]:
+            rows += alternating_rows_of(record, twin)
     return rows
 
 
-def steps_to(record: dict, goal: float) -> int | None:
-    """Return after how many steps the validation bound first reached ``goal``."""
+def alternating_rows_of(record: Record, twin: Record) -> list[Row]:
+    """Claim 5 for one alternating training and its joint twin."""
+    subject = subject_of(record)
+    steps, twin_steps = (steps_of(r, r["epochs"] or 0) for r in (record, twin))
+    meaning = "gradient steps" if steps == twin_steps else "updates of each half"
+    bound, reference = value_of(record, "elbo"), value_of(twin, "elbo")
+    error = sqrt(stderr_of(record, "elbo") ** 2 + stderr_of(twin, "elbo") ** 2)
+    rows = [
+        equal(
+            5,
+            f"at equal {meaning}, training by turns (left) reaches joint training's test ELBO "
+            f"within {SAME_BOUND:.0%}",
+            subject,
+            bound,
+            reference,
+            tolerance=SAME_BOUND * abs(reference) + STANDARD_ERRORS * error,
+            stderr=error,
+        )
+    ]
+    goal = (1 + NEARLY_DONE) * twin["history"][-1]["validation_elbo"]
+    first, second = (steps_to(r, goal) for r in (twin, record))
+    if steps == twin_steps and first is not None:
+        # An alternating training that never reaches the goal needs more steps than it had.
+        rows.append(
+            at_most(
+                5,
+                f"joint training (left) comes within {NEARLY_DONE:.0%} of its last validation "
+                "bound in no more gradient steps than training by turns",
+                subject,
+                first,
+                steps if second is None else second,
+                unit="gradient steps",
+            )
+        )
+    return rows
+
+
+def steps_to(record: Record, goal: float) -> int | None:
+    """Return the number of steps after which the validation bound first reached ``goal``."""
     for point in record["history"]:
         if point["validation_elbo"] >= goal:
             return steps_of(record, point["epoch"])
     return None
 
 
-def degeneracy_rows(record: dict) -> list[Row]:
-    """Claim 7 on a run without dequantization: −ELBO/(D ln 2), which is no bits/dim of anything."""
+def degeneracy_rows(record: Record) -> list[Row]:
+    """Claim 7 on a run without dequantization: −ELBO/(D ln 2), which is then not a code length."""
     if record["bound"] != "none":
         return []
     subject, history = subject_of(record), record["history"]
-    half = bits_of(history[len(history) // 2 - 1]["train_elbo"], record)
-    last = bits_of(history[-1]["train_elbo"], record)
+    dimensions = record["data"]["dimensions"]
+    half = bits_per_dim(history[len(history) // 2 - 1]["train_elbo"], dimensions)
+    last = bits_per_dim(history[-1]["train_elbo"], dimensions)
     unit = "'bits/dim'"
     return [
         at_most(
@@ -203,7 +225,7 @@ def degeneracy_rows(record: dict) -> list[Row]:
     ]
 
 
-def dequantization_gap_rows(curves: list[dict]) -> list[Row]:
+def dequantization_gap_rows(curves: list[Curve]) -> list[Row]:
     """Claim 6 across runs: learned noise leaves a smaller gap than uniform noise, seed by seed."""
     ladders = {
         (curve["task"], curve["model"], curve["seed"]): curve
@@ -220,6 +242,7 @@ def dequantization_gap_rows(curves: list[dict]) -> list[Row]:
             bits = 1 / (curve["dimensions"] * log(2))
             gaps.append((curve["y"][-1] - curve["y"][0]) * bits)
             variances.append((curve["error"][-1] ** 2 + curve["error"][0] ** 2) * bits**2)
+        learned_gap, uniform_gap = gaps
         error = sqrt(sum(variances))
         rows.append(
             at_most(
@@ -227,7 +250,8 @@ def dequantization_gap_rows(curves: list[dict]) -> list[Row]:
                 f"the gap from the bound to L_{learned['x'][-1]} is smaller with learned noise "
                 "(left) than with uniform noise",
                 Subject(task, model, seed),
-                *gaps,
+                learned_gap,
+                uniform_gap,
                 tolerance=STANDARD_ERRORS * error,
                 stderr=error,
                 unit="bits/dim",

@@ -1,33 +1,36 @@
-"""Claim 12, of records alone: is it the mismatch of prior and aggregated posterior that blurs?"""
+"""Claim 12, from records alone: does the mismatch of prior and aggregated posterior cause blur?"""
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
-from bench.claims.across_runs import value_of
+from bench.claims.across_runs import estimate_of, value_of
 from bench.claims.rows import Row, Subject, at_most, equal
+from bench.records.types import Record
 
-# Sharpness of decoded q_agg samples and of reconstructions, both relative to data's, count as the
-# same within this.
+# Largest difference at which the sharpness of decoded q_agg samples and of reconstructions, both
+# relative to data's, counts as equal.
 SAME_SHARPNESS = 0.05
 KINDS = ("sharpness", "sharpness_aggregate", "sharpness_reconstruction")
 LEAST_RUNS = 8
 BOOTSTRAPS = 1000
 
 
-def blur_records(records: list[dict]) -> dict[str, list[dict]]:
-    """Return the runs with all three kinds of sharpness, by task, where there are enough."""
-    tasks: dict[str, list[dict]] = {}
+def blur_records(records: list[Record]) -> dict[str, list[Record]]:
+    """Return the runs with all three kinds of sharpness, by task, where there are LEAST_RUNS."""
+    tasks: dict[str, list[Record]] = {}
     for record in records:
-        if all(value_of(record, kind) is not None for kind in KINDS):
+        if all(estimate_of(record, kind) is not None for kind in KINDS):
             tasks.setdefault(record["task"], []).append(record)
     return {task: own for task, own in tasks.items() if len(own) >= LEAST_RUNS}
 
 
-def correlation(records: list[dict]) -> tuple[float, float, float, float]:
-    """Return Spearman's ρ of marginal KL and sharpness of prior samples; bootstrap error, interval.
+def correlation(records: list[Record]) -> tuple[float, float, float, float]:
+    """Return Spearman's ρ of marginal KL and sharpness of prior samples, and its bootstrap error.
 
-    Whole models are drawn anew, with all their seeds, because seeds of one model are alike. The
-    interval is that of the 2.5 % and 97.5 % quantiles.
+    The bootstrap resamples models, each with all its seeds, because seeds of one model are alike.
+
+    Returns:
+        ρ, its bootstrap standard error, and the 2.5 % and 97.5 % quantiles of the bootstrap.
     """
     groups: dict[str, list[tuple[float, float]]] = {}
     for record in records:
@@ -47,9 +50,9 @@ def spearman(groups: list[list[tuple[float, float]]]) -> float:
     return float(np.corrcoef(rankdata(pairs, axis=0).T)[0, 1])
 
 
-def blur_rows(records: list[dict]) -> list[Row]:
+def blur_rows(records: list[Record]) -> list[Row]:
     """Claim 12, for each seed and over all."""
-    rows = []
+    rows: list[Row] = []
     for task, own in blur_records(records).items():
         seeds = sorted({record["seed"] for record in own})
         for seed in [None, *(seeds if len(seeds) > 1 else [])]:
@@ -59,7 +62,7 @@ def blur_rows(records: list[dict]) -> list[Row]:
     return rows
 
 
-def blur_rows_of(records: list[dict], subject: Subject) -> list[Row]:
+def blur_rows_of(records: list[Record], subject: Subject) -> list[Row]:
     rho, error, _, high = correlation(records)
     of_prior, of_aggregate, of_reconstruction = (
         float(np.mean([value_of(record, kind) for record in records])) for kind in KINDS

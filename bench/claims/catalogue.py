@@ -1,4 +1,4 @@
-"""The lecture's claims, in its words, and how each is measured here."""
+"""The lecture's claims, in its words, and the experiment for each."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class Claim:
     Attributes:
         number: 1 to 12.
         title: A few words.
-        statement: What is claimed.
+        statement: The claim in words.
         formulas: The claim in LaTeX.
-        experiment: How it is measured.
+        experiment: How it is measured here.
         source: Section of the lecture; paper.
     """
 

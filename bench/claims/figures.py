@@ -4,59 +4,69 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from bench.claims.across_runs import bits_of, steps_of
+from bench.claims.across_runs import bits_per_dim, steps_of
+from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelValues
 from bench.claims.latent_figures import blur, exemplars, samples
-from bench.claims.panels import BLUE, CYCLE, GREY, RED, grouped, mean_and_spread, panels, plt
+from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
+from bench.records.types import EpochRecord, Record
 
-# (file, caption)
+# The file of a figure, and its caption.
 Shown = tuple[Path, str]
 
 
 def draw_all(
-    records: dict[int, list[dict]], curves: list[dict], figures: Path
+    records: dict[int, list[Record]], curves: list[Curve], figures: Path
 ) -> tuple[list[Shown], dict[int, list[Shown]]]:
-    """Draw every figure of the claims; return those for the page's top, and those of each claim."""
+    """Draw every figure of the claims.
+
+    Args:
+        records: {claim: records of its runs} of claims 5, 7, 11 and 12.
+        curves: The curves of all measurements.
+        figures: Folder of the files.
+
+    Returns:
+        The figures at the top of the page, and {claim: its figures}.
+    """
     figures.mkdir(parents=True, exist_ok=True)
-    select = lambda name: [curve for curve in curves if curve["figure"] == name]
-    front = saved(figures, "pixel-values", pixel_values(select("pixels")))
-    plots: dict[int, list[tuple[str, Callable]]] = {
-        2: [("ladder", lambda: ladder(select("ladder")))],
-        4: [("em", lambda: half_steps(select("em")))],
-        5: [("by-turns", lambda: by_turns(records[5]))],
-        6: [("dequantization-gap", lambda: gaps(select("ladder")))],
-        7: [("degeneracy", lambda: degeneracy(records[7]))],
-        8: [("unseen-levels", lambda: levels(select("levels")))],
-        11: [("exemplars", lambda: exemplars(select("exemplars")))],
-        12: [
-            ("blur", lambda: blur(records[12])),
-            ("samples", lambda: samples(select("samples"))),
-        ],
-    }
-    shown = {
-        claim: [
-            entry
-            for name, draw in drawn
-            for entry in saved(figures, f"claim-{claim:02}-{name}", draw())
-        ]
-        for claim, drawn in plots.items()
-    }
-    return front, {claim: entries for claim, entries in shown.items() if entries}
+    ladders = [curve for curve in curves if curve["figure"] == "ladder"]
+    front = saved(
+        figures,
+        "pixel-values",
+        pixel_values([curve for curve in curves if curve["figure"] == "pixels"]),
+    )
+    # Functions, so that only one figure is in memory at a time.
+    plots: list[tuple[int, str, Callable[[], Drawn | None]]] = [
+        (2, "ladder", lambda: ladder(ladders)),
+        (4, "em", lambda: half_steps([c for c in curves if c["figure"] == "em"])),
+        (5, "by-turns", lambda: alternating(records[5])),
+        (6, "dequantization-gap", lambda: gaps(ladders)),
+        (7, "degeneracy", lambda: degeneracy(records[7])),
+        (8, "unseen-levels", lambda: levels([c for c in curves if c["figure"] == "levels"])),
+        (11, "exemplars", lambda: exemplars([c for c in curves if c["figure"] == "exemplars"])),
+        (12, "blur", lambda: blur(records[12])),
+        (12, "samples", lambda: samples([c for c in curves if c["figure"] == "samples"])),
+    ]
+    shown: dict[int, list[Shown]] = {}
+    for claim, name, draw in plots:
+        for entry in saved(figures, f"claim-{claim:02}-{name}", draw()):
+            shown.setdefault(claim, []).append(entry)
+    return front, shown
 
 
-def saved(figures: Path, name: str, drawn: tuple | None) -> list[Shown]:
-    """Save a figure and return it with its caption; nothing where there was nothing to draw."""
+def saved(figures: Path, name: str, drawn: Drawn | None) -> list[Shown]:
+    """Save a figure; return its file with its caption, or nothing where nothing was drawn."""
     if drawn is None:
         return []
     figure, caption = drawn
     path = figures / f"{name}.png"
     figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
     return [(path, caption)]
 
 
-def pixel_values(curves: list[dict]):
-    """The lecture's figure: pixel values before and after dequantization."""
+def pixel_values(curves: list[PixelValues]) -> Drawn | None:
+    """Pixel values before and after dequantization, as in the lecture."""
     if not curves:
         return None
     curve = curves[0]
@@ -77,14 +87,15 @@ def pixel_values(curves: list[dict]):
     )
 
 
-def ladder(curves: list[dict]):
+def ladder(curves: list[LadderCurve]) -> Drawn | None:
+    """Claim 2: L_K against K."""
     if not curves:
         return None
     tasks = grouped(curves, "task")
     figure, axes = panels(len(tasks), width=4.0)
     for axis, ((task,), own) in zip(axes, tasks.items()):
         for color, ((model,), seeds) in zip(CYCLE * 3, grouped(own, "model").items()):
-            mean, spread = mean_and_spread(seeds)
+            mean, spread = mean_and_spread([curve["y"] for curve in seeds])
             axis.errorbar(
                 seeds[0]["x"], mean, spread, color=color, marker="o", markersize=3, label=model
             )
@@ -97,7 +108,7 @@ def ladder(curves: list[dict]):
     )
 
 
-def gaps(curves: list[dict]):
+def gaps(curves: list[LadderCurve]) -> Drawn | None:
     """Claim 6: bits/dim against K of flows, whose only latent noise is u."""
     flows = [curve for curve in curves if "realnvp" in curve["model"]]
     if not flows:
@@ -106,10 +117,7 @@ def gaps(curves: list[dict]):
     figure, axes = panels(len(tasks), width=4.0)
     for axis, ((task,), own) in zip(axes, tasks.items()):
         for color, ((model,), seeds) in zip(CYCLE, grouped(own, "model").items()):
-            bits = [
-                {"y": [bits_of(y, {"data": {"dimensions": c["dimensions"]}}) for y in c["y"]]}
-                for c in seeds
-            ]
+            bits = [[bits_per_dim(y, curve["dimensions"]) for y in curve["y"]] for curve in seeds]
             mean, spread = mean_and_spread(bits)
             axis.errorbar(
                 seeds[0]["x"], mean, spread, color=color, marker="o", markersize=3, label=model
@@ -123,7 +131,8 @@ def gaps(curves: list[dict]):
     )
 
 
-def half_steps(curves: list[dict]):
+def half_steps(curves: list[EMCurve]) -> Drawn | None:
+    """Claim 4: the bound after each half-step of EM."""
     if not curves:
         return None
     models = grouped(curves, "task", "model")
@@ -141,24 +150,29 @@ def half_steps(curves: list[dict]):
     return figure, "EM: the bound after every E- and M-step, a line for each seed."
 
 
-def history_lines(axis, groups: dict, column: str, of: Callable) -> None:
+def history_lines(
+    axis: Axes, records: list[Record], value: Callable[[EpochRecord, Record], float]
+) -> None:
+    """Draw a line for each run: a value of each validated epoch against gradient steps."""
+    groups = grouped(records, "model")
     for color, ((model,), seeds) in zip(CYCLE, groups.items()):
         for number, record in enumerate(seeds):
             steps = [steps_of(record, point["epoch"]) for point in record["history"]]
-            values = [of(point[column], record) for point in record["history"]]
+            values = [value(point, record) for point in record["history"]]
             label = model if number == 0 else None
             axis.plot(steps, values, color=color, linewidth=1, label=label)
     axis.set(xlabel="gradient steps")
     axis.legend(frameon=False, fontsize=7)
 
 
-def by_turns(records: list[dict]):
+def alternating(records: list[Record]) -> Drawn | None:
+    """Claim 5: validation bounds of alternating and joint training."""
     if not records:
         return None
     tasks = grouped(records, "task")
     figure, axes = panels(len(tasks), width=5.5, height=3.8)
     for axis, ((task,), own) in zip(axes, tasks.items()):
-        history_lines(axis, grouped(own, "model"), "validation_elbo", lambda elbo, record: elbo)
+        history_lines(axis, own, lambda point, _: point["validation_elbo"])
         ends = [p["validation_elbo"] for r in own for p in r["history"][2:]]
         axis.set_ylim(np.percentile(ends, 5), max(ends) + 0.02 * (max(ends) - min(ends)))
         axis.set(title=task, ylabel="validation ELBO (nats per image)")
@@ -168,13 +182,14 @@ def by_turns(records: list[dict]):
     )
 
 
-def degeneracy(records: list[dict]):
+def degeneracy(records: list[Record]) -> Drawn | None:
+    """Claim 7: training 'bits/dim' with and without dequantization."""
     if not records:
         return None
     tasks = grouped(records, "task")
     figure, axes = panels(len(tasks), width=5.5, height=3.8)
     for axis, ((task,), own) in zip(axes, tasks.items()):
-        history_lines(axis, grouped(own, "model"), "train_elbo", bits_of)
+        history_lines(axis, own, training_bits)
         axis.axhline(0, color="black", linewidth=1)
         axis.text(0.98, 0, "no mass function can go below", fontsize=8, ha="right", va="bottom",
                   transform=axis.get_yaxis_transform())  # fmt: skip
@@ -185,13 +200,18 @@ def degeneracy(records: list[dict]):
     )
 
 
-def levels(curves: list[dict]):
+def training_bits(point: EpochRecord, record: Record) -> float:
+    return bits_per_dim(point["train_elbo"], record["data"]["dimensions"])
+
+
+def levels(curves: list[LevelsCurve]) -> Drawn | None:
+    """Claim 8: mass by level, beside the level's share in test images."""
     if not curves:
         return None
     models = grouped(curves, "task", "model")
     figure, axes = panels(len(models))
     for axis, ((_, model), seeds) in zip(axes, models.items()):
-        mean, _ = mean_and_spread(seeds)
+        mean, _ = mean_and_spread([curve["y"] for curve in seeds])
         first = seeds[0]
         axis.plot(first["x"], first["share"], color=GREY, linewidth=3, label="share in test images")
         axis.plot(first["x"], mean, color=BLUE, linewidth=1, label="mass given")

@@ -1,7 +1,9 @@
-"""Claim 9: a flow answers as a VAE with deterministic encoder and decoder, without a gap."""
+"""Claim 9: a flow is a VAE with deterministic encoder and decoder, and its inference gap is 0."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from math import log
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,14 +11,18 @@ from torch import Tensor
 from bench.claims.rows import EXACT, Row, Subject, equal, rounding
 from bench.densities.dequantization import dequantize_uniformly
 from bench.models.realnvp import RealNVP, flow_terms
+from bench.models.terms import Model
 from bench.noise import Noise
 
-# A Jacobian by autograd costs a backward pass for each pixel.
+# Number of images; each Jacobian by autograd takes a backward pass for each pixel.
 JACOBIANS = 10
 
 
-def flow_rows(model, y: Tensor, seed: int, subject: Subject) -> list[Row]:
-    """Return the flow's terms against the change of variables, and how well f⁻¹ undoes f."""
+def flow_rows(model: Model, y: Tensor, seed: int, subject: Subject) -> list[Row]:
+    """Return the flow's terms against the change of variables, and the error of f⁻¹(f(x)).
+
+    Empty for any other model than a RealNVP of dequantized pixels.
+    """
     if not isinstance(model, RealNVP) or model.bound != "upper":
         return []
     y = y[:JACOBIANS].cpu()
@@ -33,7 +39,8 @@ def flow_rows(model, y: Tensor, seed: int, subject: Subject) -> list[Row]:
     with torch.no_grad():
         terms = flow_terms(single, x[None])
         bound = terms.elbo[0].double()
-        prior = terms.log_prior[0].double()
+        # Optional in Terms, but every flow has it.
+        prior = cast(Tensor, terms.log_prior)[0].double()
         z = encode(x.double())
         back = double.preprocessing.inverse(double.standardization.inverse(double.flow.inverse(z)))
     return [
@@ -57,7 +64,7 @@ def flow_rows(model, y: Tensor, seed: int, subject: Subject) -> list[Row]:
     ]
 
 
-def log_density(encode, x: Tensor) -> Tensor:
+def log_density(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return log N(f(x); 0, I) + log |det ∂f/∂x| in nats for x (D,), the Jacobian by autograd."""
     jacobian = torch.autograd.functional.jacobian(encode, x)
     z = encode(x).detach()

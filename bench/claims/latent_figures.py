@@ -1,17 +1,29 @@
-"""Figures of claims 11 and 12: priors against the aggregated posterior, and how sharp images are."""
+"""Figures of claims 11 and 12: priors against the aggregated posterior, and sharpness of images."""
 
 import io
 from base64 import b64decode
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.claims.across_runs import value_of
 from bench.claims.blur import blur_records
-from bench.claims.panels import BLUE, GREEN, RED, YELLOW, grouped, mean_and_spread, panels, plt
+from bench.claims.curves import ExemplarsCurve, SampleGrids
+from bench.claims.panels import (
+    BLUE,
+    GREEN,
+    RED,
+    YELLOW,
+    Drawn,
+    grouped,
+    mean_and_spread,
+    panels,
+)
+from bench.records.types import Record
 
 
-def exemplars(curves: list[dict]):
+def exemplars(curves: list[ExemplarsCurve]) -> Drawn | None:
     """Claim 11: gain of q_agg over the trained prior against the number of exemplars."""
     own = [curve for curve in curves if " " not in curve["model"]]
     if not own:
@@ -21,7 +33,7 @@ def exemplars(curves: list[dict]):
     styles = {"test": RED, "train": BLUE, "train, leave-one-out": GREEN}
     for axis, ((task, model), group) in zip(axes, models.items()):
         for (split,), seeds in grouped(group, "split").items():
-            mean, spread = mean_and_spread(seeds)
+            mean, spread = mean_and_spread([curve["y"] for curve in seeds])
             axis.errorbar(seeds[0]["x"], mean, spread, color=styles[split], marker="o",
                           markersize=3, label=split)  # fmt: skip
         axis.axhline(0, color="black", linewidth=0.8)
@@ -36,7 +48,8 @@ def exemplars(curves: list[dict]):
     )
 
 
-def blur(records: list[dict]):
+def blur(records: list[Record]) -> Drawn | None:
+    """Claim 12: sharpness against the marginal KL, a dot for each run."""
     tasks = blur_records(records)
     if not tasks:
         return None
@@ -58,16 +71,15 @@ def blur(records: list[dict]):
     return figure, "Sharpness against the mismatch of prior and aggregated posterior, a dot a run."
 
 
-def samples(curves: list[dict]):
-    """One seed's data, reconstructions, q_agg samples and prior samples of each model, at one scale."""
+def samples(curves: list[SampleGrids]) -> Drawn | None:
+    """Claim 12: data, reconstructions, samples from q_agg and the prior; one seed of each model."""
     own = [curve for curve in curves if " " not in curve["model"]]
     firsts = [group[0] for group in grouped(own, "task", "model").values()]
     if not firsts:
         return None
     kinds = ("data", "reconstructions", "samples from q_agg", "samples from the prior")
-    figure, axes = plt.subplots(
-        len(firsts), 4, figsize=(9, 2.4 * len(firsts)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(9, 2.4 * len(firsts)), layout="constrained")
+    axes = figure.subplots(len(firsts), 4, squeeze=False)
     for axis, kind in zip(axes[0], kinds):
         axis.set_title(kind, fontsize=9)
     for row, curve in zip(axes, firsts):

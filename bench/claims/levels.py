@@ -1,30 +1,32 @@
-"""Claim 8: the mass that a model gives to levels which no training image shows."""
+"""Claim 8: the mass that a model gives to levels that occur in no training image."""
 
 from math import sqrt
 
 import torch
 from torch import Tensor
 
+from bench.claims.curves import LevelsCurve, curve_subject
 from bench.claims.evidence import log_mass_of_pixels
 from bench.claims.rows import Row, Subject, at_most
-from bench.data.tasks import TaskData
+from bench.data.tasks import Task, TaskData
 from bench.densities.decoders import Categorical, Gaussian
+from bench.models.terms import Model
 from bench.models.vae import VAE
 from bench.noise import Noise
 
-# Mass on unseen levels over their share in test images. A model that interpolates between
-# neighbours comes near 1, one that knows only what it has seen near 0; a tenth and a half leave
-# room for a decoder that is broad by underfitting, or narrower than a level.
+# Mass on unseen levels over their share in test images. It is near 1 for a model that interpolates
+# between neighbouring levels, and near 0 for a model of unrelated levels; a tenth and a half leave
+# room for a decoder that is too broad by underfitting, or narrower than a level.
 ALMOST_NONE, NEARLY_ALL = 0.1, 0.5
 SAMPLED_IMAGES = 2000
 
 
 @torch.no_grad()
 def masses_of_images(model: VAE, y: Tensor, noise: Noise) -> Tensor:
-    """Return P(y_d = level | z) averaged over pixels, (n, levels), with one z ~ q(z|y) an image.
+    """Return P(y_d = level | z) averaged over pixels, (n, levels), with one z ~ q(z|y) per image.
 
-    Of a dequantized decoder it is the integral of its density over the level's bin, which may sum
-    to less than 1: a density may spill over the ends of [0, 1].
+    For a dequantized decoder, the mass is the integral of its density over the level's bin. These
+    masses may sum to less than 1, because a density may have mass outside [0, 1].
     """
     outputs = model.decode(model.posterior(y).sample(noise, 1))
     masses = []
@@ -47,12 +49,15 @@ def shares_of_images(images: Tensor, levels: int) -> Tensor:
 
 @torch.no_grad()
 def unseen_levels(
-    model, data: TaskData, y: Tensor, seed: int, subject: Subject
-) -> tuple[list[Row], list[dict]]:
-    """Return the row and the curve (mass by level) of a model trained without some levels."""
-    unseen = data.task.left_out_levels
-    if not unseen:
+    model: Model, data: TaskData, y: Tensor, seed: int, subject: Subject
+) -> tuple[list[Row], list[LevelsCurve]]:
+    """Return the row and the curve (mass by level) of a model trained without some levels.
+
+    Both are empty where the task leaves out no level.
+    """
+    if not isinstance(data.task, Task) or not data.task.left_out_levels:
         return [], []
+    unseen = data.task.left_out_levels
     noise = Noise(seed, "unseen levels", device=y.device)
     shares = shares_of_images(data.test, data.task.levels)
     if isinstance(model, VAE):
@@ -63,9 +68,29 @@ def unseen_levels(
     given, share = masses[:, unseen].sum(1), shares[:, unseen].sum(1)
     ratio = (given.mean() / share.mean()).item()
     relative = sum((x.var() / (len(x) * x.mean().square())).item() for x in (given, share))
-    error = ratio * sqrt(relative)
+    row = unseen_levels_row(model, ratio, ratio * sqrt(relative), subject)
+    curve: LevelsCurve = {
+        "figure": "levels",
+        **curve_subject(subject),
+        "x": list(range(data.task.levels)),
+        "y": masses.mean(0).tolist(),
+        "share": shares.mean(0).tolist(),
+        "unseen": unseen,
+    }
+    return [row], [curve]
+
+
+def unseen_levels_row(model: Model, ratio: float, error: float, subject: Subject) -> Row:
+    """Return the row of claim 8: an upper bound for a categorical decoder, a lower one for others.
+
+    Args:
+        model: The model.
+        ratio: Its mass on unseen levels over their share in test images.
+        error: Standard error of ``ratio``.
+        subject: The run.
+    """
     if isinstance(model, VAE) and isinstance(model.decoder, Categorical):
-        row = at_most(
+        return at_most(
             8,
             f"a categorical decoder gives unseen levels at most {ALMOST_NONE:g} of their share in "
             "test images",
@@ -75,25 +100,13 @@ def unseen_levels(
             stderr=error,
             unit="of their share",
         )
-    else:
-        row = at_most(
-            8,
-            f"a decoder that knows neighbours gives unseen levels at least {NEARLY_ALL:g} of their "
-            "share in test images (left: that bound)",
-            subject,
-            NEARLY_ALL,
-            ratio,
-            stderr=error,
-            unit="of their share",
-        )
-    curve = {
-        "figure": "levels",
-        "task": subject.task,
-        "model": subject.model,
-        "seed": subject.seed,
-        "x": list(range(data.task.levels)),
-        "y": masses.mean(0).tolist(),
-        "share": shares.mean(0).tolist(),
-        "unseen": unseen,
-    }
-    return [row], [curve]
+    return at_most(
+        8,
+        f"a decoder that knows neighbours gives unseen levels at least {NEARLY_ALL:g} of their "
+        "share in test images (left: that bound)",
+        subject,
+        NEARLY_ALL,
+        ratio,
+        stderr=error,
+        unit="of their share",
+    )

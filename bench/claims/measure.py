@@ -1,10 +1,10 @@
-"""What a worker does for the claims: train a run if that is left to do, and measure it."""
+"""A worker's part of the claims: train a run unless that is done, and measure it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from bench.claims.curves import Curve
 from bench.claims.evidence import (
     dequantization_rows,
     importance_ladder,
@@ -13,13 +13,15 @@ from bench.claims.evidence import (
     naive_rows,
 )
 from bench.claims.flow import flow_rows
+from bench.claims.items import TrainedItem
 from bench.claims.levels import unseen_levels
-from bench.claims.optimal_prior import exemplar_curves, shown_samples, swap_rows
+from bench.claims.measurements import Measurement, Outcome
+from bench.claims.optimal_prior import exemplar_curves, sample_grids, swap_rows
 from bench.claims.rows import Row, Subject
-from bench.configuration.job import Job
 from bench.models.vae import VAE
 from bench.noise import derive_seed
 from bench.records.record import read_record, record_path
+from bench.records.types import Record
 from bench.runs.run import run
 from bench.runs.trained import Trained, load_trained
 from bench.settings import Progress
@@ -28,41 +30,21 @@ from bench.training.checkpoints import BEST
 from bench.training.fit import silence_lightning
 
 
-@dataclass(frozen=True)
-class TrainedItem:
-    """A run to measure.
-
-    Attributes:
-        job: The run; trained into ``job.directory`` unless that holds its record and checkpoint.
-        claims: Numbers of the claims that it is measured for.
-        images: Number of images of a split on which bounds are taken.
-    """
-
-    job: Job
-    claims: tuple[int, ...]
-    images: int
-
-    @property
-    def key(self) -> str:
-        return self.job.key
-
-    @property
-    def label(self) -> str:
-        return f"{self.job.model:44} seed {self.job.config['seed']}"
-
-
 def is_trained(directory: Path) -> bool:
-    """Tell whether a run's folder holds its record and the checkpoint that this was taken of."""
+    """Tell whether a run's folder holds its record and the checkpoint of the recorded numbers."""
     return (directory / "record.json").is_file() and (directory / BEST).is_file()
 
 
-def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) -> dict:
-    """Return {record, measurement}; a failed run has no measurement.
+def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) -> Outcome:
+    """Train a run unless that is done, and measure it.
 
-    ``gpus`` are the names of the GPUs set aside for it.
+    Args:
+        item: The run.
+        progress: Called with progress.
+        gpus: Names of the GPUs set aside for it.
     """
     directory = Path(item.job.directory)
-    record = None
+    record: Record | None = None
     if is_trained(directory):
         record = read_record(record_path(directory.parent, item.key))
     if record is None or record["status"] != "ok":
@@ -73,8 +55,8 @@ def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) ->
     return {"record": record, "measurement": measure(item, record, gpus)}
 
 
-def measure(item: TrainedItem, record: dict, gpus: list[str]) -> dict:
-    """Return the rows and curves of a trained run, as plain data."""
+def measure(item: TrainedItem, record: Record, gpus: list[str]) -> Measurement:
+    """Return the rows and curves of a trained run."""
     silence_lightning()
     torch.set_num_threads(item.job.config["trainer"]["threads"])
     trained = load_trained(Path(item.job.directory) / BEST)
@@ -90,13 +72,14 @@ def measure(item: TrainedItem, record: dict, gpus: list[str]) -> dict:
 
 
 def measured(
-    item: TrainedItem, trained: Trained, record: dict, device: str, subject: Subject
-) -> tuple[list[Row], list[dict]]:
+    item: TrainedItem, trained: Trained, record: Record, device: str, subject: Subject
+) -> tuple[list[Row], list[Curve]]:
+    """Return the rows and curves of the claims that a run is measured for."""
     model, data = trained.model, trained.data
     claims, seed = set(item.claims), derive_seed(record["seed"], "claims")
     y = data.test[: item.images].to(device)
     rows: list[Row] = []
-    curves: list[dict] = []
+    curves: list[Curve] = []
     if claims & {2, 3, 6} and model.bound == "upper":
         ladder = importance_ladder(model, y, seed)
         if 2 in claims:
@@ -107,15 +90,17 @@ def measured(
             rows += dequantization_rows(model, y, seed, ladder, subject)
         curves.append(ladder_curve(ladder, subject, data.dimensions))
     if 8 in claims:
-        more, shown = unseen_levels(model, data, y, seed, subject)
-        rows, curves = rows + more, curves + shown
+        more, by_level = unseen_levels(model, data, y, seed, subject)
+        rows += more
+        curves += by_level
     if 9 in claims:
         rows += flow_rows(model, y, seed, subject)
     if 11 in claims and isinstance(model, VAE):
-        # The very noise of the record, so that the identity is one to rounding.
+        # The noise of the recorded evaluation, so that the identity holds up to rounding.
         evaluation = derive_seed(record["seed"], "evaluation")
         rows += swap_rows(model, data, record, evaluation, device, subject)
-        more, shown = exemplar_curves(model, data, item.images, evaluation, device, subject)
-        rows, curves = rows + more, curves + shown
-        curves.append(shown_samples(model, data, evaluation, device, subject))
+        more, gains = exemplar_curves(model, data, item.images, evaluation, device, subject)
+        rows += more
+        curves += gains
+        curves.append(sample_grids(model, data, evaluation, device, subject))
     return rows, curves

@@ -1,11 +1,15 @@
-"""Claim 11: the aggregated posterior put in the place of a trained VAE's prior."""
+"""Claim 11: the ELBO of a trained VAE once the aggregated posterior replaces its prior."""
 
 from copy import deepcopy
 from math import log
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from bench.claims.across_runs import value_of
+from bench.claims.curves import ExemplarsCurve, SampleGrids, curve_subject
+from bench.claims.evidence import error_of
 from bench.claims.rows import STANDARD_ERRORS, Row, Subject, at_most, equal, rounding
 from bench.data.tasks import TaskData
 from bench.densities.normal import NormalMixture
@@ -15,13 +19,14 @@ from bench.estimators.evaluate import terms_of_block
 from bench.models.terms import Terms
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, Noise
+from bench.records.types import Record
 from bench.runs.pictures import SHOWN_IMAGES, png
 
 EXEMPLARS = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000)
 
 
 def swapped(model: VAE, training_images: Tensor) -> VAE:
-    """Return the model with q_agg over the training split as its prior, all else shared."""
+    """Return a copy of the model with q_agg over the training split as its prior."""
     other = deepcopy(model)
     other.prior = Aggregate(model.latent_dimensions, training_images.shape[1], 2).to(
         training_images.device
@@ -31,8 +36,8 @@ def swapped(model: VAE, training_images: Tensor) -> VAE:
 
 
 @torch.no_grad()
-def mean_elbo(model: VAE, images: Tensor, samples: int, key: tuple) -> float:
-    """Return the mean ELBO over all of ``images``, with the noise that evaluation has."""
+def mean_elbo(model: VAE, images: Tensor, samples: int, key: tuple[int | str, ...]) -> float:
+    """Return the mean ELBO over ``images`` in nats, with the noise of evaluation under ``key``."""
     total = torch.zeros((), dtype=torch.float64, device=images.device)
     for number, y in enumerate(images.split(EVALUATION_BLOCK)):
         total += terms_of_block(model, y, samples, *key, number).elbo.double().mean(0).sum()
@@ -40,49 +45,85 @@ def mean_elbo(model: VAE, images: Tensor, samples: int, key: tuple) -> float:
 
 
 def swap_rows(
-    model: VAE, data: TaskData, record: dict, seed: int, device: str, subject: Subject
+    model: VAE, data: TaskData, record: Record, seed: int, device: str, subject: Subject
 ) -> list[Row]:
     """Return the ELBO on train after the swap against the recorded ELBO plus marginal KL."""
     training = data.train.to(device)
     samples = record["config"]["evaluation"]["elbo_samples"]
-    value = lambda name: record["metrics"]["train"][name]["value"]
-    risen = mean_elbo(swapped(model, training), training, samples, (seed, "train"))
-    promised = value("elbo") + value("marginal_kl")
+    before = value_of(record, "elbo", "train")
+    after = mean_elbo(swapped(model, training), training, samples, (seed, "train"))
+    expected = before + value_of(record, "marginal_kl", "train")
     return [
         equal(
             11,
             "with q_agg as the prior the ELBO on train rises by the marginal KL",
             subject,
-            risen,
-            promised,
-            tolerance=rounding(promised),
+            after,
+            expected,
+            tolerance=rounding(expected),
         ),
         at_most(
             11,
             "on train no gain is larger than this one: the old prior's ELBO ≤ the new one's",
             subject,
-            value("elbo"),
-            risen,
-            tolerance=rounding(promised),
+            before,
+            after,
+            tolerance=rounding(expected),
         ),
     ]
 
 
-@torch.no_grad()
 def exemplar_curves(
     model: VAE, data: TaskData, images: int, seed: int, device: str, subject: Subject
-) -> tuple[list[Row], list[dict]]:
+) -> tuple[list[Row], list[ExemplarsCurve]]:
     """Return what q_agg of m training images gains over the model's prior, for growing m.
 
-    On test images; and on training images with their own posterior among the m, and without it
-    (leave-one-out), which is what q_agg means for an image that it has not seen.
+    On ``images`` test images, and on training images: with their own posterior among the m, and
+    without it (leave-one-out), as for an image that q_agg does not include.
+
+    Returns:
+        The row of claim 11 on test images, and a curve (nats per image) for each kind of images.
     """
+    n = len(data.train)
+    sizes = [m for m in EXEMPLARS if m < n] + [n]
+    gains = exemplar_gains(model, data, sizes, images, seed, device)
+    curves: list[ExemplarsCurve] = []
+    for name, values in gains.items():
+        estimates = [mean_estimate(of_size) for of_size in values]
+        # With all n exemplars, leave-one-out has n − 1.
+        curves.append(
+            {
+                "figure": "exemplars",
+                **curve_subject(subject),
+                "split": name,
+                "x": sizes,
+                "y": [estimate.value for estimate in estimates],
+                "error": [estimate.stderr_data for estimate in estimates],
+            }
+        )
+    gain = mean_estimate(gains["test"][-1])
+    error = error_of(gain)
+    row = at_most(
+        11,
+        "on test images too the swap raises the ELBO: 0 ≤ its gain",
+        subject,
+        0.0,
+        gain.value,
+        tolerance=STANDARD_ERRORS * error,
+        stderr=error,
+    )
+    return [row], curves
+
+
+@torch.no_grad()
+def exemplar_gains(
+    model: VAE, data: TaskData, sizes: list[int], images: int, seed: int, device: str
+) -> dict[str, Tensor]:
+    """Return log q_agg of m exemplars − log p(z), {kind of images: (sizes, samples, images)}, nats."""
     training = data.train.to(device)
     aggregate = aggregated_posterior(model.posterior, training)
-    n = len(training)
-    order = Noise(seed, "exemplars").shared_permutation(n).to(device)
-    sizes = [m for m in EXEMPLARS if m < n] + [n]
-    gains: dict[str, list] = {"test": [], "train": [], "train, leave-one-out": []}
+    order = Noise(seed, "exemplars").shared_permutation(len(training)).to(device)
+    gains: dict[str, list[Tensor]] = {"test": [], "train": [], "train, leave-one-out": []}
     for split in ("test", "train"):
         y = data.split(split)[:images].to(device)
         for number, block in enumerate(y.split(EVALUATION_BLOCK)):
@@ -92,34 +133,7 @@ def exemplar_curves(
                 aggregate, terms, order, sizes, own if split == "train" else None
             ).items():
                 gains[split + name].append(values)
-    curves = []
-    for name, parts in gains.items():
-        joined = torch.cat(parts, dim=-1)
-        estimates = [mean_estimate(values) for values in joined]
-        # Leave-one-out of all n has n − 1.
-        curves.append(
-            {
-                "figure": "exemplars",
-                "task": subject.task,
-                "model": subject.model,
-                "seed": subject.seed,
-                "split": name,
-                "x": sizes,
-                "y": [estimate.value for estimate in estimates],
-                "error": [estimate.stderr_data for estimate in estimates],
-            }
-        )
-    gain = mean_estimate(torch.cat(gains["test"], dim=-1)[-1])
-    row = at_most(
-        11,
-        "on test images too the swap raises the ELBO: 0 ≤ its gain",
-        subject,
-        0.0,
-        gain.value,
-        tolerance=STANDARD_ERRORS * gain.stderr,
-        stderr=gain.stderr,
-    )
-    return [row], curves
+    return {name: torch.cat(parts, dim=-1) for name, parts in gains.items()}
 
 
 def block_gains(
@@ -129,25 +143,28 @@ def block_gains(
     sizes: list[int],
     own: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Return log q_agg of m exemplars − log p, {variant: (sizes, samples, batch)}, for a block.
+    """Return log q_agg of m exemplars − log p(z) of one block, {variant: (sizes, samples, batch)}.
 
     Args:
         aggregate: q_agg over the whole training split.
         terms: The block's terms under the model's own prior.
-        order: A permutation of the training split; the first m are the exemplars.
+        order: A permutation of the training split; its first m are the exemplars.
         sizes: The numbers m.
-        own: Each datum's position in the training split; None if it is not part of it.
+        own: Each datum's position in the training split; None if the data are not in it.
     """
-    log_prior = terms.log_prior.double()
-    gains: dict[str, list[Tensor]] = {"": []} | ({", leave-one-out": []} if own is not None else {})
-    for z, prior in zip(terms.latent, log_prior):
+    # Optional in Terms, but every VAE has both in evaluation.
+    latent, log_prior = cast(Tensor, terms.latent), cast(Tensor, terms.log_prior).double()
+    gains: dict[str, list[Tensor]] = {"": []}
+    if own is not None:
+        gains[", leave-one-out"] = []
+    for z, prior in zip(latent, log_prior):
         pairs = aggregate.table.log_pairs(z) + log(len(order))
         if own is None:
             gains[""].append(growing(pairs[:, order], sizes) - prior)
             continue
         mine = pairs.gather(1, own[:, None])
         others = pairs.scatter(1, own[:, None], -torch.inf)
-        # The datum's own place in the order is dropped, so that m others are m others.
+        # Without the datum's own place in the order, the first m are m others.
         place = (order[None, :] == own[:, None]).int()
         kept = torch.argsort(place, dim=1, stable=True)[:, :-1]
         ranked = others[:, order].gather(1, kept)
@@ -164,8 +181,10 @@ def growing(pairs: Tensor, sizes: list[int]) -> Tensor:
 
 
 @torch.no_grad()
-def shown_samples(model: VAE, data: TaskData, seed: int, device: str, subject: Subject) -> dict:
-    """Return images to look at, as PNG grids: data, reconstructions, samples of q_agg and prior."""
+def sample_grids(
+    model: VAE, data: TaskData, seed: int, device: str, subject: Subject
+) -> SampleGrids:
+    """Return grids of test images, their reconstructions, and samples from q_agg and the prior."""
     y = data.test[:SHOWN_IMAGES].to(device)
     noise = lambda name: Noise(seed, "shown", name, device=device)
     aggregate = aggregated_posterior(model.posterior, data.train.to(device))
@@ -177,8 +196,6 @@ def shown_samples(model: VAE, data: TaskData, seed: int, device: str, subject: S
     }
     return {
         "figure": "samples",
-        "task": subject.task,
-        "model": subject.model,
-        "seed": subject.seed,
+        **curve_subject(subject),
         "images": {name: png(grid.cpu(), data) for name, grid in images.items()},
     }

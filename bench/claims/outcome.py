@@ -1,22 +1,28 @@
 """From measurements and records to claims.csv, figures and claims.html."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
 from bench.claims.across_runs import (
+    alternating_rows,
     decomposition_rows,
     degeneracy_rows,
     dequantization_gap_rows,
     surgery_rows,
-    turns_rows,
     value_of,
 )
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
+from bench.claims.curves import Curve
+from bench.claims.items import Item, TrainedItem
+from bench.claims.measurements import Measurement
+from bench.claims.rows import PlainRow, Row
 from bench.records.provenance import commit_label
 from bench.records.tables import csv_text
+from bench.records.types import Record
 from bench.system.files import write_atomically
 from bench.system.printing import print_table
 
@@ -39,35 +45,39 @@ COLUMNS = (
 )
 
 
-def all_rows(items: list, records: dict, measurements: dict) -> list[dict]:
-    """Return every row as plain data: what workers measured, and what compares runs."""
-    rows = [row for item in items for row in measurements.get(item.key, {}).get("rows", [])]
-    across = []
+def all_rows(
+    items: Sequence[Item], records: dict[str, Record], measurements: dict[str, Measurement]
+) -> list[PlainRow]:
+    """Return every row: those that workers measured, and those from records and across runs."""
+    measured = [measurements[item.key] for item in items if item.key in measurements]
+    rows = [row for measurement in measured for row in measurement["rows"]]
+    across: list[Row] = []
     for item in items:
-        record, claims = records.get(item.key), getattr(item, "claims", ())
-        if record is None:
+        record = records.get(item.key)
+        if record is None or not isinstance(item, TrainedItem):
             continue
-        across += decomposition_rows(record) if 1 in claims else []
-        across += degeneracy_rows(record) if 7 in claims else []
-        across += surgery_rows(record) if 10 in claims else []
-    across += turns_rows(records_for(5, items, records))
+        across += decomposition_rows(record) if 1 in item.claims else []
+        across += degeneracy_rows(record) if 7 in item.claims else []
+        across += surgery_rows(record) if 10 in item.claims else []
+    across += alternating_rows(records_for(5, items, records))
     across += dequantization_gap_rows(curves_of(measurements))
     across += blur_rows(records_for(12, items, records))
     rows += [row.plain() for row in across]
     return sorted(rows, key=lambda row: row["claim"])
 
 
-def records_for(claim: int, items: list, records: dict) -> list[dict]:
+def records_for(claim: int, items: Sequence[Item], records: dict[str, Record]) -> list[Record]:
     """Return the records of the runs that are measured for a claim."""
-    wanted = [item.key for item in items if claim in getattr(item, "claims", ())]
-    return [records[key] for key in wanted if records.get(key) is not None]
+    trained = [item for item in items if isinstance(item, TrainedItem)]
+    wanted = [item.key for item in trained if claim in item.claims]
+    return [records[key] for key in wanted if key in records]
 
 
-def curves_of(measurements: dict) -> list[dict]:
+def curves_of(measurements: dict[str, Measurement]) -> list[Curve]:
     return [curve for measurement in measurements.values() for curve in measurement["curves"]]
 
 
-def table_of(rows: list[dict]) -> pd.DataFrame:
+def table_of(rows: list[PlainRow]) -> pd.DataFrame:
     """Return claims.csv."""
     commit = commit_label()
     sources = {"source": [CLAIMS[row["claim"]].source for row in rows], "commit": commit}
@@ -75,9 +85,11 @@ def table_of(rows: list[dict]) -> pd.DataFrame:
     return table.astype({"seed": "Int64"})
 
 
-def conclusions_of(items: list, records: dict, table: pd.DataFrame) -> dict[int, str]:
-    """Return a sentence computed from the numbers, for claims whose rows do not speak for themselves."""
-    sentences = {}
+def conclusions_of(
+    items: Sequence[Item], records: dict[str, Record], table: pd.DataFrame
+) -> dict[int, str]:
+    """Return, for each claim with rows, sentences that sum them up."""
+    sentences: dict[int, str] = {}
     for number, own in table.groupby("claim"):
         misses = own[~own["holds"]]
         text = f"{len(own) - len(misses)} of {len(own)} rows hold."
@@ -91,8 +103,8 @@ def conclusions_of(items: list, records: dict, table: pd.DataFrame) -> dict[int,
     return sentences
 
 
-def blur_sentence(task: str, records: list[dict]) -> str:
-    """Return what the numbers say about mismatch and blur on one task."""
+def blur_sentence(task: str, records: list[Record]) -> str:
+    """Return a sentence about mismatch and blur on one task, with its numbers."""
     mean = lambda name: float(np.mean([value_of(record, name) for record in records]))
     prior, aggregate = mean("sharpness"), mean("sharpness_aggregate")
     reconstruction = mean("sharpness_reconstruction")
@@ -117,8 +129,23 @@ def blur_sentence(task: str, records: list[dict]) -> str:
     )
 
 
-def write_outcome(directory: Path, items: list, records: dict, measurements: dict) -> pd.DataFrame:
-    """Write claims.csv, figures/claim-*.png and claims.html into a sweep's folder."""
+def write_outcome(
+    directory: Path,
+    items: Sequence[Item],
+    records: dict[str, Record],
+    measurements: dict[str, Measurement],
+) -> pd.DataFrame:
+    """Write claims.csv, figures/claim-*.png and claims.html into a sweep's folder.
+
+    Args:
+        directory: The folder.
+        items: All items, in the order of the table.
+        records: {key: record} of trained runs.
+        measurements: {key: measurement} of the items that are measured.
+
+    Returns:
+        The table of claims.csv.
+    """
     table = table_of(all_rows(items, records, measurements))
     conclusions = conclusions_of(items, records, table)
     write_atomically(directory / "claims.csv", csv_text(table))

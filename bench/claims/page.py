@@ -2,11 +2,15 @@
 
 from base64 import b64encode
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
 from bench.claims.catalogue import CLAIMS, Claim
 from bench.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 TEMPLATE = "page.html"
 
@@ -26,7 +30,7 @@ def write_page(
         sweep: The sweep's name.
         table: claims.csv.
         figures: Files and captions of each claim's figures.
-        conclusions: A sentence for each claim that has one.
+        conclusions: Sentences that sum up a claim's rows.
         front: Figures above the first claim.
     """
     from jinja2 import Environment, PackageLoader
@@ -52,7 +56,10 @@ def write_page(
     write_atomically(path, text)
 
 
-def section_of(claim: Claim, own: pd.DataFrame, figures: list, conclusion: str) -> dict:
+def section_of(
+    claim: Claim, own: pd.DataFrame, figures: list[tuple[Path, str]], conclusion: str
+) -> dict[str, object]:
+    """Return the template's variables for one claim, of which ``own`` are the rows."""
     return {
         "claim": claim,
         "formulas": [mathml(formula) for formula in claim.formulas],
@@ -60,27 +67,27 @@ def section_of(claim: Claim, own: pd.DataFrame, figures: list, conclusion: str) 
         "held": int(own["holds"].sum()),
         "figures": [embedded(*figure) for figure in figures],
         "conclusion": conclusion,
-        "groups": grouped(own),
-        "rows": [plain(row) for row in own.to_dict("records")],
+        "groups": means_over_seeds(own),
+        "rows": [shown_row(row) for row in own.to_dict("records")],
     }
 
 
-def mathml(formula: str):
-    """Return a LaTeX formula as MathML, which browsers show without any script."""
+def mathml(formula: str) -> "Markup":
+    """Return a LaTeX formula as MathML, which browsers render without scripts."""
     from latex2mathml.converter import convert
     from markupsafe import Markup
 
-    # The formulas are the catalogue's own; nothing from a record is among them.
+    # Safe without escaping: formulas are the catalogue's, and contain nothing from a record.
     return Markup(convert(formula, display="block"))
 
 
-def embedded(path: Path, caption: str) -> dict:
+def embedded(path: Path, caption: str) -> dict[str, str]:
     encoded = b64encode(path.read_bytes()).decode()
     return {"data": f"data:image/png;base64,{encoded}", "caption": caption}
 
 
-def number(value) -> str:
-    """Return a number to read; all its digits are in the CSV."""
+def number(value: float | None) -> str:
+    """Return a number rounded for display; claims.csv has all its digits."""
     if value is None or pd.isna(value):
         return "–"
     if value == 0:
@@ -88,8 +95,8 @@ def number(value) -> str:
     return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4f}"
 
 
-def grouped(own: pd.DataFrame) -> list[dict]:
-    """Return a line for each statement, task and model: means over seeds."""
+def means_over_seeds(own: pd.DataFrame) -> list[dict[str, object]]:
+    """Return a row of means over seeds for each statement, task and model."""
     lines = []
     for keys, rows in own.groupby(["statement", "task", "model"], sort=False):
         lines.append(
@@ -105,7 +112,8 @@ def grouped(own: pd.DataFrame) -> list[dict]:
     return lines
 
 
-def plain(row: dict) -> dict:
+def shown_row(row: dict[str, Any]) -> dict[str, object]:
+    """Return a row of the table with its numbers rounded for display."""
     numbers = ("left", "right", "difference", "stderr", "tolerance")
     seed = "all" if pd.isna(row["seed"]) else int(row["seed"])
     return row | {name: number(row[name]) for name in numbers} | {"seed": seed}

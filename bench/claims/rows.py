@@ -1,14 +1,15 @@
 """A row of claims.csv, and the tolerances that decide whether it holds, fixed beforehand."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
+from typing import TypedDict
 
-# What is an identity on paper may differ by rounding: sums over pixels in float32 keep six or
-# seven digits, of which accumulation over a split costs one or two.
+# An identity on paper holds up to rounding: sums over pixels in float32 keep six or seven digits,
+# of which accumulation over a split costs one or two.
 IDENTITY = 1e-4
 # The same in float64, over thousands of iterations.
 EXACT = 1e-9
-# EM creeps up to its fixed point; it is stopped where that is this near.
+# EM converges linearly; after its iterations it is within this of its fixed point.
 FIXED_POINT = 1e-6
 # An inequality in expectation is judged on noise: four standard errors raise one false alarm in
 # thirty thousand rows, three would raise one in every few tables.
@@ -17,12 +18,30 @@ STANDARD_ERRORS = 4.0
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose numbers a row holds; ``seed`` is None where it takes several together."""
+    """The run that a row's numbers are of; ``seed`` is None where they are over several runs."""
 
     task: str
     model: str
     seed: int | None = None
     key: str | None = None
+
+
+class PlainRow(TypedDict):
+    """A row as plain data: its subject's columns, and the difference left − right."""
+
+    claim: int
+    statement: str
+    task: str
+    model: str
+    seed: int | None
+    key: str | None
+    left: float
+    right: float
+    difference: float
+    stderr: float | None
+    tolerance: float
+    holds: bool
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class Row:
 
     Attributes:
         claim: Number of the claim, 1 to 12.
-        statement: What is said of ``left`` and ``right``, in words.
+        statement: The relation of ``left`` and ``right``, in words.
         subject: Task, model, seed and run.
         left: Left side.
         right: Right side.
@@ -51,13 +70,25 @@ class Row:
     holds: bool
     unit: str = "nats"
 
-    def plain(self) -> dict:
-        """Return the row as plain data, with the difference left − right."""
-        content = asdict(self)
-        subject = content.pop("subject")
-        return {**content, **subject, "difference": self.left - self.right}
+    def plain(self) -> PlainRow:
+        return {
+            "claim": self.claim,
+            "statement": self.statement,
+            "task": self.subject.task,
+            "model": self.subject.model,
+            "seed": self.subject.seed,
+            "key": self.subject.key,
+            "left": self.left,
+            "right": self.right,
+            "difference": self.left - self.right,
+            "stderr": self.stderr,
+            "tolerance": self.tolerance,
+            "holds": self.holds,
+            "unit": self.unit,
+        }
 
 
+# More than six parameters: these are the columns of a row, and each caller names its own.
 def equal(
     claim: int,
     statement: str,
@@ -73,6 +104,7 @@ def equal(
     return Row(claim, statement, subject, left, right, stderr, tolerance, holds, unit)
 
 
+# More than six parameters, as above.
 def at_most(
     claim: int,
     statement: str,

@@ -32,10 +32,13 @@ PARTS: dict[Part, tuple[str, ...]] = {
     "numbers": ("estimators", "runs/run.py"),
     "claims": (
         "claims/closed_form.py",
+        "claims/curves.py",
         "claims/evidence.py",
         "claims/flow.py",
+        "claims/items.py",
         "claims/levels.py",
         "claims/measure.py",
+        "claims/measurements.py",
         "claims/optimal_prior.py",
         "claims/rows.py",
     ),

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from bench.__main__ import main
-from bench.claims.driver import read_experiments
+from bench.claims.experiments import read_experiments
+from bench.claims.items import ClosedFormItem, TrainedItem
 from bench.configuration.parsing import CONFIGS
 
 SMALL = {
@@ -39,7 +40,7 @@ SMALL = {
 
 @cache
 def committed(name):
-    """Return (items, sweep) of a file that comes along; it takes seconds to read."""
+    """Return (items, sweep) of a file under configs/claims; it takes seconds to read."""
     return read_experiments(name, Path("no", "results"))
 
 
@@ -65,7 +66,7 @@ def test_the_front_door(tmp_path, capsys):
     before = (directory / "claims.csv").read_bytes()
     measurements = sorted((directory / "claims" / "measurements").iterdir())
     assert len(measurements) == 4
-    # A damaged measurement is made again, and nothing else is.
+    # Only a damaged measurement is made again.
     damaged = json.loads(measurements[-1].read_text())
     damaged["rows"] = []
     measurements[-1].write_text(json.dumps(damaged))
@@ -77,10 +78,10 @@ def test_the_front_door(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "claims").glob("*.yaml")))
-def test_the_files_that_come_along_measure_every_claim_on_three_seeds(name):
+def test_committed_files_measure_every_claim_on_three_seeds(name):
     items, _ = committed(name)
-    trained = [item for item in items if hasattr(item, "job")]
-    assert sum(not hasattr(item, "job") for item in items) >= 3  # claims 1, 3 and 4
+    trained = [item for item in items if isinstance(item, TrainedItem)]
+    assert sum(isinstance(item, ClosedFormItem) for item in items) >= 3  # claims 1, 3 and 4
     for claim in (1, 2, 5, 6, 7, 8, 9, 10, 11, 12):
         seeds = {item.job.config["seed"] for item in trained if claim in item.claims}
         assert len(seeds) >= 3, claim
@@ -92,18 +93,24 @@ def test_the_files_that_come_along_measure_every_claim_on_three_seeds(name):
     "change, message",
     [
         (lambda c: c.pop("images"), "sections are images"),
-        (lambda c: c.update(images=True), "no number of images"),
-        (lambda c: c.update(images=2), "no number of images"),
-        (lambda c: c.update(closed_form=[1]), "closed_form has the lists"),
+        (lambda c: c.update(images=True), "not a whole number of 10 or more"),
+        (lambda c: c.update(images=2), "not a whole number of 10 or more"),
+        (lambda c: c.update(closed_form=[1]), "closed_form needs two lists"),
+        (lambda c: c["closed_form"].update(data="digits-17"), "closed_form needs two lists"),
+        (lambda c: c["closed_form"].update(seed=["one"]), "'one' is not a whole number"),
         (lambda c: c.update(closed_form={"data": ["nowhere"], "seed": [1]}), "nowhere"),
-        (lambda c: c["experiments"]["vae"].update(claims=[13]), "claims is a list of numbers"),
+        (lambda c: c["experiments"]["vae"].update(claims=[13]), "claims must be a list of numbers"),
+        (
+            lambda c: c["experiments"]["vae"].update(claims=[[1]]),
+            "claims must be a list of numbers",
+        ),
         (lambda c: c["experiments"]["vae"].pop("matrix"), "matrix"),
         (lambda c: c["experiments"].update(vae={"claims": [1], "sweep": "no"}), "'no' is unknown"),
         (
             lambda c: c["experiments"].update(vae={"claims": [1], "sweep": "default", "x": 1}),
             "beside sweep",
         ),
-        (lambda c: c.update(experiments={}), "no mapping of names"),
+        (lambda c: c.update(experiments={}), "must map names to experiments"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line_and_nothing_is_written(
@@ -124,8 +131,9 @@ def test_a_file_like_another_has_its_experiments_on_other_data():
     assert name == "fashion"
 
     def contents(items):
-        trained = [item for item in items if hasattr(item, "job")]
-        others = [(item.task["dataset"], item.seed) for item in items if not hasattr(item, "job")]
+        trained = [item for item in items if isinstance(item, TrainedItem)]
+        closed = [item for item in items if isinstance(item, ClosedFormItem)]
+        others = [(item.task["dataset"], item.seed) for item in closed]
         configs = [copy.deepcopy(item.job.config) for item in trained]
         return [(c, item.claims, item.images) for c, item in zip(configs, trained)], others
 
@@ -141,14 +149,14 @@ def test_a_file_like_another_has_its_experiments_on_other_data():
     "content, message",
     [
         ({"like": "nothing", "data": {"mnist-256": "fashion-256"}}, "nothing"),
-        ({"like": "mnist"}, "beside like stands data"),
-        ({"like": "mnist", "data": ["mnist-256"]}, "beside like stands data"),
-        ({"like": "mnist", "data": {}, "images": 3}, "beside like stands data"),
-        ({"like": "mnist", "data": {"mnist-25": "fashion-256"}}, "mnist-25 is not in its like"),
+        ({"like": "mnist"}, "like needs data"),
+        ({"like": "mnist", "data": ["mnist-256"]}, "like needs data"),
+        ({"like": "mnist", "data": {}, "images": 3}, "like needs data"),
+        ({"like": "mnist", "data": {"mnist-25": "fashion-256"}}, "mnist-25 does not occur"),
         ({"like": "mnist", "data": {"mnist-256": "nowhere"}}, "nowhere"),
     ],
 )
-def test_a_wrong_likeness_is_refused(content, message, tmp_path, capsys):
+def test_a_wrong_file_with_like_is_refused(content, message, tmp_path, capsys):
     results = tmp_path / "results"
     assert main(["claims", written(content, tmp_path), "--results", str(results)]) == 2
     error = capsys.readouterr().err
@@ -156,6 +164,6 @@ def test_a_wrong_likeness_is_refused(content, message, tmp_path, capsys):
     assert not results.exists()
 
 
-def test_an_unknown_name_lists_those_that_there_are(capsys):
+def test_an_unknown_name_lists_the_known_ones(capsys):
     assert main(["claims", "nothing"]) == 2
-    assert "known are default" in capsys.readouterr().err
+    assert "known: default" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Measurements of the claims against something independent, and that each of them can fail."""
+"""Measurements of the claims against independent references; each of them can fail."""
 
 from copy import deepcopy
 from math import log

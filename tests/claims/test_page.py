@@ -1,4 +1,4 @@
-"""claims.html: complete, self-contained, and safe against what stands in records."""
+"""claims.html: complete, self-contained, and safe whatever records contain."""
 
 import re
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from bench.system import checkout
 from bench.records.code import hashes_at, whole_code_hash
+from bench.system import checkout
 from bench.system.checkout import Checkout, python_files_at, read_checkout
 
 FILES = {
