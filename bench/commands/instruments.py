@@ -42,7 +42,7 @@ def run_perf(
     Args:
         results: Folder of all results.
         peers: Python of the peers' environment, which `make perf-peers` makes.
-        page: Markdown file; rewrite its tables between their marks too.
+        page: Markdown file; also rewrite its tables, between marks.
     """
     from bench.commands.time_left import telling_time_left
     from bench.instruments.perf.driver import growth_markdown, markdown, print_table
@@ -97,7 +97,7 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
         tasks: Names under configs/data.
         results: Folder of all results.
     """
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
     from bench.commands.time_left import telling_time_left
     from bench.configuration.parsing import resolve

@@ -46,7 +46,7 @@ def model_name(arguments: list[str]) -> str:
 
 
 def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
-    """Do a run unless it has a record, and print its numbers; return 1 if it failed, else 0.
+    """Do a run, print its numbers and write its record; return 1 if it failed, else 0.
 
     Args:
         config: Canonical configuration.

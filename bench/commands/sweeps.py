@@ -39,7 +39,7 @@ def run_sweep(
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
         results: Folder of all results.
-        address: Address of a running Ray cluster (also RAY_ADDRESS); starts one if not given.
+        address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
         workers: Largest number of runs at once; as many as fit if not given.
         wandb: W&B mode; auto is online when logged in, else offline.
         retry_failed: Repeat failed runs.
@@ -67,11 +67,8 @@ def run_sweep(
         max_failures=max_failures,
         storage=absolute_storage(storage),
     )
-    if dry_run:
-        return show_sweep(name, Path(results), options)
-    if wandb_sweep:
-        return hand_to_wandb(name, Path(results), options)
-    return drive_sweep(name, Path(results), options)
+    action = show_sweep if dry_run else write_for_agents if wandb_sweep else drive_sweep
+    return action(name, Path(results), options)
 
 
 def show_sweep(name: str, results: Path, options: "SweepOptions") -> int:
@@ -82,7 +79,7 @@ def show_sweep(name: str, results: Path, options: "SweepOptions") -> int:
     return 0
 
 
-def hand_to_wandb(name: str, results: Path, options: "SweepOptions") -> int:
+def write_for_agents(name: str, results: Path, options: "SweepOptions") -> int:
     from bench.sweep.driver import make_plan
     from bench.sweep.wandb_sweep import write_wandb_sweep
 
@@ -116,7 +113,7 @@ def absolute_storage(given: str | None) -> str | None:
     """
     if given is None or "://" not in given:
         return str(Path(given).absolute()) if given else None
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]  # it has no types; its objects are Any
 
     try:
         fsspec.core.url_to_fs(given)
@@ -151,8 +148,7 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
     Args:
         sweep: The sweep's name.
         results: Folder of all results.
-        readme: Markdown file; rewrite its leaderboard and published numbers between their marks
-            too.
+        readme: Markdown file; also rewrite its leaderboard and published numbers, between marks.
     """
     return write_report(Path(results) / sweep, Path(readme) if readme else None)
 
@@ -164,10 +160,10 @@ def write_report(
 
     Args:
         directory: The sweep's folder.
-        readme: Markdown file; rewrite its leaderboard and published numbers too.
+        readme: Markdown file; also rewrite its leaderboard and published numbers.
         chosen: Keys of the runs that decide the returned value; None is all of them.
     """
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
     from bench.records.manifest import missing_keys
     from bench.report.report import report as build_report
@@ -209,9 +205,9 @@ def run_claims(
     Args:
         name: Name under configs/claims, or a path to a YAML file.
         results: Folder of all results; runs of a sweep of the same name in it are reused.
-        address: Address of a running Ray cluster (also RAY_ADDRESS); starts one if not given.
+        address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
         workers: Largest number of runs at once on this machine; as many as fit if not given.
-        readme: Markdown file; rewrite its table of verdicts between its marks too.
+        readme: Markdown file; also rewrite its table of verdicts, between marks.
     """
     from bench.claims.driver import claims as drive
     from bench.claims.outcome import markdown, print_verdicts

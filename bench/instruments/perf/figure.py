@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import matplotlib
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-import pandas as pd  # noqa: E402
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
