@@ -1,6 +1,6 @@
 """The command line: ``bench COMMAND``, see ``COMMANDS``.
 
-Each command imports what it needs when it is called, so that help is there at once.
+Each command imports its modules when it is called, so that help appears at once.
 """
 
 import atexit
@@ -17,25 +17,22 @@ from bench.system.launchers import hidden, is_a_launchers
 from bench.system.memory import keep_freed_memory
 from bench.system.printing import take_every_character
 
-# {command: (the module of bench.commands that has it, what it does)}
+# {command: (its module in bench.commands, its description)}
 COMMANDS = {
     "train": ("runs", "Train, evaluate and record one run."),
     "sweep": ("sweeps", "Run the matrix configs/sweep/<name>.yaml, skipping what has a record."),
-    "status": ("sweeps", "Show how far a sweep is, from another terminal or afterwards."),
+    "status": ("sweeps", "Show the progress of a sweep, from another terminal or afterwards."),
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
-    "release": ("runs", "Write a checkpoint to be published, without the optimizer's state."),
+    "release": ("runs", "Write a checkpoint for publication, without the optimizer's state."),
     "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
-    "calibrate": ("instruments", "Hold every estimator against a known truth, over many repeats."),
-    "perf": ("instruments", "Measure speed against floors, bare loops and peers."),
+    "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
+    "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
     "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
-    "verify": ("citing", "Run cited rows again and judge the numbers: bench verify TABLE --row …"),
+    "verify": ("citing", "Repeat cited runs and compare the numbers: bench verify TABLE --row …"),
     "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
-    "data": (
-        "instruments",
-        "Fetch MNIST and Fashion-MNIST (or others), and say which way it took.",
-    ),
+    "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),
 }
 
 
@@ -48,20 +45,20 @@ def overview() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0, or 2 where the user's input was wrong."""
     if arguments is None:
-        # The process ends with the command. Python would look through all of PyTorch for garbage
-        # once more, which takes a second or two.
+        # The process ends with the command: a last garbage collection over PyTorch's objects would
+        # take a second or two.
         atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     take_every_character()
     with unread() as output:
         try:
-            # Lightning reads some of them when it is imported, and not each is a number.
+            # Lightning reads these variables when it is imported, and fails if one is not a number.
             with hidden(is_a_launchers):
-                code = called(words)
+                code = dispatch(words)
             output.flush()
             lost = output.explanation()
             if lost is not None:
-                raise InputError(f"output: it is not whole: {lost}; everything else was done")
+                raise InputError(f"output: incomplete: {lost}; the rest of the command is done")
             return code
         except InputError as error:
             print(f"bench: error: {error}", file=sys.stderr)
@@ -71,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 130
 
 
-def called(words: list[str]) -> int:
+def dispatch(words: list[str]) -> int:
+    """Call the command that the first word names, or show help or the version."""
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -81,12 +79,12 @@ def called(words: list[str]) -> int:
         print(f"likelihood-bench {__version__}")
         return 0
     if words[0] not in COMMANDS:
-        raise InputError(f"'{words[0]}' is no command; commands are {', '.join(COMMANDS)}")
-    # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Lightning adds to a handler
-    # that is there; left to itself it waits for the end of an epoch.
+        raise InputError(f"'{words[0]}' is not a command; commands: {', '.join(COMMANDS)}")
+    # Schedulers such as Slurm end a job by SIGTERM: it stops the command as Ctrl-C does. Lightning
+    # keeps an existing handler; its own waits for the end of an epoch.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # cuBLAS needs it for deterministic results, and reads it once, at its start.
+    # cuBLAS needs this for deterministic results, and reads it once, when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")

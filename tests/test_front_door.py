@@ -219,7 +219,7 @@ def test_bad_sweeps_stop_before_anything_is_written(sweep, message, tmp_path, ca
 
 
 BAD_WORDS = [
-    (["swep"], "'swep' is no command"),
+    (["swep"], "'swep' is not a command"),
     (["sweep", "nothing"], "'nothing' is unknown"),
     (["sweep", "--worker", "2"], "worker"),
     (["sweep", "--workers", "0"], "workers: 0 is less than 1"),
@@ -250,7 +250,7 @@ def test_a_pipe_that_is_closed_silences_a_command(words):
 def test_output_that_has_no_place_is_missed_only_where_it_was_wanted():
     command = f"{sys.executable} -m bench cite 'task=digits-17 model=realnvp'"
     full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True)
-    assert full.returncode == 2 and "output: it is not whole: No space left" in full.stderr
+    assert full.returncode == 2 and "output: incomplete: No space left" in full.stderr
     assert subprocess.run(f"{command} >&- 2>&-", shell=True).returncode == 0
 
 
@@ -272,11 +272,11 @@ def test_a_training_obeys_a_termination_signal_at_once(tmp_path, capsys, monkeyp
     assert len(told) == 1 and capsys.readouterr().err == "bench: interrupted\n"
 
 
-def test_only_what_was_asked_for_is_listed_as_missing(capsys):
+def test_only_selected_runs_are_listed_as_missing(capsys):
     print_missing(["a", "b", "c"], {"b", "d"})
     said = capsys.readouterr().out
     assert "1 runs have no record and are not in the tables: b\n" in said
-    assert "2 runs that were not asked for have no record yet" in said
+    assert "2 runs that were not selected have no record yet" in said
     print_missing(["a", "b"], None)
     assert capsys.readouterr().out.endswith(
         "2 runs have no record and are not in the tables: a, b\n"

@@ -1,4 +1,4 @@
-"""From a command's options to a call of its function."""
+"""Calls of a command's function with the options of the command line."""
 
 import json
 from collections.abc import Callable
@@ -12,9 +12,12 @@ from bench.system.yaml_text import check_nesting
 
 
 def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
-    """Call ``function`` with options parsed by its signature and explained by its docstring.
+    """Call ``function`` with options: its signature parses them, its docstring explains them.
 
     Words before the first option are the value, or the values, of its first parameter.
+
+    Raises:
+        InputError: An unknown option, or a value that the option does not accept.
     """
     import jsonargparse
 
@@ -30,8 +33,8 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
         taken = leading if get_origin(first.annotation) is list else leading[:1]
         value = json.dumps(taken) if taken is leading else taken[0]
         arguments = [f"--{first.name}={value}", *arguments[len(taken) :]]
-    words = in_python(arguments, function)
-    check_none_is_empty(words)
+    words = as_parameters(arguments, function)
+    check_no_value_is_empty(words)
     check_nesting(words)
     try:
         options = parser.parse_args(words).as_dict()
@@ -43,16 +46,16 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     return function(**options)
 
 
-def check_none_is_empty(words: list[str]) -> None:
-    """Refuse empty values: in a script they are a variable that is not set, and mean nothing."""
+def check_no_value_is_empty(words: list[str]) -> None:
+    """Raise InputError if a value is empty, as that of an unset variable in a script is."""
     for word, following in zip(words, [*words[1:], None]):
         option, equals, value = word.partition("=")
         if option.startswith("--") and value == "" and (equals or following == ""):
             raise InputError(f"{option[2:]}: is empty; leave it out, or give it a value")
 
 
-def in_python(arguments: list[str], function: Callable[..., int]) -> list[str]:
-    """Write ``--dry-run`` as ``--dry_run=true``: options are parameters, and a switch is on."""
+def as_parameters(arguments: list[str], function: Callable[..., int]) -> list[str]:
+    """Return the options under the names of the parameters: ``--dry-run`` as ``--dry_run=true``."""
     kinds = {name: part.annotation for name, part in signature(function).parameters.items()}
     words = []
     for position, word in enumerate(arguments):

@@ -1,4 +1,4 @@
-"""Commands for those who cite: ``bench cite`` and ``bench verify``."""
+"""Commands for citations: ``bench cite`` and ``bench verify``."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def run_cite(key: str, results: str = "results") -> int:
     paths = all_runs(Path(results))
     if not paths:
         raise InputError(
-            f"cite: no sweep with a runs.csv in {results}; `make sweep` or `make report` makes one, and "
+            f"cite: no sweep in {results} has a runs.csv; `make sweep` and `make report` write one; "
             "--results is the folder of all sweeps"
         )
     found, left_out = 0, []
@@ -33,7 +33,7 @@ def run_cite(key: str, results: str = "results") -> int:
         try:
             table = read_runs(path)
         except InputError as error:
-            # It may be the one that is meant.
+            # The key may be in this table.
             left_out.append(f"left out: {error}")
             continue
         try:
@@ -44,7 +44,7 @@ def run_cite(key: str, results: str = "results") -> int:
             say(line)
         found += 1
     if not found:
-        reason = f"cite: no row of {len(paths)} tables under {results} has '{key}'"
+        reason = f"cite: no row of {len(paths)} tables under {results} matches '{key}'"
         raise InputError("; ".join([reason, *left_out]))
     for line in left_out:
         say(f"bench: {line}", sys.stderr)
@@ -56,22 +56,22 @@ def verify(arguments: list[str]) -> int:
 
 
 def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> int:
-    """Run cited rows again from their recorded configuration, and judge the numbers.
+    """Repeat the runs of cited rows from their recorded configuration, and compare the numbers.
 
     Args:
-        table: A leaderboard.csv or runs.csv; both must stand side by side.
+        table: A leaderboard.csv or runs.csv; both must be in the same folder.
         row: A run's key, or conditions such as 'task=digits-17 model=realnvp'; every row if empty.
-        evaluate_only: A run's best.ckpt, which is evaluated again instead of training.
+        evaluate_only: A run's best.ckpt; evaluate it again instead of training.
     """
     from bench.commands.time_left import telling_time_left
-    from bench.sweep.verify import verify as again
+    from bench.sweep.verify import verify as verify_rows
     from bench.sweep.verify import verify_checkpoint
 
-    with telling_time_left() as report:
+    with telling_time_left() as progress:
         if evaluate_only is None:
-            verdicts = again(Path(table), row, report)
+            verdicts = verify_rows(Path(table), row, progress)
         else:
-            verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), report)
+            verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), progress)
     for verdict in verdicts:
         say(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
         for reason in verdict.reasons:

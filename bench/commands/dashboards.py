@@ -18,20 +18,20 @@ def run_dashboard(
     project: str | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Send a sweep to W&B: its logs, its tables and checkpoints as artifacts, and a report.
+    """Send a sweep to W&B: logs, tables and checkpoints as artifacts, and a report.
 
     Args:
         sweep: The sweep's name.
         results: Folder of all results.
         entity: Owner of the W&B project; your default if not given.
-        project: The W&B project; that of WANDB_PROJECT, else likelihood-bench, if not given.
-        dry_run: Print as JSON what would be sent, the report's specification included; send
-            nothing. Needs neither network nor login.
+        project: The W&B project; if not given, WANDB_PROJECT, else likelihood-bench.
+        dry_run: Print the content as JSON, including the report's specification, and send nothing.
+            Needs neither network nor login.
     """
     from bench.tracking.dashboard.content import content_of
-    from bench.tracking.wandb_settings import project as usual
+    from bench.tracking.wandb_settings import project as default_project
 
-    project = project or usual()
+    project = project or default_project()
     content = content_of(Path(results) / sweep)
     if dry_run:
         from bench.tracking.dashboard.specification import plan_of

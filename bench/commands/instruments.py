@@ -1,5 +1,6 @@
-"""Commands for the instruments and the data: ``bench calibrate``, ``perf`` and ``data``."""
+"""Commands for instruments and data: ``bench calibrate``, ``perf``, ``codecs`` and ``data``."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ def calibrate(arguments: list[str]) -> int:
 
 
 def run_calibrate(results: str = "results") -> int:
-    """Hold every estimator against a known truth and write calibration/calibration.csv.
+    """Compare every estimator with a known truth; write calibration/calibration.csv.
 
     Args:
         results: Folder of all results.
@@ -22,8 +23,8 @@ def run_calibrate(results: str = "results") -> int:
     from bench.instruments.calibrate import calibrate as measure_all
 
     directory = Path(results) / "calibration"
-    with telling_time_left() as report:
-        table = measure_all(directory, report)
+    with telling_time_left() as progress:
+        table = measure_all(directory, progress)
     good = int(table["calibrated"].sum())
     say(f"{good} of {len(table)} estimators calibrated: {directory / 'calibration.csv'}")
     return 0 if good == len(table) else 1
@@ -36,12 +37,12 @@ def perf(arguments: list[str]) -> int:
 def run_perf(
     results: str = "results", peers: str = ".venv-peers/bin/python", page: str | None = None
 ) -> int:
-    """Measure speed against floors, bare loops and peers; write perf/perf.csv and its figure.
+    """Compare speed with floors, bare loops and peers; write perf/perf.csv and its figure.
 
     Args:
         results: Folder of all results.
         peers: Python of the peers' environment, which `make perf-peers` makes.
-        page: Markdown file whose tables, between their marks, are rewritten too.
+        page: Markdown file; also rewrite its tables, between marks.
     """
     from bench.commands.time_left import telling_time_left
     from bench.instruments.perf.driver import growth_markdown, markdown, print_table
@@ -51,8 +52,8 @@ def run_perf(
 
     if not Path(peers).is_file():
         raise InputError(f"perf: no peers at {peers}; `make perf-peers` installs them")
-    with telling_time_left() as report:
-        table, growth = measure_all(Path(results) / "perf", Path(peers), FULL, report)
+    with telling_time_left() as progress:
+        table, growth = measure_all(Path(results) / "perf", Path(peers), FULL, progress)
     print_table(table)
     if page is not None:
         rewrite_readme(Path(page), "speed", "perf", markdown(table))
@@ -67,7 +68,7 @@ def data(arguments: list[str]) -> int:
 def run_data(
     names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist", "fashion_mnist"],
 ) -> int:
-    """Make data sets available, checked by the hash of their payload.
+    """Fetch data sets, print their sources, and check the hashes of their payload.
 
     Args:
         names: Data sets: mnist, fashion_mnist, cifar10.
@@ -96,24 +97,25 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
         tasks: Names under configs/data.
         results: Folder of all results.
     """
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
     from bench.commands.time_left import telling_time_left
-    from bench.configuration.parsing import read_yaml, resolve
+    from bench.configuration.parsing import resolve
     from bench.data.tasks import Task, load_task
     from bench.instruments.codecs import codec_rows, codecs
+    from bench.instruments.progress import split_progress
     from bench.records.tables import csv_text
     from bench.runs.run import describe_data
     from bench.system.files import write_atomically
+    from bench.system.yaml_text import read_yaml
 
-    codecs()
+    codecs()  # a missing codec ends the command here
     tables = []
-    with telling_time_left() as report:
+    with telling_time_left() as progress:
         for number, name in enumerate(tasks):
             data = load_task(Task(**read_yaml(resolve("data", name))))
-            part = lambda task, share, text, number=number: report(
-                task, (number + share) / len(tasks), text
-            )
+            whole = partial(progress, data.task.name)
+            part = split_progress(whole, [1] * len(tasks))[number]
             tables.append(codec_rows(data, describe_data(data)["data"], part))
     table = pd.concat(tables)
     path = Path(results) / "codecs" / "codecs.csv"

@@ -2,25 +2,29 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
 from bench.commands.call import call
 from bench.commands.places import check_folder
 from bench.errors import InputError
+from bench.records.types import Config
+from bench.settings import Progress
 from bench.system.printing import say
 from bench.tracking.wandb_settings import WandbMode
 
 
 def train(arguments: list[str]) -> int:
-    """Do one run, print its numbers and write its record."""
+    """Train and evaluate one run, print its numbers and write its record."""
     from bench.configuration.parsing import make_parser, parse_run
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
     parser = make_parser()
     parser.add_argument(
-        "--output", type=str, default="results/train", help="Folder that gets runs/KEY/record.json."
+        "--output",
+        type=str,
+        default="results/train",
+        help="Folder to write runs/KEY/record.json to.",
     )
     parser.add_argument(
         "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
@@ -32,7 +36,7 @@ def train(arguments: list[str]) -> int:
 
 
 def model_name(arguments: list[str]) -> str:
-    """Return the name behind the last --model, which the record keeps beside the configuration."""
+    """Return the name after the last --model; the record keeps it beside the configuration."""
     name = "model"
     for position, word in enumerate(arguments):
         option, _, value = word.partition("=")
@@ -41,7 +45,15 @@ def model_name(arguments: list[str]) -> str:
     return name
 
 
-def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
+def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
+    """Do a run, print its numbers and write its record; return 1 if it failed, else 0.
+
+    Args:
+        config: Canonical configuration.
+        model: The model's name in tables.
+        output: Folder of the runs.
+        wandb: offline, online or disabled.
+    """
     from bench.configuration.job import Job
     from bench.records.key import key_of
     from bench.records.record import read_record, record_path
@@ -59,8 +71,9 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
 
     refuse_unwritable(output, [key])
     path = record_path(output / "runs", key)
-    with done_once(directory) as by_another:
-        if by_another and path.is_file():
+    with done_once(directory) as has_waited:
+        # Another process may have done the run meanwhile.
+        if has_waited and path.is_file():
             record = read_record(path)
         else:
             record = run(job, print_progress())
@@ -75,20 +88,20 @@ def train_one(config: dict, model: str, output: Path, wandb: str) -> int:
     print_estimates(record["metrics"])
     say(f"record: {path}")
     if wandb != "disabled" and (log := offline_log(job)):
-        say(f"W&B's log is offline; this sends it: wandb sync {quote(str(log))}")
+        say(f"W&B's log is offline; to send it: wandb sync {quote(str(log))}")
     if is_listed:
         say(f"all runs of {output}: {how_to_report(output)}")
     return 0
 
 
 def how_to_report(output: Path) -> str:
-    """Return the command that makes tables and a page of a folder of runs."""
+    """Return the command that writes tables and a page of a folder of runs."""
     where = "" if output.parent == Path("results") else f" --results {output.parent}"
     return f"bench report {output.name}{where}"
 
 
-def print_progress() -> Callable[[str, float, str], None]:
-    """Return a reporter that prints a line every few seconds."""
+def print_progress() -> Progress:
+    """Return a callback that prints a line every few seconds."""
     import time
 
     started = last = time.monotonic()
@@ -118,9 +131,9 @@ def run_evaluate(
 
     Args:
         checkpoint: A best.ckpt or last.ckpt that a run wrote.
-        importance_samples: K of the importance-weighted bound, if not that of the run.
-        importance_data: Take L_K over the first so many data at most, if not as the run did.
-        elbo_samples: Samples per datum for the ELBO and its surgery, if not those of the run.
+        importance_samples: K of the importance-weighted bound; that of the run if not given.
+        importance_data: Largest number of data for L_K; that of the run if not given.
+        elbo_samples: Samples per datum for the ELBO and its surgery; that of the run if not given.
         output: JSON file to write the estimates to.
     """
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
@@ -156,13 +169,13 @@ def release(arguments: list[str]) -> int:
 
 
 def run_release(checkpoint: str, output: str) -> int:
-    """Write a checkpoint to be published: without the optimizer's state, which is two thirds of it.
+    """Write a checkpoint for publication, without the optimizer's state, two thirds of its size.
 
-    ``bench evaluate`` and ``bench verify --evaluate-only`` take it as they take the run's own.
+    ``bench evaluate`` and ``bench verify --evaluate-only`` accept it as they accept the run's own.
 
     Args:
         checkpoint: A best.ckpt or last.ckpt that a run wrote.
-        output: Where to write it; nothing is overwritten.
+        output: File to write; an existing file is not overwritten.
     """
     from bench.training.checkpoints import release as write
 

@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands.call import call
 from bench.errors import InputError
 from bench.system.printing import say
 from bench.tracking.wandb_settings import WandbMode
 
-# The most that are listed one by one.
+if TYPE_CHECKING:
+    from bench.sweep.driver import SweepOptions
+
+# Largest number of keys in a message.
 MOST_KEYS = 20
 
 
@@ -16,6 +20,7 @@ def sweep(arguments: list[str]) -> int:
     return call(run_sweep, "sweep", arguments)
 
 
+# Its parameters are the command's options.
 def run_sweep(
     name: str = "default",
     results: str = "results",
@@ -34,56 +39,81 @@ def run_sweep(
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
         results: Folder of all results.
-        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
         workers: Largest number of runs at once; as many as fit if not given.
         wandb: W&B mode; auto is online when logged in, else offline.
-        retry_failed: Do failed runs again.
+        retry_failed: Repeat failed runs.
         only: Do only the runs that meet these conditions: 'task=digits-17 model=realnvp seed=1,2',
             or have one of these keys: 'key=027e205e881aeb41'.
         max_failures: Stop when more runs than this have failed.
-        storage: Folder or fsspec address (s3://…) for checkpoints, from which a run that was cut
-            off goes on, also on another machine; beside the records if not given.
+        storage: Folder or fsspec address (s3://…) for checkpoints, from which interrupted runs
+            resume, also on another machine; beside the records if not given.
         dry_run: Print the runs, what is recorded of them and an estimate of the time; do nothing.
-        wandb_sweep: Write RESULTS/NAME/wandb-sweep.yaml, from which `wandb sweep` and `wandb agent`
+        wandb_sweep: Write RESULTS/NAME/wandb-sweep.yaml, with which `wandb sweep` and `wandb agent`
             do the same runs, and run nothing.
     """
-    from bench.sweep.driver import SweepOptions, make_plan
-    from bench.sweep.driver import sweep as drive
+    from bench.sweep.driver import SweepOptions
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
-    if workers is not None and workers < 1:
-        raise InputError(f"workers: {workers} is less than 1")
+    check_workers(workers)
     if max_failures is not None and max_failures < 0:
         raise InputError(f"max_failures: {max_failures} is negative")
     options = SweepOptions(
-        address or os.environ.get("RAY_ADDRESS") or None,
-        workers,
-        resolve_wandb_mode(wandb),
-        retry_failed,
-        only,
-        max_failures,
-        absolute_storage(storage),
+        address=ray_address(address),
+        workers=workers,
+        wandb_mode=resolve_wandb_mode(wandb),
+        retry_failed=retry_failed,
+        only=only,
+        max_failures=max_failures,
+        storage=absolute_storage(storage),
     )
-    if dry_run:
-        from bench.sweep.dry_run import show_plan
+    action = show_sweep if dry_run else write_for_agents if wandb_sweep else drive_sweep
+    return action(name, Path(results), options)
 
-        show_plan(make_plan(name, Path(results), options), Path(results), options)
-        return 0
-    if wandb_sweep:
-        from bench.sweep.wandb_sweep import write_wandb_sweep
 
-        path = write_wandb_sweep(make_plan(name, Path(results), options), name, Path(results))
-        say(f"written: {path}; next: wandb sweep {path}")
-        return 0
-    plan = drive(name, Path(results), options)
+def show_sweep(name: str, results: Path, options: "SweepOptions") -> int:
+    from bench.sweep.driver import make_plan
+    from bench.sweep.dry_run import show_plan
+
+    show_plan(make_plan(name, results, options), results, options)
+    return 0
+
+
+def write_for_agents(name: str, results: Path, options: "SweepOptions") -> int:
+    from bench.sweep.driver import make_plan
+    from bench.sweep.wandb_sweep import write_wandb_sweep
+
+    path = write_wandb_sweep(make_plan(name, results, options), name, results)
+    say(f"written: {path}; next: wandb sweep {path}")
+    return 0
+
+
+def drive_sweep(name: str, results: Path, options: "SweepOptions") -> int:
+    from bench.sweep.driver import sweep as drive
+
+    plan = drive(name, results, options)
     return write_report(plan.directory, chosen=plan.chosen)
 
 
+def check_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise InputError(f"workers: {workers} is less than 1")
+
+
+def ray_address(given: str | None) -> str | None:
+    """Return the address of a running cluster; None starts one on this machine."""
+    return given or os.environ.get("RAY_ADDRESS") or None
+
+
 def absolute_storage(given: str | None) -> str | None:
-    """Return the storage address, a path made absolute. Raises InputError if none can be."""
+    """Return the address, or the absolute path, of the storage.
+
+    Raises:
+        InputError: fsspec does not support the address.
+    """
     if given is None or "://" not in given:
         return str(Path(given).absolute()) if given else None
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]  # it has no types; its objects are Any
 
     try:
         fsspec.core.url_to_fs(given)
@@ -97,7 +127,7 @@ def status(arguments: list[str]) -> int:
 
 
 def run_status(sweep: str = "default", results: str = "results") -> int:
-    """Show how far a sweep is, while it runs or afterwards.
+    """Show the progress of a sweep, while it runs or afterwards.
 
     Args:
         sweep: The sweep's name.
@@ -118,8 +148,7 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
     Args:
         sweep: The sweep's name.
         results: Folder of all results.
-        readme: Markdown file whose leaderboard and published numbers, between their marks, are
-            rewritten too.
+        readme: Markdown file; also rewrite its leaderboard and published numbers, between marks.
     """
     return write_report(Path(results) / sweep, Path(readme) if readme else None)
 
@@ -127,20 +156,20 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
 def write_report(
     directory: Path, readme: Path | None = None, chosen: set[str] | None = None
 ) -> int:
-    """Reduce a sweep, print it, and return 1 if a run failed or is missing, else 0.
+    """Write a sweep's report, print its leaderboard; return 1 if a run failed or is missing, else 0.
 
     Args:
         directory: The sweep's folder.
-        readme: Markdown file whose leaderboard and published numbers are rewritten too.
-        chosen: Keys of the runs that the result is about; None is all of them.
+        readme: Markdown file; also rewrite its leaderboard and published numbers.
+        chosen: Keys of the runs that decide the returned value; None is all of them.
     """
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
     from bench.records.manifest import missing_keys
-    from bench.report.report import report as reduce
+    from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
 
-    board = reduce(directory, readme)
+    board = build_report(directory, readme)
     print_leaderboard(board)
     say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
     missing = missing_keys(directory)
@@ -151,13 +180,13 @@ def write_report(
 
 
 def print_missing(missing: list[str], chosen: set[str] | None) -> None:
-    """Say which of the chosen runs (None: all) have no record, and of how many others that is so."""
-    asked = [key for key in missing if chosen is None or key in chosen]
-    if asked:
-        some = ", ".join(asked[:MOST_KEYS]) + (", …" if len(asked) > MOST_KEYS else "")
-        say(f"{len(asked)} runs have no record and are not in the tables: {some}")
-    if len(asked) < len(missing):
-        say(f"{len(missing) - len(asked)} runs that were not asked for have no record yet")
+    """Print which of the chosen runs (None: all) have no record, and how many others have none."""
+    listed = [key for key in missing if chosen is None or key in chosen]
+    if listed:
+        keys = ", ".join(listed[:MOST_KEYS]) + (", …" if len(listed) > MOST_KEYS else "")
+        say(f"{len(listed)} runs have no record and are not in the tables: {keys}")
+    if len(listed) < len(missing):
+        say(f"{len(missing) - len(listed)} runs that were not selected have no record yet")
 
 
 def claims(arguments: list[str]) -> int:
@@ -175,19 +204,17 @@ def run_claims(
 
     Args:
         name: Name under configs/claims, or a path to a YAML file.
-        results: Folder of all results; what a sweep of that name trained there is used.
-        address: Address of a running Ray cluster (also RAY_ADDRESS); else one is started here.
+        results: Folder of all results; runs of a sweep of the same name in it are reused.
+        address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
         workers: Largest number of runs at once on this machine; as many as fit if not given.
-        readme: Markdown file whose table of verdicts, between its marks, is rewritten too.
+        readme: Markdown file; also rewrite its table of verdicts, between marks.
     """
     from bench.claims.driver import claims as drive
     from bench.claims.outcome import markdown, print_verdicts
     from bench.report.tables import rewrite_readme
 
-    if workers is not None and workers < 1:
-        raise InputError(f"workers: {workers} is less than 1")
-    address = address or os.environ.get("RAY_ADDRESS") or None
-    directory, table, failed = drive(name, Path(results), address, workers)
+    check_workers(workers)
+    directory, table, failed = drive(name, Path(results), ray_address(address), workers)
     print_verdicts(table)
     if readme:
         rewrite_readme(Path(readme), "claims", directory.name, markdown(table))

@@ -1,8 +1,8 @@
-"""The classes that a configuration may name; nothing else is ever imported or called for one.
+"""The classes that a configuration may name; a configuration imports and calls nothing else.
 
-A class is named by its bare name, which stays when its file is moved or another one exports it.
-Configurations come from strangers, in checkpoints, records and YAML. What they name is looked up here,
-in the source of the benchmark's own modules, before anything is imported.
+Configurations use bare class names, which stay valid when a class moves to another module.
+Configurations are untrusted: they come in checkpoints, records and YAML. This module looks up the
+names in the source of the benchmark's own modules before anything is imported.
 """
 
 import ast
@@ -16,14 +16,14 @@ from bench.errors import InputError
 from bench.records.key import HISTORICAL_PATHS, bare_name
 from bench.system.yaml_text import check_size
 
-# The modules and packages whose classes may be named.
+# The modules and packages whose classes a configuration may name.
 CLASS_MODULES = ("bench.networks.mlp", "bench.networks.convolutional", "bench.networks.bolts")
 CLASS_PACKAGES = ("bench.densities", "bench.models")
-# Wraps objects of the caller's own, which no configuration holds.
-WITHOUT_CLASSES = "bench.library.external"
-# What a model is made of: each class that may be named descends from one of them.
+# Excluded: wraps the caller's own objects, which no configuration describes.
+EXCLUDED_MODULE = "bench.library.external"
+# Base classes: every class that a configuration may name descends from one of them.
 FAMILIES = frozenset({"Model", "Network", "Decoder", "Prior"})
-# Values and names in one configuration; the longest file of configs/ has 46.
+# Largest number of values and names in a configuration; the longest file of configs/ has 46.
 MOST_OPTIONS = 1000
 
 
@@ -34,13 +34,13 @@ def class_paths() -> dict[str, str]:
 
 
 def classes_of(root: Path) -> dict[str, str]:
-    """Return {name: import path} of the models, and of their parts, that a package's source defines.
+    """Return {name: import path} of the models and their parts that a package's source defines.
 
     Args:
         root: The package's folder.
 
     Raises:
-        InputError: Two classes of one name, which a configuration could not tell apart.
+        InputError: Two classes have the same name.
     """
     bases: dict[str, set[str]] = {}
     for module in class_modules(root):
@@ -56,18 +56,18 @@ def classes_of(root: Path) -> dict[str, str]:
     for path in (path for path, parents in bases.items() if parents & known):
         if found.setdefault(bare_name(path), path) != path:
             raise InputError(
-                f"class {bare_name(path)}: is both {found[bare_name(path)]} and {path}"
+                f"class {bare_name(path)}: both {found[bare_name(path)]} and {path} define it"
             )
     return found
 
 
 def class_modules(root: Path) -> list[str]:
-    """Return the modules below ``root``, the package's folder, whose classes may be named."""
+    """Return the modules in the package's folder ``root`` whose classes may be named."""
     found = set(CLASS_MODULES)
     for package in CLASS_PACKAGES:
         folder = root.parent / Path(*package.split("."))
         found |= {f"{package}.{path.stem}" for path in folder.glob("*.py")}
-    return sorted(found - {WITHOUT_CLASSES})
+    return sorted(found - {EXCLUDED_MODULE})
 
 
 def last_name(base: ast.expr) -> str:
@@ -76,30 +76,30 @@ def last_name(base: ast.expr) -> str:
 
 @lru_cache(maxsize=1)
 def names_of_paths() -> dict[str, str]:
-    """Return {import path: name} of all allowed classes: the paths of today and those of old records."""
+    """Return {import path: name} of all allowed classes, with current paths and those of old records."""
     known = class_paths()
     historical = {path: name for name, path in HISTORICAL_PATHS.items() if name in known}
     return historical | {path: name for name, path in known.items()}
 
 
 def class_name(text: str) -> str | None:
-    """Return the name of the allowed class that ``text``, a name or an import path, stands for."""
+    """Return the name of an allowed class, given its name or import path; None for other texts."""
     return text if text in class_paths() else names_of_paths().get(text)
 
 
 def check_class(text: Any, where: str) -> str:
-    """Return the name of the allowed class that ``text`` stands for. Raises InputError without one."""
+    """Return the name of an allowed class, given its name or import path; else raise InputError."""
     name = class_name(text) if isinstance(text, str) else None
     if name is None:
         raise InputError(
-            f"{where}: {shown(text)} names code outside bench, or no model, network, decoder or "
-            "prior of it"
+            f"{where}: {quoted(text)} is not a model, network, decoder or prior of bench; code "
+            "outside bench is refused"
         )
     return name
 
 
 def with_paths(value: Any) -> Any:
-    """Return checked plain data with today's import path for each text that stands for a class."""
+    """Return checked plain data with each class name replaced by the current import path."""
     if isinstance(value, dict):
         return {name: with_paths(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -109,11 +109,11 @@ def with_paths(value: Any) -> Any:
 
 
 def check_classes(value: Any, where: str = "config") -> None:
-    """Refuse whatever names other code than an allowed class, before anything is imported.
+    """Refuse data that names code other than an allowed class, before anything is imported.
 
-    jsonargparse takes every text for an import path where a class may stand, and reads it as YAML
-    before. So a text is an allowed class, a number, or a word without a dot. What is longer than
-    any configuration is refused too: jsonargparse would take hours over it.
+    Where an option accepts a class, jsonargparse parses every text as YAML and then as an import
+    path. So a text must be an allowed class, a number, or a word without a dot. Data that is longer
+    than any configuration is refused too: jsonargparse would take hours to parse it.
 
     Raises:
         InputError: Such a text, too much data, or data that is not plain.
@@ -128,11 +128,11 @@ def check_classes(value: Any, where: str = "config") -> None:
         elif isinstance(part, str) and not is_harmless(part):
             if "." in part:
                 check_class(part, where)
-            raise InputError(f"{where}: {shown(part)} is no value of an option")
+            raise InputError(f"{where}: {quoted(part)} is not a value of an option")
 
 
 def is_harmless(text: str) -> bool:
-    """Tell whether a text is an allowed class, a word without a dot, or a number."""
+    """Return whether a text is an allowed class, a word without a dot, or a number."""
     if class_name(text) or re.fullmatch(r"[\w-]*", text):
         return True
     try:
@@ -143,7 +143,7 @@ def is_harmless(text: str) -> bool:
 
 
 def parts_of(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested plain data part by part, each with the option that it belongs to."""
+    """Yield each part of nested plain data with the name of its option."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield key, part
@@ -155,5 +155,6 @@ def parts_of(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
+    """Return a value as a message shows it, cut to a readable length."""
     return repr(value[:200] if isinstance(value, str) else value)[:220]

@@ -1,26 +1,26 @@
-"""The job that a worker is handed: a run and where it belongs."""
+"""A job: a run, and where its files and logs go."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from bench.records.key import key_of
+from bench.records.types import Config
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run and where it belongs; only ``config`` decides its numbers, and its key.
+    """A run, and where its files and logs go; ``config`` alone decides its numbers and its key.
 
     Attributes:
         config: Canonical configuration.
-        model: The name that tables show.
+        model: The model's name in tables.
         sweep: The sweep's name, for W&B's group.
-        directory: Where checkpoints and logs of this run go.
+        directory: Folder of this run's checkpoints and logs.
         wandb_mode: offline, online or disabled.
-        storage: Folder or fsspec address that checkpoints of this run go to, so that another
-            machine can go on with it; empty is ``directory``.
+        storage: Folder or fsspec address of this run's checkpoints, from which another machine can
+            resume it; empty is ``directory``.
     """
 
-    config: dict[str, Any]
+    config: Config
     model: str
     sweep: str
     directory: str
@@ -33,5 +33,5 @@ class Job:
 
     @property
     def checkpoints(self) -> str:
-        """Where this run's checkpoints are."""
+        """Folder or fsspec address of this run's checkpoints."""
         return self.storage or self.directory

@@ -1,6 +1,6 @@
-"""From options and YAML to a run's canonical configuration, and from that to a model.
+"""Parsing of options and YAML to a run's canonical configuration, and of that to a model.
 
-The constructors are the schema: jsonargparse reads a model's options from the signatures of
+The constructors are the schema: jsonargparse takes a model's options from the signatures of
 `bench.models` and `bench.densities`, and refuses a wrong name, key or type before anything runs.
 """
 
@@ -15,6 +15,7 @@ from bench.configuration.class_names import check_class, check_classes, class_pa
 from bench.errors import InputError
 from bench.records.key import bare_name
 from bench.records.schema import problem_of_config
+from bench.records.types import Config
 from bench.settings import EvaluationConfig, TrainerConfig, evaluation_config, trainer_config
 from bench.system.yaml_text import check_nesting, in_one_line, load_yaml, read_yaml
 
@@ -88,19 +89,24 @@ def names(group: str) -> list[str]:
 
 
 def resolve(group: str, name: str) -> Path:
-    """Return the YAML file for a name under ``configs/<group>/``, or for a path to one."""
+    """Return the YAML file of a name under ``configs/<group>/``, or of a path to one.
+
+    Raises:
+        InputError: There is no such name or file.
+    """
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / group / f"{name}.yaml"
     # Its stem becomes a name in tables.
     is_path = name.endswith((".yaml", ".yml")) and path.stem.isprintable()
     if not re.fullmatch(r"[\w.-]+", name) and not is_path:
-        raise InputError(f"{group}: '{name}' is no name; known are {', '.join(names(group))}")
+        raise InputError(f"{group}: '{name}' is not a name; known: {', '.join(names(group))}")
     try:
         is_there = path.is_file()
-    except (OSError, ValueError):  # too long, or no path at all
+    except (OSError, ValueError):  # too long, or not a path
         is_there = False
     if not is_there:
-        where = "no such file" if name.endswith((".yaml", ".yml")) else "unknown"
-        raise InputError(f"{group}: '{name}' is {where}; known are {', '.join(names(group))}")
+        is_file_name = name.endswith((".yaml", ".yml"))
+        problem = f"no such file '{name}'" if is_file_name else f"'{name}' is unknown"
+        raise InputError(f"{group}: {problem}; known: {', '.join(names(group))}")
     return path
 
 
@@ -120,13 +126,13 @@ def named_task(name: str) -> "Task":
 
 
 def plain_words(arguments: list[str]) -> list[str]:
-    """Return options of ``bench train`` whose values are plain data alone, checked.
+    """Return options of ``bench train`` with checked, plain values.
 
-    Files and names of files are replaced by what they hold: jsonargparse opens none, so that what
-    it reads is what was checked. Nothing is imported on the way.
+    The content of files replaces their names: jsonargparse opens no file and parses only what was
+    checked. This function imports nothing.
 
     Raises:
-        InputError: A file that cannot be read, or a value that names other code than our classes.
+        InputError: A file that cannot be read, or a value that names code other than our classes.
     """
     check_nesting(arguments)
     words, position = [], 0
@@ -149,35 +155,35 @@ def plain_words(arguments: list[str]) -> list[str]:
         elif group in (*GROUPS, "seed"):
             words += words_of_option(name, parse_yaml(value, name), name)
         elif not re.fullmatch(r"\w+", name, re.ASCII):
-            # jsonargparse has further ways to write the options above, such as --model+.
-            raise InputError(f"{option[:200]!r} is no option")
+            # jsonargparse accepts other spellings of the options above, such as --model+.
+            raise InputError(f"{option[:200]!r} is not an option")
         else:
             words.append(f"{option}={value}")
     return words
 
 
 def words_of_config(content: Any, where: str) -> Iterator[str]:
-    """Yield the options that a file of --config stands for."""
+    """Yield the options in the content of a --config file."""
     if not isinstance(content, dict):
-        raise InputError(f"config: {where} is no mapping of options to values")
+        raise InputError(f"config: {where} is not a mapping of options to values")
     for name, value in content.items():
-        # Another file to read is none of a file's options, nor is the help.
+        # A --config file can neither read another file nor show help.
         if name.split(".")[0] not in (*GROUPS, "seed", "output", "wandb"):
-            raise InputError(f"config: {where}: '{name}' is no option of it")
+            raise InputError(f"config: {where}: '{name}' is not an option of a configuration file")
         yield from words_of_option(name, value, where)
 
 
 def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
-    """Yield an option of the command line with its value, checked; groups option by option."""
+    """Yield an option of the command line with its checked value; a group yields several."""
     if not re.fullmatch(r"\w+|\w+(\.\w+)+\+?", name, re.ASCII):
-        raise InputError(f"{where}: {name[:200]!r} is no option")
+        raise InputError(f"{where}: {name[:200]!r} is not an option")
     if "help" in name.split("."):
         value = check_class(value, name)
     if name in ("output", "wandb"):
         yield f"--{name}={value}"
     elif name in ("data", "trainer", "evaluation"):
         if not isinstance(value, dict):
-            raise InputError(f"{name}: {value!r:.200} is no mapping of options to values")
+            raise InputError(f"{name}: {value!r:.200} is not a mapping of options to values")
         for option, part in value.items():
             yield from words_of_option(f"{name}.{option}", part, where)
     else:
@@ -189,15 +195,15 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return load_yaml(text)
     except ValueError as error:
-        raise InputError(f"{where}: '{text[:200]}' is no valid YAML: {error}") from None
+        raise InputError(f"{where}: '{text[:200]}' is not valid YAML: {error}") from None
 
 
-def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> dict:
-    """Return the canonical configuration (plain dict, every default written out) of one run.
+def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> Config:
+    """Return the canonical configuration of one run: plain data with every default written out.
 
     Args:
-        arguments: Options of ``bench train``, names allowed where files are.
-        parser: A parser with further options, which come back with the others.
+        arguments: Options of ``bench train``; names are allowed instead of files.
+        parser: A parser with further options, which are returned with the others.
 
     Raises:
         InputError: An unknown name, key or type, in one line.
@@ -211,26 +217,31 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> d
     return checked(plain_dict(config.as_dict()))
 
 
-def checked(config: dict) -> dict:
-    """Return a canonical configuration. Raises InputError where no run of it could be recorded."""
+def checked(config: Config) -> Config:
+    """Return a canonical configuration. Raises InputError if no record could hold a run of it."""
     check_classes({name: config[name] for name in (*GROUPS, "seed")})
-    trainer_config(config), evaluation_config(config)
+    trainer_config(config)
+    evaluation_config(config)
     if problem := problem_of_config(config):
         raise InputError(problem)
     return config
 
 
-def validate(config: Any) -> dict:
-    """Return the canonical form of a configuration read from a record or a checkpoint."""
+def validate(config: Any) -> Config:
+    """Return the canonical form of a configuration read from a record or a checkpoint.
+
+    Raises:
+        InputError: It is not a configuration of a run.
+    """
     import jsonargparse
 
     check_classes(config)
-    # A text in place of a mapping would be the path of a file to jsonargparse.
+    # jsonargparse would open a text in place of a mapping as a file.
     if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
         raise InputError("config: not a mapping of options to values")
     for name in config:
         if name not in (*GROUPS, "seed"):
-            raise InputError(f"config: {name[:200]!r} is no part of a configuration")
+            raise InputError(f"config: {name[:200]!r} is not a part of a configuration")
     try:
         return checked(plain_dict(run_parser().parse_object(with_paths(config)).as_dict()))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
@@ -289,7 +300,7 @@ def build_model(config: dict[str, Any], shape: tuple[int, ...], levels: int) -> 
 
 
 def plain_dict(value: Any) -> Any:
-    """Return nested namespaces as plain data, without the paths that they were read from."""
+    """Return nested namespaces as plain data, without the paths of their files."""
     if isinstance(value, dict):
         kept = {k: plain_dict(v) for k, v in value.items() if k not in ("__path__", "config")}
         if isinstance(kept.get("class_path"), str):
@@ -301,7 +312,7 @@ def plain_dict(value: Any) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """Return the innermost complaint of jsonargparse's nested messages, with the key it is about."""
+    """Return the innermost of jsonargparse's nested messages, after the key that it concerns."""
     if isinstance(error, InputError):
         return str(error)
     text = " ".join(str(error).split())
@@ -316,7 +327,7 @@ def one_line(error: Exception) -> str:
 
 
 def nested(keys: list[str]) -> str:
-    """Return the path to the innermost of nested keys, of which some repeat what is around them."""
+    """Return the path to the innermost of nested keys, some of which repeat the outer keys."""
     path = ""
     for key in keys:
         is_whole = not path or f"{key}.".startswith(f"{path}.")

@@ -1,4 +1,4 @@
-"""Annealed importance sampling: the independent check of the importance-weighted bound."""
+"""Annealed importance sampling, an independent check of the importance-weighted bound."""
 
 from collections.abc import Callable
 
@@ -23,18 +23,18 @@ def annealed_importance_sampling(
     """Estimate log ∫ exp(log_joint(z)) dz (Neal 2001; Wu et al. 2017 for decoders).
 
     Chains start at samples of a normalized density and move through
-    f_β ∝ initial^{1−β} · joint^β by Hamiltonian Monte-Carlo. exp of the result is unbiased, so its
-    logarithm is a lower bound in expectation; it does not need q to cover the posterior, which
-    L_K does. Step sizes are tuned on a first pass with other noise and then held fixed: adapting
-    them along the chains that are weighed would bias the weights.
+    f_β ∝ initial^{1−β} · joint^β by Hamiltonian Monte-Carlo. exp of the result is unbiased, so the
+    result is a lower bound in expectation. Unlike L_K it does not need q to cover the posterior. A
+    first pass with other noise tunes the step sizes, which then stay fixed: adapting them along the
+    weighted chains would bias the weights.
 
     Args:
         log_initial: log-density in nats of z (chains, batch, latent), shape (chains, batch).
-        log_joint: log p(y, z) likewise; it must be a function of z, without noise of its own.
-        initial_samples: Samples of the initial density, (chains, batch, latent), twice as many
-            as are weighed: the first half is for tuning.
+        log_joint: log p(y, z), likewise; it must be deterministic.
+        initial_samples: Samples of the initial density, (chains, batch, latent). The first half
+            tunes the step sizes, the second half is weighted.
         temperatures: Number of steps in β.
-        noise_key: What the noise is a function of.
+        noise_key: Determines the noise.
 
     Returns:
         One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
@@ -54,7 +54,7 @@ def annealed_importance_sampling(
 class Path:
     """The densities f_β between ``log_initial`` and ``log_joint``."""
 
-    def __init__(self, log_initial: LogDensity, log_joint: LogDensity, betas: list[float]):
+    def __init__(self, log_initial: LogDensity, log_joint: LogDensity, betas: list[float]) -> None:
         self.log_initial, self.log_joint, self.betas = log_initial, log_joint, betas
 
     def run(
@@ -62,7 +62,7 @@ class Path:
     ) -> tuple[Tensor, list[Tensor]]:
         """Move chains z from β = 0 to 1; return log-weights (chains, batch) and the step sizes.
 
-        With ``sizes`` given they are used; else each datum's is adapted to the acceptance rate.
+        ``sizes`` are the step sizes; None adapts each datum's step size to the acceptance rate.
         """
         log_weights = torch.zeros(z.shape[:2], dtype=torch.float64, device=z.device)
         size = torch.full((z.shape[1],), 0.1, dtype=z.dtype, device=z.device)

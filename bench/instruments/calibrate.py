@@ -1,18 +1,20 @@
-"""`bench calibrate`: every estimator against a known truth, repeated until its error shows.
+"""`bench calibrate` compares every estimator with a known truth, over many repeats.
 
-An estimator that claims to be unbiased must have 95 % intervals that cover the truth in 92 to 98 %
-of the repeats; one that is biased by construction must err to the side that theory says.
+The 95 % intervals of an unbiased estimator must cover the truth in 92 to 98 % of the repeats; an
+estimator that is biased by construction must err on the side that theory predicts.
 """
 
 import time
-from collections.abc import Callable
+from functools import partial
 from math import sqrt
 from pathlib import Path
+from typing import TypedDict
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 import torch
 
 from bench.instruments.known_truths import (
+    Expected,
     Instrument,
     elbo_instruments,
     evidence_instruments,
@@ -20,20 +22,51 @@ from bench.instruments.known_truths import (
     surgery_instruments,
     toy_instruments,
 )
+from bench.instruments.progress import PartProgress, split_progress
 from bench.records.provenance import commit_label
+from bench.settings import Progress
 from bench.system.files import write_atomically
 from bench.system.printing import say
 
 COVERAGE = (0.92, 0.98)
-# How many standard errors an estimate that claims to be unbiased may be off over all repeats.
+# Tolerated bias of the mean over all repeats, in its standard errors.
 TOLERATED_ERRORS = 4.0
 
 
-def measure(instrument: Instrument, tell: Callable[[float], None]) -> dict:
-    """Repeat an estimator, telling what share is done; return its row of calibration.csv."""
+class CalibrationRow(TypedDict):
+    """A row of calibration.csv.
+
+    Attributes:
+        estimator: The estimator's name.
+        setting: Model and sizes.
+        truth: The number that is estimated.
+        mean_estimate: Mean over the repeats.
+        bias: ``mean_estimate`` − ``truth``.
+        bias_stderr: Standard error of the bias.
+        expected: What theory says of the bias.
+        coverage: Share of the 95 % intervals that cover the truth; None where the estimator has
+            no standard error.
+        repeats: Number of repeats.
+        calibrated: Whether bias and coverage are as expected.
+    """
+
+    estimator: str
+    setting: str
+    truth: float
+    mean_estimate: float
+    bias: float
+    bias_stderr: float
+    expected: Expected
+    coverage: float | None
+    repeats: int
+    calibrated: bool
+
+
+def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
+    """Repeat an estimator and return its row of calibration.csv."""
     estimates = []
     for repeat in range(instrument.repeats):
-        tell(repeat / instrument.repeats)
+        progress(repeat / instrument.repeats, instrument.name)
         estimates.append(instrument.estimate(repeat))
     values = torch.tensor([e.value for e in estimates], dtype=torch.float64)
     errors = [e.stderr_data if instrument.population else e.stderr for e in estimates]
@@ -63,15 +96,15 @@ def measure(instrument: Instrument, tell: Callable[[float], None]) -> dict:
     }
 
 
-def cost_of(instrument: Instrument) -> float:
-    """Return the seconds that one repeat tells of all."""
+def expected_seconds(instrument: Instrument) -> float:
+    """Return the time of all repeats, extrapolated from one."""
     started = time.perf_counter()
     instrument.estimate(0)
     return (time.perf_counter() - started) * instrument.repeats
 
 
-def calibrate(directory: Path, report: Callable[[str, float, str], None]) -> pd.DataFrame:
-    """Measure every instrument, telling ``report`` how far it is; write and return calibration.csv."""
+def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
+    """Measure every instrument; write and return ``directory``/calibration.csv."""
     torch.set_num_threads(1)
     groups = (
         elbo_instruments,
@@ -81,20 +114,17 @@ def calibrate(directory: Path, report: Callable[[str, float, str], None]) -> pd.
         sample_instruments,
     )
     instruments = [instrument for group in groups for instrument in group()]
-    costs = [cost_of(instrument) for instrument in instruments]
-    rows: list[dict] = []
-    for number, instrument in enumerate(instruments):
-        before, own, name = sum(costs[:number]), costs[number], instrument.name
-        tell = lambda share, before=before, own=own, name=name: report(
-            "calibrate", (before + own * share) / sum(costs), name
-        )
-        row = measure(instrument, tell)
+    weights = [expected_seconds(instrument) for instrument in instruments]
+    parts = split_progress(partial(progress, "calibrate"), weights)
+    rows = []
+    for instrument, part in zip(instruments, parts):
+        row = measure(instrument, part)
         rows.append(row)
-        share = "" if row["coverage"] is None else f", coverage {row['coverage']:.1%}"
+        coverage = "" if row["coverage"] is None else f", coverage {row['coverage']:.1%}"
         verdict = "calibrated" if row["calibrated"] else "NOT CALIBRATED"
         say(
             f"{verdict:14}  {row['estimator']:36} bias {row['bias']:+.5f} ± "
-            f"{row['bias_stderr']:.5f}{share} ({row['expected']}; {row['setting']})"
+            f"{row['bias_stderr']:.5f}{coverage} ({row['expected']}; {row['setting']})"
         )
     table = pd.DataFrame(rows).assign(commit=commit_label())
     write_atomically(directory / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))

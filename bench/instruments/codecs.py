@@ -1,28 +1,31 @@
-"""Lossless codecs on the test images: what bits/dim are without any learning.
+"""Lossless codecs on the test images: the bits/dim that a code reaches without learning.
 
-A lossless code of b bytes is a model with −log2 P(y) = 8 b, so that its bits/dim stand in one unit
-with those of the leaderboard; a likelihood model that loses to PNG is in trouble.
+A lossless code of b bytes is a model with −log2 P(y) = 8 b, so its bits/dim compare with those of
+the leaderboard; a likelihood model that loses to PNG is in trouble.
 """
 
 import io
 import lzma
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 from PIL import Image, features
 
 from bench.data.tasks import TaskData
 from bench.errors import InputError
+from bench.instruments.progress import PartProgress, split_progress
 from bench.records.provenance import commit_label, package_version
 from bench.records.row import data_hash
+from bench.records.types import DataRecord
 
-# WebP's own bound on the sides of an image.
+# The largest side of an image that WebP can encode.
 WEBP_SIDE = 16_383
-# Images whose time tells that of all.
+# Images that are encoded to estimate the time of all.
 PROBED = 20
 
 
@@ -32,11 +35,11 @@ class Codec:
 
     Attributes:
         encode: From pixels (height, width) or (height, width, 3), uint8, to bytes.
-        decode: Back.
-        header: Number of bytes of a code that say what format it is and how large the image,
-            which a model that knows the task need not send.
-        software: What made it.
-        tallest: Largest height that it can encode.
+        decode: Back, given the shape.
+        header: Number of bytes of a code that state its format and the image's size, which a model
+            that knows the task need not send.
+        software: The library that implements it.
+        tallest: Largest height that it can encode; None is unlimited.
     """
 
     encode: Callable[[np.ndarray], bytes]
@@ -46,7 +49,35 @@ class Codec:
     tallest: int | None = None
 
 
-def pillow_encode(form: str, **options) -> Callable[[np.ndarray], bytes]:
+class CodecRow(TypedDict):
+    """A row of codecs.csv.
+
+    Attributes:
+        task: The task's name.
+        codec: The codec's name.
+        layout: images: each by itself; strip: one below the other.
+        headers: Whether the headers count: with or without.
+        bytes: Size of all codes.
+        bits_per_dim: The same in bits per pixel and channel.
+        n: Number of images.
+        software: The library that implements the codec.
+        commit: Commit of the benchmark.
+        data_sha256: Hash of the task's data.
+    """
+
+    task: str
+    codec: str
+    layout: str
+    headers: str
+    bytes: int
+    bits_per_dim: float
+    n: int
+    software: str
+    commit: str | None
+    data_sha256: str
+
+
+def pillow_encode(form: str, **options: int) -> Callable[[np.ndarray], bytes]:
     def encode(pixels: np.ndarray) -> bytes:
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, form, **options)
@@ -61,7 +92,7 @@ def pillow_decode(code: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def png_header(code: bytes) -> int:
-    """Return all but the compressed stream: signature, chunk frames, IHDR, IEND."""
+    """Return the size of all but the compressed stream: signature, chunk frames, IHDR, IEND."""
     position, payload = 8, 0
     while position < len(code):
         length = int.from_bytes(code[position : position + 4], "big")
@@ -70,16 +101,20 @@ def png_header(code: bytes) -> int:
     return len(code) - payload
 
 
-def raw(compress: Callable[[bytes], bytes], expand: Callable[[bytes], bytes]) -> dict:
-    return {
-        "encode": lambda pixels: compress(pixels.tobytes()),
-        "decode": lambda code, shape: np.frombuffer(expand(code), np.uint8).reshape(shape),
-        "header": lambda code: 0,  # both are written without any
-    }
+def raw_codec(
+    compress: Callable[[bytes], bytes], expand: Callable[[bytes], bytes], software: str
+) -> Codec:
+    """Return the codec of a general compressor of bytes, which writes no header."""
+    return Codec(
+        encode=lambda pixels: compress(pixels.tobytes()),
+        decode=lambda code, shape: np.frombuffer(expand(code), np.uint8).reshape(shape),
+        header=lambda code: 0,
+        software=software,
+    )
 
 
-def lzma_filters(size: int) -> list[dict]:
-    """Return LZMA2 at its best. A dictionary beyond the content only takes time to set up."""
+def lzma_filters(size: int) -> list[dict[str, int]]:
+    """Return LZMA2 at its best for content of this size; a larger dictionary only takes time."""
     dictionary = max(4096, min(1 << max(size - 1, 1).bit_length(), 1 << 28))
     preset = 9 | lzma.PRESET_EXTREME
     return [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary}]
@@ -104,7 +139,7 @@ def codecs() -> dict[str, Codec]:
         import pillow_jxl  # noqa: F401  registers JPEG XL with Pillow
     except ImportError:
         raise InputError(
-            "codecs: JPEG XL is not installed; `pip install 'likelihood-bench[codecs]'` brings it"
+            "codecs: JPEG XL is not installed; `pip install 'likelihood-bench[codecs]'` installs it"
         ) from None
     if not features.check("webp"):
         raise InputError("codecs: this build of Pillow has no WebP")
@@ -121,33 +156,28 @@ def codecs() -> dict[str, Codec]:
         "JPEG XL lossless": Codec(
             pillow_encode("JXL", lossless=True, effort=9),
             pillow_decode,
-            lambda code: 2,  # the signature; its further header is not on byte boundaries
+            lambda code: 2,  # the signature; the rest of the header ends within a byte
             f"pillow-jxl-plugin {package_version('pillow-jxl-plugin')}",
         ),
-        "deflate": Codec(
-            **raw(deflate, lambda c: zlib.decompress(c, -15)), software="zlib, level 9"
-        ),
-        "LZMA": Codec(
-            **raw(lzma_encode, lzma_decode),
-            software="liblzma, preset 9 extreme",
-        ),
+        "deflate": raw_codec(deflate, lambda code: zlib.decompress(code, -15), "zlib, level 9"),
+        "LZMA": raw_codec(lzma_encode, lzma_decode, "liblzma, preset 9 extreme"),
     }
 
 
 def strips(images: np.ndarray, tallest: int | None) -> Iterator[np.ndarray]:
-    """Yield all images one below the other, in as few pieces as the codec can take."""
+    """Yield all images one below the other, in as few strips as the codec can encode."""
     count = len(images) if tallest is None else max(1, tallest // images.shape[1])
     for start in range(0, len(images), count):
         yield images[start : start + count].reshape(-1, *images.shape[2:])
 
 
-def measure(codec: Codec, pieces: Iterator[np.ndarray]) -> tuple[int, int]:
-    """Return bytes with and without headers of all pieces, each decoded and compared."""
+def measure(codec: Codec, pieces: Iterable[np.ndarray]) -> tuple[int, int]:
+    """Return the bytes of all pieces with and without headers. Decodes and compares each."""
     whole = bare = 0
     for pixels in pieces:
         code = codec.encode(pixels)
         if not np.array_equal(codec.decode(code, pixels.shape), pixels):
-            raise RuntimeError(f"{codec.software}: an image came back different")
+            raise RuntimeError(f"{codec.software}: the decoded image differs from the original")
         whole += len(code)
         bare += len(code) - codec.header(code)
     return whole, bare
@@ -157,54 +187,56 @@ def pieces_of(codec: Codec, layout: str, pixels: np.ndarray) -> list[np.ndarray]
     return list(pixels) if layout == "images" else list(strips(pixels, codec.tallest))
 
 
-def cost_of(codec: Codec, layout: str, pixels: np.ndarray) -> float:
-    """Return the seconds that a few images tell of all."""
+def expected_seconds(codec: Codec, layout: str, pixels: np.ndarray) -> float:
+    """Return the time of all images, extrapolated from a few."""
     few = pixels[:PROBED]
     started = time.perf_counter()
-    measure(codec, iter(pieces_of(codec, layout, few)))
+    measure(codec, pieces_of(codec, layout, few))
     return (time.perf_counter() - started) * len(pixels) / len(few)
 
 
-def told(pieces: list, tell: Callable[[float], None]) -> Iterator:
-    """Yield the pieces, telling what share of them is done."""
+def with_progress(
+    pieces: list[np.ndarray], progress: PartProgress, text: str
+) -> Iterator[np.ndarray]:
+    """Yield the pieces and call ``progress`` before each."""
     for number, piece in enumerate(pieces):
-        tell(number / len(pieces))
+        progress(number / len(pieces), text)
         yield piece
 
 
-def codec_rows(
-    data: TaskData, described: dict, report: Callable[[str, float, str], None]
-) -> pd.DataFrame:
+def pixels_of(data: TaskData) -> np.ndarray:
+    """Return the test images, (n, height, width) or (n, height, width, channels)."""
+    channels, height, width = data.shape
+    pixels = data.test.numpy().reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
+
+
+def codec_rows(data: TaskData, described: DataRecord, progress: PartProgress) -> pd.DataFrame:
     """Return a row for each codec, layout and count of headers, on a task's test split.
 
     Args:
         data: A task of 8-bit images.
         described: The task's hashes, as records hold them.
-        report: Is told what is being measured, and how far it is.
+        progress: Called with the share done and what is being measured.
 
     Returns:
-        Columns task, codec, layout (images: each by itself; strip: one below the other), headers
-        (with, without), bytes, bits_per_dim, n, software, commit, data_sha256.
+        The columns of ``CodecRow``.
 
     Raises:
-        InputError: The task's images are not of 8 bits.
+        InputError: The task's images do not have 8 bits.
     """
     if data.task.levels != 256:
         raise InputError(
             f"codecs: {data.task.name} has {data.task.levels} levels, codecs are for 256"
         )
-    channels, height, width = data.shape
-    pixels = data.test.numpy().reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-    pixels = np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
-    todo = [(name, layout) for name in codecs() for layout in ("images", "strip")]
-    costs = [cost_of(codecs()[name], layout, pixels) for name, layout in todo]
-    rows = []
-    for number, (name, layout) in enumerate(todo):
-        codec, before, own = codecs()[name], sum(costs[:number]), costs[number]
-        tell = lambda share, before=before, own=own, what=f"{name}, {layout}": report(
-            data.task.name, (before + own * share) / sum(costs), what
-        )
-        pieces = told(pieces_of(codec, layout, pixels), tell)
+    pixels, known = pixels_of(data), codecs()
+    cases = [(name, layout) for name in known for layout in ("images", "strip")]
+    weights = [expected_seconds(known[name], layout, pixels) for name, layout in cases]
+    parts = split_progress(progress, weights)
+    rows: list[CodecRow] = []
+    for (name, layout), part in zip(cases, parts):
+        codec = known[name]
+        pieces = with_progress(pieces_of(codec, layout, pixels), part, f"{name}, {layout}")
         for headers, size in zip(("with", "without"), measure(codec, pieces)):
             rows.append(
                 {

@@ -1,8 +1,8 @@
-"""Mini-batch estimators of log q_agg(z), here only to be compared with the exact value.
+"""Mini-batch estimators of log q_agg(z), which `bench calibrate` compares with the exact value.
 
-Chen et al. 2018 (Isolating sources of disentanglement in VAEs, appendix C). For a batch of B data
-out of n with one sample each; the mutual information that follows from either is too high in
-expectation, because the logarithm of an underestimate, or of an unbiased estimate, is too low.
+Chen et al. 2018 (Isolating sources of disentanglement in VAEs, appendix C), for a batch of B of n
+data with one sample each. Both overestimate the mutual information in expectation, because the
+logarithm of an underestimate, or of an unbiased estimate, is too low.
 """
 
 from math import log
@@ -27,9 +27,9 @@ def weighted_log_aggregate(z: Tensor, posterior: DiagonalNormal, n: int) -> Tens
 def stratified_log_aggregate(z: Tensor, posterior: DiagonalNormal, n: int) -> Tensor:
     """Return the stratified estimate (Chen et al. 2018, eq. S6), whose exp is unbiased, (B,).
 
-    A datum's own component has weight 1/n, the other M = B − 1 have 1/M each but for one, which
-    has (n − M)/(n M): together 1. Other codes put one of these weights into a column in place of
-    the diagonal, or leave it out.
+    A datum's own component has weight 1/n. Of the other M = B − 1 components, one has weight
+    (n − M)/(n M) and each of the rest 1/M; the weights sum to 1. Other implementations put one of
+    these weights into a column instead of the diagonal, or omit it.
     """
     batch = len(z)
     others = batch - 1

@@ -1,4 +1,4 @@
-"""A long command says how far it is and when it will end, also where there is no terminal."""
+"""A long command prints its progress and the time left, also without a terminal."""
 
 import time
 from types import SimpleNamespace
@@ -14,13 +14,13 @@ def test_lines_are_printed_while_a_single_piece_of_work_lasts_with_the_time_left
     monkeypatch.setattr(time_left, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(time_left, "print_progress", lambda: lambda *words: lines.append(words))
     wanted = ("codecs", 0.25, "WebP, about 0:00:30 left")
-    with time_left.telling_time_left() as report:
+    with time_left.telling_time_left() as progress:
         now[0] = 10.0
-        report("codecs", 0.25, "WebP")
+        progress("codecs", 0.25, "WebP")
         deadline = time.monotonic() + patience(60)
         while lines.count(wanted) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert lines.count(wanted) >= 3 and set(lines) <= {wanted, ("begins", 0.0, "")}
+    assert lines.count(wanted) >= 3 and set(lines) <= {wanted, ("starting", 0.0, "")}
     count = len(lines)
     time.sleep(0.1)
     assert len(lines) == count

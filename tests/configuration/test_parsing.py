@@ -14,7 +14,7 @@ BASE = ["--data", "digits-17", "--model", "gaussian_vae"]
 
 BAD = [
     (["--data", "digits-18", "--model", "gaussian_vae"], "data: 'digits-18' is unknown"),
-    (["--data", "../../etc/passwd", "--model", "gaussian_vae"], "is no name"),
+    (["--data", "../../etc/passwd", "--model", "gaussian_vae"], "is not a name"),
     (["--data", "digits-17", "--model", "gausian_vae"], "model: 'gausian_vae' is unknown"),
     (["--data", "digits-17", "--model", "missing.yaml"], "no such file"),
     (["--data", "digits-17"], "model"),
@@ -54,9 +54,9 @@ def test_numbers_of_samples_that_are_not_whole_are_refused(number):
         ("--evaluation", "elbo_samples: x", "evaluation.elbo_samples: Expected a int"),
         ("--data", "binarization: x", "data.binarization: Expected"),
         ("--config", "trainer: {patience: x}", "trainer.patience: Expected a int"),
-        ("--config", "data: x", "data: 'x' is no mapping"),
-        ("--config", "trainer: 3", "trainer: 3 is no mapping"),
-        ("--config", "evaluation: [1]", "evaluation: [1] is no mapping"),
+        ("--config", "data: x", "data: 'x' is not a mapping"),
+        ("--config", "trainer: 3", "trainer: 3 is not a mapping"),
+        ("--config", "evaluation: [1]", "evaluation: [1] is not a mapping"),
     ],
 )
 def test_a_mistake_in_a_file_is_named_by_its_option_once(option, content, message, tmp_path):

@@ -5,18 +5,18 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
-from bench import instruments
 from bench.estimators.estimate import Estimate
+from bench.instruments import known_truths
 from bench.instruments.calibrate import calibrate, measure
 from bench.instruments.known_truths import Instrument, elbo_instruments, toy_evidence, toy_vae
 from bench.noise import Noise
 
-silent = lambda share: None
+silent = lambda share, text: None
 
 
-def drawn(bias=0.0, told=1.0):
-    """An estimate of 0 with standard error 1, off by ``bias``, that claims the error ``told``."""
-    return lambda r: Estimate(bias + Noise("x", r).normal(1, 1).item(), told, 1, 1)
+def drawn(bias=0.0, stderr=1.0):
+    """An estimate of 0 with error 1 and bias ``bias``, which reports the error ``stderr``."""
+    return lambda r: Estimate(bias + Noise("x", r).normal(1, 1).item(), stderr, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def drawn(bias=0.0, told=1.0):
     [
         (drawn(), "unbiased", True),
         (drawn(bias=0.5), "unbiased", False),
-        (drawn(told=0.8), "unbiased", False),
-        (drawn(told=1.5), "unbiased", False),
+        (drawn(stderr=0.8), "unbiased", False),
+        (drawn(stderr=1.5), "unbiased", False),
         (drawn(bias=-0.5), "below", True),
         (drawn(bias=0.5), "below", False),
         (drawn(bias=0.5), "above", True),
@@ -43,12 +43,12 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.instruments.calibrate.elbo_instruments", few)
     for group in ("surgery", "evidence", "toy", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
-    told = []
-    table = calibrate(tmp_path, lambda *words: told.append(words))
+    reports = []
+    table = calibrate(tmp_path, lambda *report: reports.append(report))
     assert capsys.readouterr().out.count(" bias ") == len(table) == 4
     assert table["coverage"].between(0.8, 1).all()
-    shares = [share for _, share, _ in told]
-    assert len(told) == 4 * 60 and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
+    shares = [share for _, share, _ in reports]
+    assert len(reports) == 4 * 60 and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
     assert list(pd.read_csv(tmp_path / "calibration.csv")["estimator"]) == list(table["estimator"])
 
 
@@ -57,9 +57,9 @@ GROUPS = ("elbo", "surgery", "evidence", "toy", "sample")
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_each_estimate_is_near_its_truth_or_on_the_side_that_theory_says(group):
-    """One repeat of every instrument tells one whose truth or estimator is wrong; those that tell no
-    error of their own are repeated."""
-    for instrument in getattr(instruments, f"{group}_instruments")():
+    """One repeat of every instrument shows a wrong truth or estimator; an instrument without a
+    standard error is repeated."""
+    for instrument in getattr(known_truths, f"{group}_instruments")():
         estimate = instrument.estimate(0)
         value = estimate.value
         error = estimate.stderr_data if instrument.population else estimate.stderr

@@ -42,16 +42,17 @@ def test_strips_hold_every_image_once():
 
 
 def test_rows_of_grey_and_of_colour():
-    said = []
-    report = lambda task, share, text: said.append((task, share, text))
+    shares = []
+    progress = lambda share, text: shares.append(share)
     described = {"payload_sha256": {}, "split_sha256": ""}
-    grey = codec_rows(task_data(NOISE[:3, None]), described, report)
+    grey = codec_rows(task_data(NOISE[:3, None]), described, progress)
     assert len(grey) == 5 * 2 * 2 and (grey["bits_per_dim"] >= 8).all()
-    # Five codecs, each told of every one of three images and of one strip.
-    shares = [share for _, share, _ in said]
-    assert len(said) == 5 * (3 + 1) and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
+    # Five codecs, each with three images and one strip.
+    assert (
+        len(shares) == 5 * (3 + 1) and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
+    )
     colour = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), np.uint8)
-    table = codec_rows(task_data(colour, "cifar10"), described, report)
+    table = codec_rows(task_data(colour, "cifar10"), described, progress)
     assert set(table["n"]) == {2} and (table["bits_per_dim"] >= 8).all()
     with pytest.raises(InputError, match="codecs are for 256"):
-        codec_rows(task_data(NOISE[:3, None] % 2, "mnist", "static"), described, report)
+        codec_rows(task_data(NOISE[:3, None] % 2, "mnist", "static"), described, progress)

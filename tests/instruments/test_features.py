@@ -117,9 +117,9 @@ def test_precision_and_recall_of_copies_of_far_images_and_of_a_collapse():
 
 def test_bad_arguments_are_refused_in_one_line():
     a = correlated(10, 3, 0)
-    with pytest.raises(InputError, match="4 components cannot be taken"):
+    with pytest.raises(InputError, match="do not have 4 components"):
         PrincipalFeatures.fit(a, 4)
-    with pytest.raises(InputError, match="10 components cannot be taken of 10 images"):
+    with pytest.raises(InputError, match="10 images of 20 dimensions do not have 10 components"):
         PrincipalFeatures.fit(correlated(10, 20, 0), 10)
     with pytest.raises(InputError, match="less than 1 neighbour"):
         precision_and_recall(a, a, 0)

@@ -1,18 +1,22 @@
-"""`bench perf`: measure everything, and write the table, the figure and the page of the docs."""
+"""`bench perf` measures speed and growth, and writes the tables and the figure."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
 from bench.instruments.perf.estimators import aggregate_rows, evidence_rows
 from bench.instruments.perf.growth import growth_rows
+from bench.instruments.perf.interleaved import Comparison
 from bench.instruments.perf.peers import peer_rows
-from bench.instruments.perf.sizes import Sizes, Tell
+from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.sweeps import sweep_rows
 from bench.instruments.perf.training import training_rows
+from bench.instruments.progress import PartProgress, split_progress
 from bench.records.provenance import commit_label, cpu_model
 from bench.records.tables import csv_text
 from bench.settings import Progress
@@ -22,6 +26,7 @@ from bench.system.printing import print_table as print_cells
 from bench.system.printing import say
 from bench.training.fit import silence_lightning
 
+# They come first in perf.csv.
 COLUMNS = ["what", "ours", "other", "ratio", "low", "high", "repeats", "machine"]
 
 
@@ -33,50 +38,55 @@ def perf(
     Args:
         directory: results/perf.
         peers: Python of the environment that `make perf-peers` made.
-        sizes: How much is measured.
-        report: Is told how far it is.
+        sizes: How much work is measured.
+        progress: Called with the part that is being measured and the share of all that is done.
 
     Returns:
         perf.csv and growth.csv.
     """
     silence_lightning()
-    peers_here = lambda sizes, tell: peer_rows(peers, sizes, tell)
-    # (part, its share of the time on two cores, what measures it)
-    parts: list[tuple[str, float, Callable[[Sizes, Tell], list]]] = [
+    # (part, its share of the time on two cores, its function)
+    comparisons: list[tuple[str, float, Callable[[Sizes, PartProgress], list[Comparison]]]] = [
         ("training", 0.37, training_rows),
         ("aggregated posterior", 0.06, aggregate_rows),
         ("importance-weighted bound", 0.02, evidence_rows),
         ("start-up and packing", 0.08, sweep_rows),
-        ("peers", 0.33, peers_here),
-        ("growth", 0.14, growth_rows),
+        ("peers", 0.33, partial(peer_rows, peers)),
     ]
-    rows, before = {}, 0.0
-    for name, weight, measure in parts:
-        started = time.monotonic()
-        rows[name] = measure(sizes, share_of(progress, name, before, weight))
-        before += weight
-        say(f"{name}: {time.monotonic() - started:.0f} s")
+    names = [*(name for name, _, _ in comparisons), "growth"]
+    weights = [*(weight for _, weight, _ in comparisons), 0.14]
+    # Each part reports under its own name.
+    parts = [split_progress(partial(progress, name), weights)[n] for n, name in enumerate(names)]
+    compared = []
+    for (name, _, measure), part in zip(comparisons, parts):
+        with reported_time(name):
+            compared += measure(sizes, part)
+    with reported_time("growth"):
+        grown = growth_rows(sizes, parts[-1])
     machine = f"{cpu_model()}, {usable_cores()} cores"
-    growth = pd.DataFrame([asdict(row) for row in rows.pop("growth")]).assign(machine=machine)
-    compared = [row for part in rows.values() for row in part]
+    growth = pd.DataFrame([asdict(row) for row in grown]).assign(machine=machine)
     table = pd.DataFrame([asdict(row) | {"met": row.met} for row in compared])
     table = table.assign(machine=machine, commit=commit_label())
     table = table[[*COLUMNS, *[name for name in table.columns if name not in COLUMNS]]]
     write_atomically(directory / "perf.csv", csv_text(table))
     write_atomically(directory / "growth.csv", csv_text(growth))
+    # Imports matplotlib, which chooses its backend then.
     from bench.instruments.perf.figure import draw
 
     draw(table, directory / "perf.png")
     return table, growth
 
 
-def share_of(progress: Progress, name: str, before: float, weight: float) -> Tell:
-    """Return what reports the share of a part as one of the whole."""
-    return lambda share, text: progress(name, before + weight * share, text)
+@contextmanager
+def reported_time(name: str) -> Iterator[None]:
+    """Print how long a part took."""
+    started = time.monotonic()
+    yield
+    say(f"{name}: {time.monotonic() - started:.0f} s")
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return perf.csv as a table in Markdown; what was wanted and is not reached is bold."""
+    """Return perf.csv as a table in Markdown, with ratios below their target in bold."""
     lines = [
         "| what | against | ours | other | ratio | 95 % | wanted |",
         "|---|---|---:|---:|---:|---|---:|",
@@ -92,6 +102,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def growth_markdown(growth: pd.DataFrame) -> str:
+    """Return growth.csv as a table in Markdown."""
     lines = ["| what | grows with | from | to | exponent | expected | at the largest |"]
     lines.append("|---|---|---:|---:|---:|---:|---:|")
     for row in growth.itertuples():
@@ -103,6 +114,7 @@ def growth_markdown(growth: pd.DataFrame) -> str:
 
 
 def print_table(table: pd.DataFrame) -> None:
+    """Print perf.csv, with ratios below their target in red."""
     rows = []
     for row in table.itertuples():
         wanted = "" if pd.isna(row.target) else f"{row.target:g}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,29 +11,39 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from bench.densities.mixture_table import COLUMN_BLOCK, ROW_BLOCK, MixtureTable
 from bench.densities.normal import DiagonalNormal
 from bench.estimators.evidence import importance_weighted_bound
-from bench.instruments.perf.elsewhere import elsewhere
 from bench.instruments.perf.floors import layer_sizes, products
-from bench.instruments.perf.interleaved import Comparison, by_turns, compare, seconds
-from bench.instruments.perf.sizes import Sizes, Tell, part_of
-from bench.instruments.perf.training import NETWORKS, SIDE, untrained
+from bench.instruments.perf.interleaved import (
+    Alternative,
+    Comparison,
+    Work,
+    compare,
+    interleave,
+    seconds,
+)
+from bench.instruments.perf.separate_process import separate_process
+from bench.instruments.perf.sizes import Sizes
+from bench.instruments.perf.training import DEEP, SIDE, untrained
+from bench.instruments.progress import PartProgress, split_progress
 from bench.models.vae import VAE
 
 LATENT = 40
-# Means and log-scales of encoders: wide, as trained, and collapsed to points (log-variance −12).
-REGIMES = {
+# (draws of a standard normal, n, latent) → means and log-scales of n posteriors.
+Regime = Callable[[Callable[..., Tensor], int, int], tuple[Tensor, Tensor]]
+# Encoders with wide posteriors, with typical ones, and with near-points (log-variance −12).
+REGIMES: dict[str, Regime] = {
     "overlapping": lambda g, n, d: (0.3 * g(n, d), 0.05 * g(n, d)),
     "typical": lambda g, n, d: (g(n, d), -1.2 + 0.3 * g(n, d)),
     "tiny variances": lambda g, n, d: (g(n, d), torch.full((n, d), -6.0)),
 }
-# Points at which the density is taken; time is proportional to their number.
+# Number of points at which the density is evaluated; the time is proportional to it.
 POINTS = 4 * ROW_BLOCK
 FEW_POINTS, FEW_IMAGES = 50, 10
-# Of the bound whose time is told; time is proportional to them.
+# K of the bound whose time is reported; the time is proportional to K.
 SAMPLES = 5000
 
 
 def encoded(regime: str, n: int, latent: int = LATENT) -> tuple[DiagonalNormal, Tensor, Tensor]:
-    """Return n posteriors, their log-weights, and a sample of each of the first ones."""
+    """Return n posteriors, their log-weights, and a sample of each of the first POINTS."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator)
     loc, log_scale = REGIMES[regime](draw, n, latent)
@@ -40,26 +51,20 @@ def encoded(regime: str, n: int, latent: int = LATENT) -> tuple[DiagonalNormal, 
     return DiagonalNormal(loc, log_scale), torch.full((n,), -math.log(n)), z
 
 
-def pair_floor(n: int, points: int) -> Callable[[], None]:
+def pair_floor(n: int, points: int) -> Work:
     """Return the least work for n · points pairs: a product of depth 2 · LATENT + 1, and exp."""
     rows, columns = torch.randn(points, 2 * LATENT + 1), torch.randn(2 * LATENT + 1, n)
 
-    def once() -> None:
+    def all_pairs() -> None:
         for block in rows.split(ROW_BLOCK):
             for start in range(0, n, COLUMN_BLOCK):
                 (block @ columns[:, start : start + COLUMN_BLOCK]).clamp_(-80, 0).exp_()
 
-    return once
-
-
-def other_way(name: str, regime: str, n: int, points: int) -> Callable[[], Tensor]:
-    """Return what another way does for the first points of a regime."""
-    components, weights, z = encoded(regime, n)
-    return lambda: WAYS[name](components, weights, z[:points])
+    return all_pairs
 
 
 def broadcast(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
-    """Form every difference at once, as the code of β-TCVAE does, in blocks of 50 points."""
+    """Broadcast the differences of all pairs, as the code of β-TCVAE does, 50 points at a time."""
     parts = [(components.log_prob(part[:, None]) + weights).logsumexp(1) for part in z.split(50)]
     return torch.cat(parts)
 
@@ -70,45 +75,53 @@ def library(components: DiagonalNormal, weights: Tensor, z: Tensor) -> Tensor:
     return torch.cat([mixture.log_prob(part) for part in z.split(50)])
 
 
-WAYS = {"broadcast difference": broadcast, "MixtureSameFamily": library}
+ALTERNATIVES = {"broadcast difference": broadcast, "MixtureSameFamily": library}
 
 
-def aggregate_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
+def alternative_work(name: str, regime: str, n: int, points: int) -> Work:
+    """Return the work of an alternative for the first points of a regime."""
+    components, weights, z = encoded(regime, n)
+    return lambda: ALTERNATIVES[name](components, weights, z[:points])
+
+
+def aggregate_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     torch.set_num_threads(1)
     cases = [(n, regime) for n in sizes.components for regime in REGIMES]
-    with elsewhere() as there:
+    parts = split_progress(progress, [1] * len(cases))
+    with separate_process() as time_apart:
         return [
             row
-            for number, case in enumerate(cases)
-            for row in rows_of_regime(*case, sizes, there, part_of(tell, number, len(cases)))
+            for (n, regime), part in zip(cases, parts)
+            for row in rows_of_regime(n, regime, sizes, time_apart, part)
         ]
 
 
 def rows_of_regime(
-    n: int, regime: str, sizes: Sizes, there: Callable[..., float], tell: Tell
+    n: int, regime: str, sizes: Sizes, time_apart: Callable[..., float], progress: PartProgress
 ) -> list[Comparison]:
     components, weights, z = encoded(regime, n)
     table = MixtureTable(components, weights)
-    what, few = f"exact q_agg, n = {n}, {regime}", min(FEW_POINTS, n)
     exact, floor = lambda: table.log_prob(z), pair_floor(n, len(z))
-    # (what it is held against, its seconds, its points, the ratio that is wanted)
-    others = [("product of depth 81 and exp", lambda: seconds(floor), len(z), 1 / 1.6)]
-    # Their time grows with the number of points alone, so that few of them tell it.
-    for name in WAYS if n == sizes.components[0] else ():
-        way = lambda name=name: there(other_way, name, regime, n, few)
-        others.append((name, way, few, 100))
-    rows = []
-    for number, (name, other, points, target) in enumerate(others):
-        part = part_of(tell, number, len(others))
-        ours, theirs = by_turns(exact, other, sizes.repeats, part, f"{what}: {name}")
-        per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
-        mine, yours = per_pair(ours, len(z)), per_pair(theirs, points)
-        rows.append(compare(what, name, "ns a pair", mine, yours, target))
+    others = [Alternative("product of depth 81 and exp", lambda: seconds(floor), len(z), 1 / 1.6)]
+    if n == sizes.components[0]:
+        # Their time is proportional to the number of points, so a few points suffice.
+        few = min(FEW_POINTS, n)
+        for name in ALTERNATIVES:
+            work = partial(time_apart, alternative_work, name, regime, n, few)
+            others.append(Alternative(name, work, few, 100))
+    what, rows = f"exact q_agg, n = {n}, {regime}", []
+    per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
+    for other, part in zip(others, split_progress(progress, [1] * len(others))):
+        label = f"{what}: {other.name}"
+        ours, theirs = interleave(exact, other.seconds, sizes.repeats, part, label)
+        times = per_pair(ours, len(z)), per_pair(theirs, other.size)
+        rows.append(compare(what, other.name, "ns a pair", *times, target=other.target))
     return rows
 
 
 def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
-    """L_K as VampPrior's code has it: an image, 500 copies of it at once, encoded each time."""
+    """Return L_K in nats, (batch,), as VampPrior's code does: 500 copies of an image at a time,
+    each of them encoded."""
     bounds = []
     for image in y:
         weights = []
@@ -126,37 +139,37 @@ def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def evidence_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
+def evidence_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     torch.set_num_threads(1)
-    model, samples = untrained(NETWORKS[0]), sizes.samples
+    model, samples = untrained(DEEP), sizes.samples
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(2, (100, SIDE**2), generator=generator, dtype=torch.uint8)
     product = products(layer_sizes(model.decoder_network), 1000, backward=False)
     floor = lambda: [product() for _ in range(samples * len(y) // 1000)]
     bound = lambda: importance_weighted_bound(model, y, samples, 0)
-    what, rows = f"L_{SAMPLES}, Bernoulli VAE {NETWORKS[0][0]}", []
-    with elsewhere() as there:
-        one_image = lambda: there(one_by_one, FEW_IMAGES, samples)
-        # (what it is held against, its seconds, its images, the ratio that is wanted)
+    per_image = lambda times, images: [1e3 * SAMPLES / samples * t / images for t in times]
+    what, rows = f"L_{SAMPLES}, Bernoulli VAE {DEEP.name}", []
+    with separate_process() as time_apart:
+        one_image = lambda: time_apart(single_image_work, FEW_IMAGES, samples)
+        name = "one image at a time, 500 copies encoded at once"
         others = [
-            ("the decoder's matrix products alone", lambda: seconds(floor), len(y), 0.7),
-            ("one image at a time, 500 copies encoded at once", one_image, FEW_IMAGES, 3),
+            Alternative("the decoder's matrix products alone", lambda: seconds(floor), len(y), 0.7),
+            Alternative(name, one_image, FEW_IMAGES, 3),
         ]
-        for number, (name, other, images, target) in enumerate(others):
-            part = part_of(tell, number, len(others))
-            ours, theirs = by_turns(bound, other, sizes.repeats, part, f"{what}: {name}")
-            per_image = lambda times, images: [1e3 * SAMPLES / samples * t / images for t in times]
-            mine, yours = per_image(ours, len(y)), per_image(theirs, images)
-            rows.append(compare(what, name, "ms an image", mine, yours, target))
+        for other, part in zip(others, split_progress(progress, [1] * len(others))):
+            label = f"{what}: {other.name}"
+            ours, theirs = interleave(bound, other.seconds, sizes.repeats, part, label)
+            times = per_image(ours, len(y)), per_image(theirs, other.size)
+            rows.append(compare(what, other.name, "ms an image", *times, target=other.target))
     return rows
 
 
-def one_by_one(images: int, samples: int) -> Callable[[], Tensor]:
-    model = untrained(NETWORKS[0])
+def single_image_work(images: int, samples: int) -> Work:
+    model = untrained(DEEP)
     y = torch.randint(2, (images, SIDE**2), dtype=torch.uint8)
 
     @torch.no_grad()
-    def work() -> Tensor:
+    def bounds() -> Tensor:
         return one_image_at_a_time(model, y, samples)
 
-    return work
+    return bounds

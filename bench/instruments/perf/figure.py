@@ -1,16 +1,16 @@
-"""The figure of `bench perf`: how many times as fast as each thing it is held against."""
+"""The figure of `bench perf`: the ratio of every comparison."""
 
 from pathlib import Path
 
 import matplotlib
+import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-import pandas as pd  # noqa: E402
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw the ratios with their intervals on a logarithmic axis, and what was wanted."""
+    """Draw the ratios, their intervals and their targets on a logarithmic axis."""
     figure, axis = plt.subplots(figsize=(9.5, 0.27 * len(table) + 1.2), layout="constrained")
     places = range(len(table))[::-1]
     for place, row in zip(places, table.itertuples()):

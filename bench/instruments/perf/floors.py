@@ -1,9 +1,9 @@
-"""The least time that a network's work can take: its matrix products alone, on this machine."""
-
-from collections.abc import Callable
+"""Floors: the time of a network's matrix products alone, on this machine."""
 
 import torch
 from torch import nn
+
+from bench.instruments.perf.interleaved import Work
 
 
 def layer_sizes(model: nn.Module) -> list[tuple[int, int]]:
@@ -12,13 +12,14 @@ def layer_sizes(model: nn.Module) -> list[tuple[int, int]]:
     return [(layer.in_features, layer.out_features) for layer in layers]
 
 
-def products(sizes: list[tuple[int, int]], rows: int, backward: bool) -> Callable[[], None]:
-    """Return a function that does the matrix products of one pass over layers, and nothing else.
+def products(sizes: list[tuple[int, int]], rows: int, backward: bool) -> Work:
+    """Return a function that computes the matrix products of one pass and nothing else.
 
     Args:
         sizes: (inputs, outputs) of each layer.
         rows: Size of the batch.
-        backward: Also those of the gradients: of the weights, and of all inputs but the first.
+        backward: Include the products of the backward pass: gradients of the weights, and of the
+            inputs of all layers but the first.
     """
     work = []
     for position, (inputs, outputs) in enumerate(sizes):
@@ -33,8 +34,8 @@ def products(sizes: list[tuple[int, int]], rows: int, backward: bool) -> Callabl
             if position:
                 work.append((g, w, torch.empty(rows, inputs)))
 
-    def once() -> None:
+    def one_pass() -> None:
         for a, b, out in work:
             torch.mm(a, b, out=out)
 
-    return once
+    return one_pass

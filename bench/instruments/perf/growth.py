@@ -1,4 +1,4 @@
-"""How time and memory grow: measured over two decades, with the exponent that fits best."""
+"""How time and memory grow: measurements over two decades and the exponent that fits best."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +15,21 @@ from bench.estimators.evidence import importance_weighted_bound
 from bench.estimators.surgery import ELBOSurgery
 from bench.instruments.perf.estimators import LATENT, POINTS, encoded
 from bench.instruments.perf.idle import do_nothing, made_up, table_texts, write_made_up
-from bench.instruments.perf.interleaved import seconds
-from bench.instruments.perf.sizes import Sizes, Tell, part_of
+from bench.instruments.perf.interleaved import Work, seconds
+from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.sweeps import small_job
-from bench.instruments.perf.training import NETWORKS, SIDE, untrained
+from bench.instruments.perf.training import DEEP, SIDE, Architecture, untrained
+from bench.instruments.progress import PartProgress, split_progress
 from bench.models.terms import Terms
+from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK
 from bench.report.reduce import load_sweep
 from bench.runs.run import run
 from bench.sweep.apart import EngineApart
 from bench.sweep.resources import Request
+
+# The smallest of these times counts, after one call that is not timed.
+REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,12 @@ class Growth:
     """A row of growth.csv: quantity ≈ c · size^exponent.
 
     Attributes:
-        what: What was done.
+        what: The work that is measured.
         quantity: seconds, or MiB.
-        size: What was varied.
+        size: What varies.
         smallest, largest: Its range.
         exponent: Slope of the least-squares line through the logarithms.
-        expected: What the arithmetic says.
+        expected: The exponent of the operation count.
         at_largest: The quantity at the largest size.
     """
 
@@ -51,49 +56,53 @@ class Growth:
     at_largest: float
 
 
-def fitted(
+def time_growth(
     what: str,
     size: str,
     sizes: tuple[int, ...],
-    work: Callable[[int], Callable],
+    work: Callable[[int], Work],
     expected: float,
-    tell: Tell,
+    progress: PartProgress,
 ) -> Growth:
-    """Return how the seconds of ``work(size)()`` grow; the best of three tells each."""
+    """Return how the seconds of ``work(size)()`` grow."""
     best, done = [], 0
     for number in sizes:
         once, times = work(number), []
-        for _ in range(4):
-            tell(done / (4 * sum(sizes)), f"{what}, {size} = {number}")
+        for _ in range(1 + REPEATS):
+            progress(done / ((1 + REPEATS) * sum(sizes)), f"{what}, {size} = {number}")
             times.append(seconds(once))
             done += number
         best.append(min(times[1:]))
-    exponent = float(np.polyfit(np.log(sizes), np.log(best), 1)[0])
+    exponent = slope(sizes, best)
     return Growth(what, "seconds", size, sizes[0], sizes[-1], exponent, expected, best[-1])
 
 
-def fitted_memory(
+def memory_growth(
     what: str,
     size: str,
     sizes: tuple[int, ...],
-    work: Callable[[int], object],
+    work: Callable[[int], None],
     expected: float,
-    tell: Tell,
+    progress: PartProgress,
 ) -> Growth:
-    """Return how the peak memory of ``work(size)`` grows, each size in a process of its own."""
+    """Return how the peak memory of ``work(size)`` grows; each size has its own process."""
     peaks = []
-    for place, number in enumerate(sizes):
-        tell(place / len(sizes), f"{what}, {size} = {number}")
+    for number, part in zip(sizes, split_progress(progress, [1] * len(sizes))):
+        part(0, f"{what}, {size} = {number}")
         with get_context("spawn").Pool(1) as pool:
             peaks.append(pool.apply(peak_of, (work, number)))
-    exponent = float(np.polyfit(np.log(sizes), np.log(peaks), 1)[0])
+    exponent = slope(sizes, peaks)
     return Growth(what, "MiB", size, sizes[0], sizes[-1], exponent, expected, peaks[-1])
 
 
-def peak_of(work: Callable[[int], object], size: int) -> float:
-    """Return by how many MiB this process' peak memory grows over what it had for a small size."""
+def slope(sizes: tuple[int, ...], quantities: list[float]) -> float:
+    return float(np.polyfit(np.log(sizes), np.log(quantities), 1)[0])
+
+
+def peak_of(work: Callable[[int], None], size: int) -> float:
+    """Return by how many MiB this process' peak memory grows over that of a small size."""
     torch.set_num_threads(1)
-    # Not getrusage's: that begins with the peak of the process which started this one.
+    # The peak of getrusage includes that of the parent process.
     status = lambda: Path("/proc/self/status").read_text().split("VmHWM:")[1]
     peak = lambda: int(status().split()[0]) / 1024
     work(EVALUATION_BLOCK)
@@ -104,7 +113,7 @@ def peak_of(work: Callable[[int], object], size: int) -> float:
 
 @torch.no_grad()
 def surgery_of(n: int) -> None:
-    """Do the ELBO surgery of n data whose encodings are made up, one sample of each."""
+    """Compute the ELBO surgery of n data with random encodings, one sample of each."""
     surgery, generator = ELBOSurgery(), torch.Generator().manual_seed(0)
     for start in range(0, n, EVALUATION_BLOCK):
         block = min(EVALUATION_BLOCK, n - start)
@@ -116,72 +125,69 @@ def surgery_of(n: int) -> None:
     surgery.compute()
 
 
-@torch.no_grad()
-def bound_of(k: int) -> None:
+def bound_work(model: VAE, k: int) -> Work:
+    """Return the work of L_K of 100 images."""
     y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
-    importance_weighted_bound(untrained(NETWORKS[0]), y, k, 0)
+    return torch.no_grad()(lambda: importance_weighted_bound(model, y, k, 0))
 
 
-def sweep_growth(runs: tuple[int, ...], tell: Tell) -> list[Growth]:
-    """How a sweep and its tables grow with the number of runs, beside the runs' own work."""
+def bound_of(k: int) -> None:
+    bound_work(untrained(DEEP), k)()
+
+
+def sweep_growth(runs: tuple[int, ...], progress: PartProgress) -> list[Growth]:
+    """Return how the overhead of a sweep and the time of its tables grow with its runs."""
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         template = run(small_job(temporary, 0))
         del template["notes"]  # which no record keeps
-        # Before anything is timed: an engine starts once, and its workers with the first runs.
+        # Started here, so that no timing includes it; the first, untimed runs start its workers.
         engine = EngineApart()
 
-        def idle(runs: int) -> Callable:
+        def idle(runs: int) -> Work:
             records = list(made_up(template, runs))
             return lambda: do_nothing(engine, records, Request(1), folder / f"idle-{runs}")
 
-        def tables(runs: int) -> Callable:
+        def tables(runs: int) -> Work:
             sweep = folder / f"tables-{runs}"
             write_made_up(template, runs, sweep)
             return lambda: table_texts(load_sweep(sweep), sweep.name)
 
+        first, second = split_progress(progress, [1, 1])
         try:
-            part = part_of(tell, 0, 2)
-            sweeps = fitted("a sweep of idle runs", "runs", runs, idle, 1, part)
+            sweeps = time_growth("a sweep of idle runs", "runs", runs, idle, 1, first)
         finally:
             engine.close()
-        part = part_of(tell, 1, 2)
-        return [sweeps, fitted("tables of a sweep", "runs", runs, tables, 1, part)]
+        return [sweeps, time_growth("tables of a sweep", "runs", runs, tables, 1, second)]
 
 
 @torch.no_grad()
-def growth_rows(sizes: Sizes, tell: Tell) -> list[Growth]:
+def growth_rows(sizes: Sizes, progress: PartProgress) -> list[Growth]:
     torch.set_num_threads(1)
     some = sizes.components[0]
 
-    def q_agg(n: int) -> Callable:
+    def q_agg(n: int) -> Work:
         components, weights, z = encoded("typical", n)
-        # As many points as components: those that there are, as often as it takes.
+        # As many points as components: the points are repeated.
         table, points = MixtureTable(components, weights), z.repeat(-(-n // len(z)), 1)[:n]
         return lambda: [table.log_prob(part) for part in points.split(POINTS)]
 
-    def dimensions(latent: int) -> Callable:
+    def dimensions(latent: int) -> Work:
         components, weights, z = encoded("typical", some, latent)
         table = MixtureTable(components, weights)
         return lambda: table.log_prob(z)
 
-    def bound(k: int) -> Callable:
-        model = untrained(NETWORKS[0])
-        y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
-        return lambda: importance_weighted_bound(model, y, k, 0)
-
-    def width(units: int) -> Callable:
-        model = untrained(("", [units, units], "tanh", 50))
-        y = torch.zeros(100, SIDE**2, dtype=torch.uint8)
-        return lambda: importance_weighted_bound(model, y, 20, 0)
-
-    part = lambda number: part_of(tell, number, 7)
+    bound = lambda k: bound_work(untrained(DEEP), k)
+    width = lambda units: bound_work(untrained(Architecture("", (units, units), "tanh", 50)), 20)
+    parts = split_progress(progress, [1] * 7)
+    every = "exact q_agg at all points"
+    of_bound = "peak memory of L_K of 100 images"
     return [
-        fitted("exact q_agg at all points", "n", sizes.aggregates, q_agg, 2, part(0)),
-        fitted(f"exact q_agg, n = {some}", "z", sizes.latents, dimensions, 1, part(1)),
-        fitted("L_K of 100 images", "K", sizes.bounds, bound, 1, part(2)),
-        fitted("L_20 of 100 images", "units of a layer", sizes.widths, width, 2, part(3)),
-        fitted_memory("peak memory of surgery", "n", sizes.surgeries, surgery_of, 1, part(4)),
-        fitted_memory("peak memory of L_K of 100 images", "K", sizes.peaks, bound_of, 0, part(5)),
-        *sweep_growth(sizes.runs, part(6)),
+        time_growth(every, "n", sizes.aggregates, q_agg, 2, parts[0]),
+        time_growth(f"exact q_agg, n = {some}", "z", sizes.latents, dimensions, 1, parts[1]),
+        time_growth("L_K of 100 images", "K", sizes.bounds, bound, 1, parts[2]),
+        time_growth("L_20 of 100 images", "units of a layer", sizes.widths, width, 2, parts[3]),
+        memory_growth("peak memory of surgery", "n", sizes.surgeries, surgery_of, 1, parts[4]),
+        memory_growth(of_bound, "K", sizes.peaks, bound_of, 0, parts[5]),
+        *sweep_growth(sizes.runs, parts[6]),
     ]

@@ -1,4 +1,4 @@
-"""Sweeps of runs that do nothing, and their tables: what each run costs beside its own work."""
+"""Sweeps of runs that do nothing, and their tables: the overhead of each run."""
 
 import hashlib
 import json
@@ -7,10 +7,12 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from bench.records.manifest import write_manifest
 from bench.records.record import checksum, record_path
 from bench.records.tables import csv_text
+from bench.records.types import Record
 from bench.report.reduce import leaderboard_table, runs_table, timings_table
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
@@ -20,28 +22,30 @@ from bench.sweep.resources import Request
 
 @dataclass(frozen=True)
 class NoOperation:
-    """A job that does nothing, and the record that it hands in."""
+    """A job that does nothing, and the record that it returns."""
 
     key: str
-    record: dict
+    record: Record
 
 
-def no_operation(job: NoOperation, board) -> dict:
+def no_operation(job: NoOperation, board: Any) -> Record:
+    """Return the job's record, after one report of progress to Ray's actor ``board``."""
     board.write.remote(job.key, "train", 0.5, "epoch 1/2")
     return job.record | {"notes": []}
 
 
-def made_up(template: dict, runs: int) -> Iterator[dict]:
-    """Yield copies of a real record, each under a key, task, model and seed of its own."""
-    shared = {name: part for name, part in template.items() if name != "checksum"}
+def made_up(template: Record, runs: int) -> Iterator[Record]:
+    """Yield copies of a real record, each with its own key, task, model and seed."""
+    shared = template.copy()
+    shared.pop("checksum", None)
     for number in range(runs):
         key = hashlib.sha256(str(number).encode()).hexdigest()[:16]
-        place = {"task": f"task-{number % 10}", "model": f"model-{number // 10 % 100:03}"}
-        yield shared | place | {"key": key, "seed": number // 1000}
+        task, model = f"task-{number % 10}", f"model-{number // 10 % 100:03}"
+        yield shared | {"key": key, "task": task, "model": model, "seed": number // 1000}
 
 
-def do_nothing(engine: EngineApart, records: list[dict], request: Request, folder: Path) -> None:
-    """Do a sweep whose runs hand in these records, written and counted as any others are."""
+def do_nothing(engine: EngineApart, records: list[Record], request: Request, folder: Path) -> None:
+    """Do a sweep whose runs return these records, written and counted as in any sweep."""
     jobs = [NoOperation(record["key"], record) for record in records]
     labels, requests = {job.key: job.key for job in jobs}, {job.key: request for job in jobs}
     with redirect_stdout(StringIO()), Progress(labels, 0, set(), folder) as progress:
@@ -51,8 +55,8 @@ def do_nothing(engine: EngineApart, records: list[dict], request: Request, folde
             progress.update(engine.progress())
 
 
-def write_made_up(template: dict, runs: int, folder: Path) -> None:
-    """Write the records and the manifest of a sweep, without the time that safe writing takes."""
+def write_made_up(template: Record, runs: int, folder: Path) -> None:
+    """Write the records and the manifest of a sweep, without the overhead of atomic writes."""
     keys = []
     for record in made_up(template, runs):
         path = record_path(folder / "runs", record["key"])
@@ -62,7 +66,7 @@ def write_made_up(template: dict, runs: int, folder: Path) -> None:
     write_manifest(folder, keys)
 
 
-def table_texts(records: list[dict], sweep: str) -> list[str]:
+def table_texts(records: list[Record], sweep: str) -> list[str]:
     """Return leaderboard.csv, runs.csv and timings.csv."""
     tables = leaderboard_table(records, sweep), runs_table(records, sweep), timings_table(records)
     return [csv_text(table) for table in tables]

@@ -1,15 +1,34 @@
-"""Times of two ways to do one thing, taken by turns, so that a noisy machine is noisy for both."""
+"""Interleaved timings of two ways to do one thing, so that a noisy machine affects both alike."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
-from bench.instruments.perf.sizes import Tell
+from bench.instruments.progress import PartProgress
 
 BOOTSTRAPS = 1000
+# What is timed.
+Work = Callable[[], object]
+
+
+class Alternative(NamedTuple):
+    """What ours is compared with.
+
+    Attributes:
+        name: Its name in tables.
+        seconds: Does its work and returns the seconds.
+        size: Size of its work, such as a number of images.
+        target: The smallest satisfactory ratio; None where there is no target.
+    """
+
+    name: str
+    seconds: Callable[[], float]
+    size: int
+    target: float | None
 
 
 @dataclass(frozen=True)
@@ -17,14 +36,14 @@ class Comparison:
     """A row of perf.csv.
 
     Attributes:
-        what: What was done.
-        against: What ours is held against.
+        what: The work that is timed.
+        against: The alternative that it is compared with.
         unit: Unit of the two times.
         ours, other: Median times.
-        ratio: Median of other / ours over the pairs: how many times as fast ours is.
+        ratio: Median of other / ours over the pairs: above 1 ours is faster.
         low, high: 95 % bootstrap interval of that median.
         repeats: Number of pairs.
-        target: The least ratio that is wanted; None where none is set.
+        target: The smallest satisfactory ratio; None where there is no target.
     """
 
     what: str
@@ -40,6 +59,7 @@ class Comparison:
 
     @property
     def met(self) -> bool | None:
+        """Whether the ratio reaches its target; None without a target."""
         return None if self.target is None else self.ratio >= self.target
 
 
@@ -51,10 +71,10 @@ def compare(
     other: list[float],
     target: float | None = None,
 ) -> Comparison:
-    """Return the comparison of times that were taken in pairs."""
+    """Return the comparison of paired times."""
     ratios = np.array(other) / np.array(ours)
-    drawn = np.random.default_rng(0).choice(ratios, (BOOTSTRAPS, len(ratios)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    resampled = np.random.default_rng(0).choice(ratios, (BOOTSTRAPS, len(ratios)))
+    low, high = np.percentile(np.median(resampled, axis=1), [2.5, 97.5])
     return Comparison(
         what,
         against,
@@ -69,32 +89,29 @@ def compare(
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Work) -> float:
+    """Return the seconds that one call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def by_turns(
-    ours: Callable[[], object],
-    other: Callable[[], float],
-    repeats: int,
-    tell: Tell,
-    what: str,
+def interleave(
+    ours: Work, other: Callable[[], float], repeats: int, progress: PartProgress, what: str
 ) -> tuple[list[float], list[float]]:
-    """Return the seconds of both, each done once before and then ``repeats`` times by turns.
+    """Return ``repeats`` times in seconds of each of the two, after one untimed call of each.
 
     Args:
-        ours: What is timed.
-        other: What it is held against; returns its own seconds.
+        ours: The work that is timed.
+        other: The alternative; returns its own seconds.
         repeats: Number of pairs.
-        tell: Is told how far it is.
-        what: What is compared, in words.
+        progress: Called before each pair.
+        what: Its text.
     """
     ours(), other()
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(repeats):
-        tell(number / repeats, what)
+        progress(number / repeats, what)
         times[0].append(seconds(ours))
         times[1].append(other())
     return times

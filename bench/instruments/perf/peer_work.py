@@ -1,8 +1,11 @@
-"""What peers do, in an environment of their own: run by path, knows nothing of bench.
+"""Work of peers, in their own environment: run as a script, imports nothing of bench.
 
-Reads a JSON list [name, options] a line, does that work once, and answers with its seconds, or
-with the reason why it cannot.
+Reads a JSON list [name, options] per line, does that work once, and answers with its seconds, or
+with the error as a text.
 """
+
+# The peers' libraries are installed in their environment alone, so the checker sees none of them:
+# mypy: disable-error-code="import-not-found", allow-subclassing-any
 
 import contextlib
 import io
@@ -12,22 +15,24 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 WIDTHS = [256, 256]
+Work = Callable[[], object]
 
 
-def mlp(sizes, last_activation=False):
-    layers = []
+def mlp(sizes: Sequence[int], last_activation: bool = False) -> nn.Sequential:
+    layers: list[nn.Module] = []
     for a, b in zip(sizes, sizes[1:]):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
-def pythae(images, batch, latent, hidden):
-    """An epoch of pythae's own trainer on a VAE of given layers."""
+def pythae(images: int, batch: int, latent: int, hidden: int) -> Work:
+    """Return an epoch of pythae's own trainer on a VAE with one hidden layer."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -35,21 +40,21 @@ def pythae(images, batch, latent, hidden):
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     class Encoder(BaseEncoder):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.layers = mlp([784, hidden], last_activation=True)
             self.embedding, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> ModelOutput:
             h = self.layers(x.reshape(-1, 784))
             return ModelOutput(embedding=self.embedding(h), log_covariance=self.log_var(h))
 
     class Decoder(BaseDecoder):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.layers = mlp([latent, hidden, 784])
 
-        def forward(self, z):
+        def forward(self, z: Tensor) -> ModelOutput:
             return ModelOutput(reconstruction=self.layers(z).sigmoid().reshape(-1, 1, 28, 28))
 
     data = torch.rand(images, 1, 28, 28).round()
@@ -65,34 +70,37 @@ def pythae(images, batch, latent, hidden):
     trainer = BaseTrainer(
         VAE(config, Encoder(), Decoder()), BaseDataset(data, torch.ones(images)), None, training
     )
-
-    def epoch():
-        trainer.train()
-
-    return epoch
+    return lambda: trainer.train()
 
 
-def steps(log_prob, parameters, batch, dimensions, count):
+def steps(
+    log_prob: Callable[[Tensor], Tensor],
+    parameters: Iterable[nn.Parameter],
+    batch: int,
+    dimensions: int,
+    count: int,
+) -> Work:
+    """Return ``count`` training steps of a flow."""
     optimizer = torch.optim.Adam(parameters, 1e-3, fused=True)
     x = torch.randn(batch, dimensions)
 
-    def work():
+    def train() -> None:
         for _ in range(count):
             optimizer.zero_grad()
             (-log_prob(x).mean()).backward()
             optimizer.step()
 
-    return work
+    return train
 
 
-def zuko(dimensions, couplings, batch, count):
+def zuko(dimensions: int, couplings: int, batch: int, count: int) -> Work:
     import zuko as library
 
     flow = library.flows.RealNVP(dimensions, transforms=couplings, hidden_features=WIDTHS)
     return steps(lambda x: flow().log_prob(x), flow.parameters(), batch, dimensions, count)
 
 
-def nflows(dimensions, couplings, batch, count):
+def nflows(dimensions: int, couplings: int, batch: int, count: int) -> Work:
     from nflows.distributions.normal import StandardNormal
     from nflows.flows.base import Flow
     from nflows.transforms.base import CompositeTransform
@@ -100,11 +108,11 @@ def nflows(dimensions, couplings, batch, count):
     from nflows.utils import torchutils
 
     class Net(nn.Module):
-        def __init__(self, inputs, outputs):
+        def __init__(self, inputs: int, outputs: int) -> None:
             super().__init__()
             self.layers = mlp([inputs, *WIDTHS, outputs])
 
-        def forward(self, x, context=None):
+        def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
             return self.layers(x)
 
     masks = [
@@ -115,7 +123,7 @@ def nflows(dimensions, couplings, batch, count):
     return steps(flow.log_prob, flow.parameters(), batch, dimensions, count)
 
 
-def normflows(dimensions, couplings, batch, count):
+def normflows(dimensions: int, couplings: int, batch: int, count: int) -> Work:
     import normflows as library
 
     parts = []
@@ -131,7 +139,8 @@ def normflows(dimensions, couplings, batch, count):
     return steps(flow.log_prob, flow.parameters(), batch, dimensions, count)
 
 
-def keops(n, points, dimensions):
+def keops(n: int, points: int, dimensions: int) -> Work:
+    """Return the log-density of a mixture of n normals at some points, up to a constant."""
     from pykeops.torch import LazyTensor
 
     loc, scale = torch.randn(n, dimensions), torch.full((n, dimensions), 0.3)
@@ -140,32 +149,36 @@ def keops(n, points, dimensions):
     y = LazyTensor(loc[None].contiguous())
     s = LazyTensor((1 / scale)[None].contiguous())
     c = LazyTensor((-scale.log().sum(1))[None, :, None].contiguous())
-
-    def work():
-        return (c - (((x - y) * s) ** 2).sum(-1) / 2).logsumexp(1)
-
-    return work
+    return lambda: (c - (((x - y) * s) ** 2).sum(-1) / 2).logsumexp(1)
 
 
-WORK = {"pythae": pythae, "zuko": zuko, "nflows": nflows, "normflows": normflows, "keops": keops}
+WORK: dict[str, Callable[..., Work]] = {
+    "pythae": pythae,
+    "zuko": zuko,
+    "nflows": nflows,
+    "normflows": normflows,
+    "keops": keops,
+}
 
 
-def main():
+def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    answers, ready = sys.stdout, {}
+    answers = sys.stdout
+    prepared: dict[str, Work] = {}
     for line in sys.stdin:
         name, options = json.loads(line)
+        answer: float | str
         try:
             with (
                 contextlib.redirect_stdout(io.StringIO()),
                 contextlib.redirect_stderr(io.StringIO()),
             ):
-                if line not in ready:
-                    ready[line] = WORK[name](**options)
+                if line not in prepared:
+                    prepared[line] = WORK[name](**options)
                 started = time.perf_counter()
-                ready[line]()
+                prepared[line]()
                 answer = time.perf_counter() - started
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"

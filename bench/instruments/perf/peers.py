@@ -1,9 +1,10 @@
-"""Ours against what a user would use instead; peers live in an environment of their own."""
+"""Speed compared with what a user would use instead; peers have their own environment."""
 
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,28 +17,33 @@ from bench.densities.mixture_table import MixtureTable
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.instruments.perf.bolts_epoch import bolts_epoch
-from bench.instruments.perf.elsewhere import elsewhere
 from bench.instruments.perf.estimators import LATENT, encoded
-from bench.instruments.perf.interleaved import Comparison, by_turns, compare
-from bench.instruments.perf.sizes import Sizes, Tell, about, part_of
+from bench.instruments.perf.interleaved import Alternative, Comparison, Work, compare, interleave
+from bench.instruments.perf.separate_process import separate_process
+from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.training import (
-    NETWORKS,
+    SHALLOW,
     SIDE,
     HandWrittenVAE,
-    epochs_beside,
-    made_up_images,
+    dynamic_task,
+    interleaved_epochs,
+    random_images,
     vae_options,
 )
 from bench.instruments.perf.vampprior_loop import vampprior_epoch
+from bench.instruments.progress import PartProgress, prefixed, split_progress
 from bench.training.adam import Adam
 
 COUPLINGS = 8
+BATCH = 100
 FLOW_TARGETS = {"zuko": 1.3, "nflows": 1.2, "normflows": 1.05}
+# (name of the work, its sizes) → seconds.
+Peers = Callable[[str, dict[str, int]], float]
 
 
 @contextmanager
-def peer_process(python: Path) -> Iterator[Callable[..., float]]:
-    """Start the peers' process; what comes back does a piece of work there and returns its seconds.
+def peer_process(python: Path) -> Iterator[Peers]:
+    """Start the peers' process and yield a function that does work there and returns its seconds.
 
     Raises:
         InputError: There is no such environment.
@@ -52,25 +58,27 @@ def peer_process(python: Path) -> Iterator[Callable[..., float]]:
         stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None and answers is not None  # both are pipes
 
-        def ask(name: str, options: dict) -> float:
-            process.stdin.write(json.dumps([name, options]) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
+        def time_peer(name: str, options: dict[str, int]) -> float:
+            requests.write(json.dumps([name, options]) + "\n")
+            requests.flush()
+            line = answers.readline()
             answer = json.loads(line) if line else "the peers' process has ended"
             if not isinstance(answer, float):
                 raise RuntimeError(f"{name}: {answer}")
             return answer
 
-        yield ask
-        process.stdin.close()
+        yield time_peer
+        requests.close()
 
 
-def flow_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
+def flow_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     """A training step of 8 affine couplings of 784 dimensions, networks of 256-256, batch 100."""
     flow = CouplingFlow((1, SIDE, SIDE), COUPLINGS, [256, 256], "checkerboard")
     optimizer = Adam(flow.parameters(), 1e-3)
-    x = torch.randn(100, SIDE**2)
+    x = torch.randn(BATCH, SIDE**2)
 
     def ours() -> None:
         for _ in range(sizes.steps):
@@ -79,33 +87,33 @@ def flow_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Compa
             (-(standard_normal_log_prob(z) + log_determinant).mean()).backward()
             optimizer.step()
 
-    options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": 100, "count": sizes.steps}
-    what, rows = "training step, RealNVP, batch 100", []
-    for number, (name, target) in enumerate(FLOW_TARGETS.items()):
-        theirs = lambda name=name: ask(name, options)
-        part = part_of(tell, number, len(FLOW_TARGETS))
-        pairs = by_turns(ours, theirs, sizes.repeats, part, f"{what}: {name}")
-        times = [[1e3 * t / sizes.steps for t in side] for side in pairs]
-        rows.append(compare(what, name, "ms", *times, target))
+    options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": BATCH, "count": sizes.steps}
+    what, rows = f"training step, RealNVP, batch {BATCH}", []
+    parts = split_progress(progress, [1] * len(FLOW_TARGETS))
+    for (name, target), part in zip(FLOW_TARGETS.items(), parts):
+        theirs = partial(time_peer, name, options)
+        pair = interleave(ours, theirs, sizes.repeats, part, f"{what}: {name}")
+        own, other = ([1e3 * t / sizes.steps for t in side] for side in pair)
+        rows.append(compare(what, name, "ms", own, other, target))
     return rows
 
 
-def keops_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
+def keops_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     n = sizes.components[0]
     components, weights, z = encoded("typical", n)
     table = MixtureTable(components, weights)
     options = {"n": n, "points": len(z), "dimensions": LATENT}
     what = f"exact q_agg, n = {n}, typical"
-    exact, theirs = lambda: table.log_prob(z), lambda: ask("keops", options)
-    pairs = by_turns(exact, theirs, sizes.repeats, tell, f"{what}: KeOps")
-    times = [[1e9 * t / (n * len(z)) for t in side] for side in pairs]
-    return [compare(what, "KeOps", "ns a pair", *times, 5)]
+    exact, theirs = lambda: table.log_prob(z), lambda: time_peer("keops", options)
+    pair = interleave(exact, theirs, sizes.repeats, progress, f"{what}: KeOps")
+    own, other = ([1e9 * t / (n * len(z)) for t in side] for side in pair)
+    return [compare(what, "KeOps", "ns a pair", own, other, 5)]
 
 
-class Items(Dataset):
-    """A data set that makes one image at a time, as torchvision's are read."""
+class Items(Dataset[Tensor]):
+    """A data set that makes one image at a time, as torchvision's data sets do."""
 
-    def __init__(self, images: Tensor):
+    def __init__(self, images: Tensor) -> None:
         self.images = images.view(-1, SIDE, SIDE).numpy()
 
     def __len__(self) -> int:
@@ -114,18 +122,17 @@ class Items(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         from PIL import Image
 
-        # To an image and back, as its transforms do.
+        # To a PIL image and back, as torchvision's transforms do.
         picture = Image.fromarray(self.images[index])
         grey = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).float().div(255)
         return (torch.rand(SIDE**2) < grey).float()
 
 
-def single_images(images: int, batch: int) -> Callable[[], None]:
+def single_images(images: int, batch: int) -> Work:
     """Return an epoch of the hand-written loop on a DataLoader of single images."""
-    model = HandWrittenVAE(*NETWORKS[1][1:])
+    model = HandWrittenVAE(SHALLOW)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    grey = made_up_images(2, images).intensities
-    loader = DataLoader(Items(grey), batch, shuffle=True, drop_last=True)
+    loader = DataLoader(Items(random_images(images)), batch, shuffle=True, drop_last=True)
 
     def epoch() -> None:
         for y in loader:
@@ -136,63 +143,64 @@ def single_images(images: int, batch: int) -> Callable[[], None]:
     return epoch
 
 
-def pipeline_rows(ask: Callable[..., float], sizes: Sizes, tell: Tell) -> list[Comparison]:
-    """The training path against pythae's, lightning-bolts', and a DataLoader of single images."""
-    name, *parts = NETWORKS[1]
-    images, few, batch = sizes.images, sizes.peer_images, 100
-    options = {"images": few, "batch": batch, "latent": parts[2], "hidden": parts[0][0]}
-    config = parse_run(vae_options(*parts, batch, sizes.epochs))
-    what = f"training step, Bernoulli VAE {name}, batch {batch}"
-    with elsewhere() as there, elsewhere() as at_bolts:
-        # (whose pipeline, an epoch of it, its images, the ratio that is wanted). A Trainer starts
-        # in 25 ms, which is nothing beside an epoch as long as ours.
-        peers = [
-            ("pythae's trainer", lambda: ask("pythae", options), few, 1.5),
-            ("a DataLoader of single images", lambda: there(single_images, few, batch), few, 2),
-            (
-                "lightning-bolts' own pipeline",
-                lambda: at_bolts(bolts_epoch, images, batch),
-                images,
-                1.5,
-            ),
+def pipeline_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    """Training compared with pythae, lightning-bolts, and a DataLoader of single images."""
+    images, few = sizes.images, sizes.peer_images
+    options = {"images": few, "batch": BATCH, "latent": SHALLOW.latent, "hidden": SHALLOW.widths[0]}
+    config = parse_run(vae_options(SHALLOW, BATCH, sizes.epochs))
+    what = f"training step, Bernoulli VAE {SHALLOW.name}, batch {BATCH}"
+    with separate_process() as time_apart, separate_process() as time_bolts:
+        pythae = partial(time_peer, "pythae", options)
+        by_item = partial(time_apart, single_images, few, BATCH)
+        bolts = partial(time_bolts, bolts_epoch, images, BATCH)
+        # A Trainer starts in 25 ms: negligible, because its epoch is as long as ours.
+        others = [
+            Alternative("pythae's trainer", pythae, few, 1.5),
+            Alternative("a DataLoader of single images", by_item, few, 2),
+            Alternative("lightning-bolts' own pipeline", bolts, images, 1.5),
         ]
-        between = [epoch for _, epoch, *_ in peers]
-        data = made_up_images(2, images)
-        ours, *theirs = epochs_beside(config, data, between, about(tell, what))
-    per_step = lambda values, images: [1e3 * value * batch / images for value in values]
+        between = [other.seconds for other in others]
+        data = dynamic_task(random_images(images))
+        ours, *theirs = interleaved_epochs(config, data, between, prefixed(progress, what))
+    own = milliseconds_per_step(ours, images)
     return [
-        compare(what, peer, "ms", per_step(ours, images), per_step(times, of_them), target)
-        for times, (peer, _, of_them, target) in zip(theirs, peers)
+        compare(what, other.name, "ms", own, milliseconds_per_step(times, other.size), other.target)
+        for other, times in zip(others, theirs)
     ]
 
 
-def vampprior_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
-    """The training path on a gated VAE with 500 pseudo-inputs against the way of its authors' code."""
-    images, batch, pseudo_inputs = sizes.peer_images, 100, 500
+def milliseconds_per_step(epochs: list[float], images: int) -> list[float]:
+    return [1e3 * seconds * BATCH / images for seconds in epochs]
+
+
+def vampprior_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    """Training of a gated VAE with 500 pseudo-inputs compared with its authors' code."""
+    images, pseudo_inputs = sizes.peer_images, 500
     config = parse_run(
         [
             "--data=mnist-dynamic",
             "--model=gated_vamp_vae",
             f"--model.prior.pseudo_inputs={pseudo_inputs}",
-            f"--trainer.batch_size={batch}",
+            f"--trainer.batch_size={BATCH}",
             f"--trainer.max_epochs={sizes.epochs}",
         ]
     )
-    what = f"training step, gated VAE, VampPrior of {pseudo_inputs}, batch {batch}"
-    with elsewhere() as there:
-        epoch = lambda: there(vampprior_epoch, images, batch, pseudo_inputs)
-        sides = epochs_beside(config, made_up_images(2, images), [epoch], about(tell, what))
-    times = [[1e3 * t * batch / images for t in side] for side in sides]
-    return [compare(what, "the way of its authors' code", "ms", *times, 2)]
+    what = f"training step, gated VAE, VampPrior of {pseudo_inputs}, batch {BATCH}"
+    data = dynamic_task(random_images(images))
+    with separate_process() as time_apart:
+        epoch = partial(time_apart, vampprior_epoch, images, BATCH, pseudo_inputs)
+        sides = interleaved_epochs(config, data, [epoch], prefixed(progress, what))
+    own, other = (milliseconds_per_step(side, images) for side in sides)
+    return [compare(what, "the way of its authors' code", "ms", own, other, 2)]
 
 
-def peer_rows(python: Path, sizes: Sizes, tell: Tell) -> list[Comparison]:
+def peer_rows(python: Path, sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     torch.set_num_threads(1)
-    part = lambda number: part_of(tell, number, 4)
-    with peer_process(python) as ask:
+    pipelines, vampprior, flows, keops = split_progress(progress, [1] * 4)
+    with peer_process(python) as time_peer:
         return [
-            *pipeline_rows(ask, sizes, part(0)),
-            *vampprior_rows(sizes, part(1)),
-            *flow_rows(ask, sizes, part(2)),
-            *keops_rows(ask, sizes, part(3)),
+            *pipeline_rows(time_peer, sizes, pipelines),
+            *vampprior_rows(sizes, vampprior),
+            *flow_rows(time_peer, sizes, flows),
+            *keops_rows(time_peer, sizes, keops),
         ]

@@ -1,31 +1,27 @@
-"""How much of everything is measured, and how far the measuring is."""
+"""How much work each part of `bench perf` measures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-# Told the share of its part that is done, and what is at work.
-Tell = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much work each part of `bench perf` does.
+    """How much work each part of `bench perf` measures.
 
     Attributes:
         images: Training images of an epoch.
-        peer_images: The same, where an epoch of another's takes too long for so many.
+        peer_images: The same for peers that are slower.
         batches: Sizes of a mini-batch.
-        epochs: Of a training; the first is not counted.
-        repeats: Number of pairs of everything else.
-        components: Sizes of an aggregated posterior; all that it is held against but the floor
-            is measured at the first alone.
+        epochs: Epochs of a training; the first is not counted.
+        repeats: Number of pairs of every other comparison.
+        components: Sizes of an aggregated posterior; only the comparison with the floor covers all
+            of them, the others the first.
         samples: K of the importance-weighted bound.
         steps: Training steps of a flow in one pair.
-        seconds: How long the processes side by side work.
-        aggregates, latents, bounds, widths, surgeries, peaks, runs: What grows: components of an
-            aggregated posterior, its dimensions, K, units of a layer, data of the surgery, K where
-            memory is looked at, runs of a sweep (fewer than the number from which on processes
-            share the reading of records).
+        seconds: Duration of the work of two processes side by side.
+        aggregates, latents, bounds, widths, surgeries, peaks, runs: Sizes over which growth is
+            measured: components of an aggregated posterior, its dimensions, K, units of a layer,
+            data of the surgery, K for the peak memory, runs of a sweep (too few for several
+            processes to read their records).
     """
 
     images: int = 50_000
@@ -47,13 +43,3 @@ class Sizes:
 
 
 FULL = Sizes()
-
-
-def part_of(tell: Tell, number: int, count: int) -> Tell:
-    """Return what tells ``tell`` how far the ``number``-th of ``count`` equal parts is."""
-    return lambda share, text: tell((number + share) / count, text)
-
-
-def about(tell: Tell, what: str) -> Tell:
-    """Return what puts ``what`` before the words that ``tell`` is told."""
-    return lambda share, text: tell(share, f"{what}: {text}")

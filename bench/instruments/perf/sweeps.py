@@ -1,72 +1,72 @@
-"""Speed around the runs: start-up, a worker's next run, two runs on two cores."""
+"""Speed around the runs: start-up, the next run of a worker, two runs on two cores."""
 
 import subprocess
 import sys
 import tempfile
 import time
 from multiprocessing import get_context
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from bench.configuration.job import Job
 from bench.configuration.parsing import parse_run
-from bench.instruments.perf.interleaved import Comparison, by_turns, compare, seconds
-from bench.instruments.perf.sizes import Sizes, Tell, part_of
+from bench.instruments.perf.interleaved import Comparison, compare, interleave, seconds
+from bench.instruments.perf.sizes import Sizes
+from bench.instruments.progress import PartProgress, split_progress
 from bench.runs.run import run
-from bench.training.module import GenerativeModel
+from bench.training.many_steps import ManySteps
 
 SMALL = ["--trainer.max_epochs=1", "--evaluation.importance_samples=2"]
 
 
-def small_job(folder: str, seed: int, *more: str) -> Job:
-    config = parse_run(
-        ["--data=digits-17", "--model=gaussian_vae", f"--seed={seed}", *SMALL, *more]
-    )
+def small_job(folder: str, seed: int) -> Job:
+    config = parse_run(["--data=digits-17", "--model=gaussian_vae", f"--seed={seed}", *SMALL])
     return Job(config, "gaussian_vae", "perf", folder, "disabled")
 
 
-def startup_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
-    """`bench --help` against the 0.5 s that a person does not notice, and against PyTorch's import."""
+def startup_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    """Compare `bench --help` with 0.5 s, which nobody notices, and with the import of PyTorch."""
     help_text = lambda: subprocess.run(
         [sys.executable, "-m", "bench", "--help"], capture_output=True, check=True
     )
     torch_import = lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True)
     what = "bench --help"
-    other = lambda: seconds(torch_import)
-    ours, other = by_turns(help_text, other, sizes.repeats, tell, what)
+    ours, other = interleave(
+        help_text, lambda: seconds(torch_import), sizes.repeats, progress, what
+    )
     return [
         compare(what, "half a second", "s", ours, [0.5] * len(ours), 1),
         compare(what, "importing PyTorch", "s", ours, other),
     ]
 
 
-def warm_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
-    """From a run's call to its first training step, in a process that has done a run before."""
-    what, first_step = "a warm worker's start of a run", []
-    original = GenerativeModel.training_step
+def warm_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    """Time from a run's call to its first training step, in a process that has done a run before."""
+    what = "a warm worker's start of a run"
+    steps: list[float] = []
+    original = ManySteps.training_step
 
-    def noted(self, *arguments):
-        first_step.append(time.perf_counter())
+    def timed_step(self: ManySteps, *arguments: Any) -> Any:
+        steps.append(time.perf_counter())
         return original(self, *arguments)
 
     waits = []
-    GenerativeModel.training_step = noted
-    try:
+    with patch.object(ManySteps, "training_step", timed_step):
         for seed in range(1 + sizes.repeats):
-            tell(seed / (1 + sizes.repeats), what)
+            progress(seed / (1 + sizes.repeats), what)
             with tempfile.TemporaryDirectory() as folder:
-                first_step.clear()
+                steps.clear()
                 called = time.perf_counter()
                 run(small_job(folder, seed))
-                waits.append(first_step[0] - called)
-    finally:
-        GenerativeModel.training_step = original
+                waits.append(steps[0] - called)
     warm = waits[1:]
     return [compare(what, "0.1 s", "s", warm, [0.1] * len(warm), 1)]
 
 
 def work_for(seconds: float) -> int:
-    """Do training steps on one thread for so long; return their number."""
+    """Do training steps on one thread for so many seconds; return the number of steps."""
     torch.set_num_threads(1)
     model = torch.nn.Sequential(
         torch.nn.Linear(784, 400), torch.nn.ReLU(), torch.nn.Linear(400, 784)
@@ -82,24 +82,21 @@ def work_for(seconds: float) -> int:
     return steps
 
 
-def side_by_side_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
-    """Two processes of one thread each against one alone: training steps a second, together."""
+def side_by_side_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    """Compare the joint training steps of two processes of one thread with those of one alone."""
     what, pairs = "two runs of one thread side by side", []
     with get_context("spawn").Pool(2) as pool:
-        measure = lambda n: sum(pool.map(work_for, [sizes.seconds] * n, chunksize=1))
-        measure(2)
+        steps_of = lambda n: sum(pool.map(work_for, [sizes.seconds] * n, chunksize=1))
+        steps_of(2)
         for number in range(sizes.repeats):
-            tell(number / sizes.repeats, what)
-            pairs.append((measure(2), measure(1)))
+            progress(number / sizes.repeats, what)
+            pairs.append((steps_of(2), steps_of(1)))
     per_step = lambda side: [1e3 * sizes.seconds / steps for steps in side]
     both, alone = map(per_step, zip(*pairs))
     return [compare(what, "one run alone", "ms a step", both, alone, 1.85)]
 
 
-def sweep_rows(sizes: Sizes, tell: Tell) -> list[Comparison]:
-    parts = [startup_rows, warm_rows, side_by_side_rows]
-    return [
-        row
-        for number, part in enumerate(parts)
-        for row in part(sizes, part_of(tell, number, len(parts)))
-    ]
+def sweep_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
+    measures = [startup_rows, warm_rows, side_by_side_rows]
+    parts = split_progress(progress, [1] * len(measures))
+    return [row for measure, part in zip(measures, parts) for row in measure(sizes, part)]

@@ -1,13 +1,13 @@
-"""A VAE with a VampPrior, trained as the code of Tomczak & Welling 2018 trains it, for comparison."""
+"""A VAE with a VampPrior, trained as the code of Tomczak & Welling 2018 trains it."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.instruments.perf.training import SIDE, made_up_images
+from bench.instruments.perf.interleaved import Work
+from bench.instruments.perf.training import SIDE, random_images
 
 LATENT, WIDTH = 40, 300
 
@@ -15,7 +15,7 @@ LATENT, WIDTH = 40, 300
 class GatedLayer(nn.Module):
     """(Ax + a) · σ(Bx + b), as two linear layers."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.value, self.gate = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
 
@@ -24,9 +24,11 @@ class GatedLayer(nn.Module):
 
 
 class VampPriorVAE(nn.Module):
-    """Heads of their own for mean and log-variance; pseudo-inputs are a layer on an identity matrix."""
+    """Separate heads for mean and log-variance; pseudo-inputs are a layer on an identity matrix."""
 
-    def __init__(self, pseudo_inputs: int):
+    identity: Tensor
+
+    def __init__(self, pseudo_inputs: int) -> None:
         super().__init__()
         gated = lambda first: nn.Sequential(GatedLayer(first, WIDTH), GatedLayer(WIDTH, WIDTH))
         self.encoder, self.decoder = gated(SIDE**2), gated(LATENT)
@@ -40,7 +42,7 @@ class VampPriorVAE(nn.Module):
         return self.mean(h), self.log_variance(h).clamp(-6, 2)
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """Differences of every dimension of every pair (batch, pseudo-inputs, latent)."""
+        """Return log p(z), (batch,), from differences (batch, pseudo-inputs, latent)."""
         mean, log_variance = self.encode(self.pseudo_inputs(self.identity).clamp(0, 1))
         pairs = log_normal(z[:, None], mean[None], log_variance[None]) - math.log(len(mean))
         largest = pairs.max(1, keepdim=True)[0]
@@ -62,12 +64,12 @@ def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * terms.sum(-1)
 
 
-def vampprior_epoch(images: int, batch: int, pseudo_inputs: int) -> Callable[[], None]:
-    """Return an epoch over a DataLoader, with gradients normalized for each tensor, and three looks
-    at the numbers in every step."""
+def vampprior_epoch(images: int, batch: int, pseudo_inputs: int) -> Work:
+    """Return an epoch over a DataLoader. Each step normalizes the gradient of each tensor and
+    reads three numbers."""
     model = VampPriorVAE(pseudo_inputs)
     optimizer = torch.optim.Adam(model.parameters(), 5e-4)
-    grey = made_up_images(2, images).intensities.float().div(255)
+    grey = random_images(images).float().div(255)
     loader = DataLoader(TensorDataset(grey, torch.zeros(len(grey))), batch, shuffle=True)
 
     def epoch() -> None:
@@ -77,7 +79,8 @@ def vampprior_epoch(images: int, batch: int, pseudo_inputs: int) -> Callable[[],
             terms = model.loss(torch.bernoulli(x))
             terms[0].backward()
             for parameter in model.parameters():
-                parameter.grad.div_(parameter.grad.norm() + 1e-7)
+                if parameter.grad is not None:
+                    parameter.grad.div_(parameter.grad.norm() + 1e-7)
             optimizer.step()
             totals = [total + term.item() for total, term in zip(totals, terms)]
 

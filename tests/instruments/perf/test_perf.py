@@ -1,4 +1,4 @@
-"""What is timed against each other must be the same work."""
+"""Timings that are compared must be of the same work."""
 
 import pandas as pd
 import pytest
@@ -19,9 +19,15 @@ from bench.instruments.perf.estimators import (
 from bench.instruments.perf.figure import draw
 from bench.instruments.perf.floors import layer_sizes, products
 from bench.instruments.perf.idle import table_texts, write_made_up
-from bench.instruments.perf.interleaved import by_turns, compare
+from bench.instruments.perf.interleaved import compare, interleave
 from bench.instruments.perf.sizes import FULL
-from bench.instruments.perf.training import NETWORKS, HandWrittenVAE, vae_options
+from bench.instruments.perf.training import (
+    ARCHITECTURES,
+    SHALLOW,
+    Architecture,
+    HandWrittenVAE,
+    vae_options,
+)
 from bench.instruments.perf.vampprior_loop import VampPriorVAE, vampprior_epoch
 from bench.noise import Noise
 from bench.report.reduce import PARALLEL_FROM, load_sweep
@@ -34,17 +40,17 @@ def test_a_comparison_is_the_median_ratio_of_pairs_with_its_interval():
     assert row.met is False and compare("a", "b", "s", [1.0], [1.0]).met is None
 
 
-def test_work_is_done_by_turns():
-    done, told = [], []
+def test_work_is_interleaved():
+    done, reports = [], []
     other = lambda: done.append("p") or float(len(done))
-    tell = lambda *words: told.append(words)
-    ours, other = by_turns(lambda: done.append("o"), other, 3, tell, "a pair")
+    progress = lambda *report: reports.append(report)
+    ours, other = interleave(lambda: done.append("o"), other, 3, progress, "a pair")
     assert done == ["o", "p"] * 4 and len(ours) == 3 and other == [4.0, 6.0, 8.0]
-    assert told == [(0, "a pair"), (1 / 3, "a pair"), (2 / 3, "a pair")]
+    assert reports == [(0, "a pair"), (1 / 3, "a pair"), (2 / 3, "a pair")]
 
 
 @pytest.mark.parametrize("regime", REGIMES)
-def test_other_ways_to_the_aggregated_posterior_give_the_same(regime):
+def test_the_alternatives_give_the_same_aggregated_posterior(regime):
     components, weights, z = encoded(regime, 1500)
     exact = MixtureTable(components, weights).log_prob(z[:60])
     for way in (broadcast, library):
@@ -54,7 +60,7 @@ def test_other_ways_to_the_aggregated_posterior_give_the_same(regime):
 
 
 def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
-    config = parse_run(vae_options([20], "relu", 2, 100, 1))
+    config = parse_run(vae_options(Architecture("", (20,), "relu", 2), 100, 1))
     model = build_model(config, (1, 28, 28), 2).eval()
     y = torch.randint(2, (3, 784), dtype=torch.uint8)
     with torch.no_grad():
@@ -64,19 +70,19 @@ def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
 
 
 def test_the_hand_written_loop_trains_the_same_network():
-    for _, widths, activation, latent in NETWORKS:
-        hand = HandWrittenVAE(widths, activation, latent)
-        config = parse_run(vae_options(widths, activation, latent, 100, 1))
+    for architecture in ARCHITECTURES:
+        by_hand = HandWrittenVAE(architecture)
+        config = parse_run(vae_options(architecture, 100, 1))
         ours = build_model(config, (1, 28, 28), 2)
         shapes = lambda model: sorted(tuple(p.shape) for p in model.parameters())
-        assert shapes(hand) == shapes(ours)
+        assert shapes(by_hand) == shapes(ours)
 
 
 def test_lightning_bolts_trains_the_same_network_by_its_own_step(monkeypatch, tmp_path):
-    """24 images in batches of 10 are three of its steps, and leave nothing behind."""
+    """24 images in batches of 10 are three of its steps, and leave no files."""
     vae = bolts_vae()
     shapes = lambda model: [tuple(p.shape) for p in model.parameters() if p.dim() == 2]
-    split = shapes(HandWrittenVAE(*NETWORKS[1][1:]))
+    split = shapes(HandWrittenVAE(SHALLOW))
     split[1:2] = [(20, 400), (20, 400)]
     assert sorted(shapes(vae)) == sorted(split)
     assert type(vae).__module__.startswith("pl_bolts.")
@@ -172,7 +178,7 @@ def test_made_up_runs_have_rows_of_their_own_in_every_table(tmp_path):
     assert rows == [25, 50, 25] and max(FULL.runs) < PARALLEL_FROM
 
 
-def test_tables_and_figure_show_what_is_not_reached(tmp_path):
+def test_tables_and_figure_show_missed_targets(tmp_path):
     rows = [compare("x", "y", "ms", [2.0], [1.0], 1.0), compare("x", "z", "ms", [1.0], [3.0])]
     table = pd.DataFrame([vars(row) | {"met": row.met} for row in rows])
     text = markdown(table)

@@ -1,4 +1,4 @@
-"""`bench perf` from its command to its tables, at its smallest, by a clock that counts work."""
+"""`bench perf` from its command to its tables, at its smallest, with a clock that counts work."""
 
 import sys
 import time
@@ -19,18 +19,22 @@ import bench.instruments.perf.growth
 import bench.runs.run
 from bench.__main__ import main
 from bench.configuration.parsing import parse_run
-from bench.instruments.perf.elsewhere import elsewhere, timed
 from bench.instruments.perf.floors import layer_sizes
 from bench.instruments.perf.growth import peak_of
-from bench.instruments.perf.interleaved import by_turns, compare, seconds
+from bench.instruments.perf.interleaved import compare, interleave, seconds
 from bench.instruments.perf.peers import peer_process
+from bench.instruments.perf.separate_process import separate_process, timed
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.training import (
-    NETWORKS,
+    ARCHITECTURES,
+    DEEP,
+    SHALLOW,
+    Architecture,
     HandWrittenVAE,
-    epochs_beside,
+    dynamic_task,
     hand_written_epoch,
-    made_up_images,
+    interleaved_epochs,
+    random_images,
     vae_options,
 )
 from bench.sweep.engine import Finished
@@ -39,7 +43,7 @@ from bench.training.checkpoints import CheckedCheckpointIO
 from bench.training.module import GenerativeModel
 from tests.work_clock import WorkClock, work_clock
 
-# An epoch has so many steps that a run tells its progress within it, too.
+# An epoch has enough steps for a report of progress within it.
 SMALL = Sizes(
     images=400, peer_images=200, batches=(4,), epochs=2, repeats=2, components=(512, 700),
     samples=40, steps=2, seconds=0.01, aggregates=(300, 3000), latents=(40, 400), bounds=(10, 100),
@@ -50,14 +54,14 @@ silent = lambda share, text: None
 
 
 def peers_answer(name: str, options: dict) -> float:
-    """Take a second for each step, or for each pair, as peers that are there might."""
+    """Take a second for each step, or for each pair, as installed peers might."""
     if name == "keops":
         return options["n"] * options["points"]
     return options["count"] if "count" in options else options["images"] / options["batch"]
 
 
 class Pool:
-    """A pool whose processes do two training steps each, and fill as many MiB as they are told."""
+    """A pool whose processes do two training steps each, and fill ``size`` MiB."""
 
     def __init__(self, number: int):
         pass
@@ -98,7 +102,7 @@ class Engine:
 
 @contextmanager
 def in_one_process(clock: WorkClock):
-    """Let no other process be started, and everything that multiplies nothing take a known time."""
+    """Start no other process, and let all work without matrix products take a known time."""
 
     def process(words, **_):
         clock.advance(1.0 if "import torch" in words else 0.25)
@@ -119,7 +123,8 @@ def in_one_process(clock: WorkClock):
     context = SimpleNamespace(Pool=Pool)
     with pytest.MonkeyPatch.context() as patch:
         for module in ("estimators", "peers"):
-            patch.setattr(f"bench.instruments.perf.{module}.elsewhere", lambda: nullcontext(timed))
+            name = f"bench.instruments.perf.{module}.separate_process"
+            patch.setattr(name, lambda: nullcontext(timed))
         for module in ("sweeps", "growth"):
             patch.setattr(f"bench.instruments.perf.{module}.get_context", lambda way: context)
         patch.setattr(
@@ -153,9 +158,9 @@ def against(table: pd.DataFrame, words: str) -> pd.DataFrame:
     return found
 
 
-def forward(network: tuple) -> float:
-    """Return the seconds that the products of an image's way through a network take by the clock."""
-    return sum(2e-6 * prod(sizes) for sizes in layer_sizes(HandWrittenVAE(*network[1:])))
+def forward(architecture: Architecture) -> float:
+    """Return the seconds that the clock counts for the forward pass of one image."""
+    return sum(2e-6 * prod(sizes) for sizes in layer_sizes(HandWrittenVAE(architecture)))
 
 
 def test_every_part_of_perf_is_measured(measured):
@@ -167,13 +172,14 @@ def test_every_part_of_perf_is_measured(measured):
 
 
 def test_a_training_step_is_the_hand_written_one_and_its_share_of_the_validation(measured):
-    for network, (_, rows) in zip(NETWORKS, against(measured[0], "hand").groupby("what")):
-        steps, looked_at = SMALL.images / 4, SMALL.images / 5
-        validation = 1e3 * looked_at * forward(network) / steps
+    groups = against(measured[0], "hand").groupby("what")
+    for architecture, (_, rows) in zip(ARCHITECTURES, groups):
+        steps, validated = SMALL.images / 4, SMALL.images / 5
+        validation = 1e3 * validated * forward(architecture) / steps
         assert rows["ours"].item() == pytest.approx(rows["other"].item() + validation, rel=1e-9)
 
 
-def test_what_only_multiplies_multiplies_as_much_as_what_it_is_held_against(measured):
+def test_floors_have_the_matrix_products_of_what_they_are_compared_with(measured):
     table = measured[0]
     products, loops = against(table, "its matrix products"), against(table, "hand-written")
     assert list(products["other"]) == pytest.approx(list(loops["other"]), rel=1e-9)
@@ -184,10 +190,10 @@ def test_what_only_multiplies_multiplies_as_much_as_what_it_is_held_against(meas
     assert list(floors["other"]) == pytest.approx([2e3 * 81] * len(floors))
 
 
-def test_others_that_do_the_same_work_take_as_long(measured):
+def test_alternatives_with_the_same_work_take_as_long(measured):
     """Whatever the number of images, points and steps of each."""
     table = measured[0]
-    own = 1e3 * 100 * forward(NETWORKS[1]) * SMALL.images / 5 / SMALL.images
+    own = 1e3 * 100 * forward(SHALLOW) * SMALL.images / 5 / SMALL.images
     for name in ("a DataLoader", "lightning-bolts"):
         row = against(table, name)
         assert row["ours"].item() == pytest.approx(row["other"].item() + own, rel=1e-9)
@@ -198,7 +204,7 @@ def test_others_that_do_the_same_work_take_as_long(measured):
     assert against(table, "KeOps")["other"].item() == pytest.approx(1e9)
 
 
-def test_what_is_around_a_run_is_timed_from_its_start_to_its_first_step(measured):
+def test_the_start_of_a_run_is_timed_up_to_its_first_step(measured):
     table = measured[0]
     assert against(table, "0.1 s")["ours"].item() == pytest.approx(0.05)
     assert list(against(table, "importing PyTorch")[["ours", "other"]].iloc[0]) == [0.25, 1.0]
@@ -215,21 +221,19 @@ def test_work_that_grows_tenfold_has_the_exponent_1_and_all_pairs_the_exponent_2
     assert 0.9 < growth["L_K of 100 images"] < 1 < growth["L_20 of 100 images"] < 2
 
 
-def test_a_loop_held_against_itself_is_1_and_twice_the_work_is_2():
-    _, *parts = NETWORKS[0]
-    images = made_up_images(2, 40).intensities
-    loop = hand_written_epoch(HandWrittenVAE(*parts), images, 10)
+def test_a_loop_compared_with_itself_is_1_and_with_twice_the_work_2():
+    loop = hand_written_epoch(HandWrittenVAE(DEEP), random_images(40), 10)
     twice = lambda: (loop(), loop())
     with work_clock():
         for other, ratio in ((loop, 1.0), (twice, 2.0)):
-            times = by_turns(loop, lambda other=other: seconds(other), 2, silent, "")
+            times = interleave(loop, lambda other=other: seconds(other), 2, silent, "")
             assert compare("", "", "s", *times).ratio == pytest.approx(ratio, rel=1e-9)
 
 
 def test_time_is_time():
-    """Of two that sleep, one twice as long as the other."""
+    """One of two functions sleeps twice as long as the other."""
     sleep = lambda span: lambda: time.sleep(span)
-    times = by_turns(sleep(0.02), lambda: seconds(sleep(0.04)), 5, silent, "")
+    times = interleave(sleep(0.02), lambda: seconds(sleep(0.04)), 5, silent, "")
     assert 1.4 < compare("", "", "s", *times).ratio < 2.9
 
 
@@ -243,25 +247,26 @@ def test_all_that_an_epoch_does_is_in_its_time_and_nothing_else(monkeypatch):
             )[1]
         )
         for owner, name, taken in (
-            (TrainingBatches, "mini_batches", 1e6),
+            (TrainingBatches, "__iter__", 1e6),
             (GenerativeModel, "validation_step", 1e7),
             (GenerativeModel, "on_train_epoch_start", 1e8),
             (GenerativeModel, "on_train_epoch_end", 1e9),
             (CheckedCheckpointIO, "save_checkpoint", 1e10),
         ):
             monkeypatch.setattr(owner, name, clock_in(getattr(owner, name), taken))
-        config = parse_run(vae_options([3], "relu", 2, 4, 3))
+        config = parse_run(vae_options(Architecture("", (3,), "relu", 2), 4, 3))
         other = lambda: seconds(lambda: clock.advance(1e12))
-        told = []
-        tell = lambda share, text: told.append(share)
-        ours, others = epochs_beside(config, made_up_images(2, 400), [other], tell)
+        shares = []
+        progress = lambda share, text: shares.append(share)
+        data = dynamic_task(random_images(400))
+        ours, others = interleaved_epochs(config, data, [other], progress)
     assert [round(value / 1e6) for value in ours] == [1 + 10 + 100 + 1000 + 20_000] * 2
-    assert others == pytest.approx([1e12] * 2) and len(told) > 2 * 3
+    assert others == pytest.approx([1e12] * 2) and len(shares) > 2 * 3
 
 
-def test_work_elsewhere_tells_its_own_seconds():
-    with elsewhere() as there:
-        short, long = (there(partial, time.sleep, span) for span in (0.05, 0.4))
+def test_work_in_a_separate_process_returns_its_own_seconds():
+    with separate_process() as time_apart:
+        short, long = (time_apart(partial, time.sleep, span) for span in (0.05, 0.4))
     assert 0.05 <= short < long and 0.4 <= long
 
 
@@ -275,14 +280,14 @@ PEERS = Path(bench.__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
 
 @pytest.mark.skipif(not PEERS.is_file(), reason="no peers: `make perf-peers` installs them")
-def test_peers_that_are_installed_do_what_they_are_asked():
+def test_installed_peers_do_their_work():
     flow = {"dimensions": 16, "couplings": 2, "batch": 10}
-    with peer_process(PEERS) as ask:
+    with peer_process(PEERS) as time_peer:
         for name in ("zuko", "nflows", "normflows"):
             few, many = (
-                min(ask(name, flow | {"count": count}) for _ in range(3)) for count in (3, 60)
+                min(time_peer(name, flow | {"count": count}) for _ in range(3)) for count in (3, 60)
             )
             assert many > 4 * few, name
-        assert ask("pythae", {"images": 20, "batch": 10, "latent": 2, "hidden": 4}) > 0
+        assert time_peer("pythae", {"images": 20, "batch": 10, "latent": 2, "hidden": 4}) > 0
         with pytest.raises(RuntimeError, match="none: KeyError"):
-            ask("none", {})
+            time_peer("none", {})
