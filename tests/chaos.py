@@ -19,6 +19,7 @@ import psutil
 
 from bench.commands.time_left import telling_time_left
 from bench.settings import Progress
+from tests.conftest import patience
 
 SWEEP = Path(__file__).with_name("chaos.yaml")
 TABLES = ("runs.csv", "leaderboard.csv")
@@ -26,7 +27,7 @@ TABLES = ("runs.csv", "leaderboard.csv")
 # an interrupt is Ctrl-C, pressed three times in half a second.
 VICTIMS = {"worker": 40, "driver": 15, "raylet": 15, "gcs_server": 15, "client": 5, "interrupt": 10}
 INTERRUPTED = (130, -signal.SIGINT)  # the second before Python has come to the command
-# What is left of an engine after its driver has ended must have ended by then.
+# What is left of an engine after its driver has ended must have ended by then, on an idle machine.
 LEFT_SECONDS = 10.0
 
 
@@ -113,6 +114,8 @@ def disturb(
         if not processes:
             continue
         family = descendants(driver.pid)
+        if driver.poll() is not None:
+            continue  # by itself, meanwhile: no kill
         done[victim] += (
             interrupt(driver) if victim == "interrupt" else kill(choice.choice(processes))
         )
@@ -120,7 +123,7 @@ def disturb(
         progress("chaos", done.total() / kills, f"{done.total()} of {kills} kills")
         if victim in ("driver", "interrupt"):
             code = driver.wait()
-            _, left = psutil.wait_procs(family, timeout=LEFT_SECONDS)
+            _, left = psutil.wait_procs(family, timeout=patience(LEFT_SECONDS))
             names = [one.name() for one in left if is_at_work(one)]
             if names:
                 raise RuntimeError(f"chaos: {', '.join(names)} left behind ({victim})")

@@ -1,9 +1,11 @@
 """Shared set-up: one thread, and small configurations that train in a second."""
 
 import os
+import sys
 import time
 from contextlib import nullcontext
 from functools import lru_cache
+from types import SimpleNamespace
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -12,7 +14,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from bench.configuration.parsing import parse_run  # noqa: E402
-from tests.warm import Server  # noqa: E402
+from tests.warm import EXECUTABLE, Server  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -127,6 +129,13 @@ def warm():
     server.close()
 
 
+@pytest.fixture
+def warm_ranks(warm, monkeypatch):
+    """Let the ranks of a run be processes that need not import the large libraries either."""
+    monkeypatch.setattr(sys, "executable", warm.python)
+    monkeypatch.setenv(EXECUTABLE, warm.python)
+
+
 class ThisProcess:
     """What a sweep asks of an engine, done here."""
 
@@ -135,12 +144,13 @@ class ThisProcess:
     def __init__(self, address, workers):
         pass
 
-    def map(self, jobs, requests, work):
+    def map(self, jobs, requests, work=None):
         from bench.runs.run import run
         from bench.sweep.engine import Finished
 
+        board = SimpleNamespace(write=SimpleNamespace(remote=lambda *_: None))
         for job in jobs:
-            yield Finished(job.key, run(job))
+            yield Finished(job.key, work(job, board) if work else run(job))
 
     def progress(self):
         return {}

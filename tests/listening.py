@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 
 LISTENING = "0A"
+# How often a socket is looked for before it counts as another's.
+LOOKS = 5
 
 
 def listening_sockets() -> dict[str, str]:
@@ -28,9 +30,9 @@ def address_of(words: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def listeners(process: psutil.Process) -> dict[str, str]:
-    """Return {address: command} of all that a process and its descendants listen on."""
-    sockets, found = listening_sockets(), {}
+def listeners(process: psutil.Process, sockets: dict[str, str]) -> dict[str, str]:
+    """Return {address: command} of those of the sockets that are a process' and its descendants'."""
+    found = {}
     for one in [process, *process.children(recursive=True)]:
         try:
             command = " ".join(one.cmdline())
@@ -52,8 +54,14 @@ class Watch(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
+        # To find out whose a socket is takes long, so each is looked for a few times alone.
+        seen: dict[str, int] = {}
         while not self.over.wait(0.05):
-            self.found |= listeners(psutil.Process())
+            sockets = listening_sockets()
+            new = {inode: place for inode, place in sockets.items() if seen.get(inode, 0) < LOOKS}
+            seen |= {inode: seen.get(inode, 0) + 1 for inode in new}
+            if new:
+                self.found |= listeners(psutil.Process(), new)
 
     def __enter__(self) -> "Watch":
         self.start()

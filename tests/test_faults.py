@@ -202,9 +202,9 @@ def words(sweep_file, results, *more):
 def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(
     number, warm, sweep_file, tmp_path, capsys
 ):
-    driver = warm.start("-m", "bench", *words(sweep_file, tmp_path))
+    driver = warm.start("-m", "bench", *words(sweep_file, tmp_path, "--workers", "1"))
     runs = tmp_path / "interrupted" / "runs"
-    deadline = time.monotonic() + patience(60)
+    deadline = time.monotonic() + patience(120)
     while not list(runs.glob(f"*/{LAST}")) and time.monotonic() < deadline:
         time.sleep(0.1)
     family = psutil.Process(driver.pid).children(recursive=True)

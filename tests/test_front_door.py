@@ -1,5 +1,6 @@
 """The command line as users call it: sweeps that are killed, resumed, spread; bad input."""
 
+import io
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +19,7 @@ from bench.__main__ import main
 from bench.commands.sweeps import print_missing
 from bench.system.launchers import is_a_launchers
 from bench.training.checkpoints import content_hash
-from tests.conftest import patience
+from tests.conftest import ThisProcess, patience
 from tests.offline_logs import read_offline_run
 
 SWEEP = {
@@ -54,11 +56,6 @@ def bench(warm):
     return lambda *words: warm.start("-m", "bench", *words, env=environment)
 
 
-def finished(process, code=0):
-    assert process.wait(patience(120)) == code, process.stdout + process.stderr
-    return process.stdout + process.stderr
-
-
 @pytest.fixture(scope="module")
 def sweep_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "small.yaml"
@@ -67,21 +64,21 @@ def sweep_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(bench, sweep_file, tmp_path_factory):
-    """A sweep with two workers, uninterrupted, W&B offline: what the others are held against."""
-    folder = tmp_path_factory.mktemp("whole")
-    output = finished(
-        bench("sweep", sweep_file, "--results", folder, "--wandb", "offline", "--workers", 2)
-    )
-    return folder / "small", output
+def whole(sweep_file, tmp_path_factory):
+    """A sweep without an engine, undisturbed, W&B offline: what the others are held against."""
+    folder, printed = tmp_path_factory.mktemp("whole"), io.StringIO()
+    words = ["sweep", str(sweep_file), "--results", str(folder), "--wandb", "offline"]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr("bench.sweep.apart.EngineApart", ThisProcess)
+        assert main(words) == 0
+    return folder / "small", printed.getvalue()
 
 
 def table_bytes(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in TABLES]
 
 
-def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(results):
-    folder, output = results
+def check_tables(folder: Path, output: str) -> None:
     board = pd.read_csv(folder / "leaderboard.csv")
     assert len(board) == RUNS and (board["failed"] == 0).all()
     assert {"uniform", "independent_pixels"} < set(board["model"])
@@ -93,44 +90,52 @@ def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(results):
     assert len(pd.read_csv(folder / "timings.csv")) == RUNS
 
 
-def test_a_second_call_trains_nothing(bench, results, sweep_file):
-    folder, _ = results
+def test_a_sweep_writes_its_tables_and_prints_its_leaderboard(whole):
+    check_tables(*whole)
+
+
+def test_a_second_call_trains_nothing(whole, sweep_file, capsys):
+    folder, _ = whole
     before, started = table_bytes(folder), time.time()
-    output = finished(bench("sweep", sweep_file, "--results", folder.parent, "--wandb", "offline"))
+    words = ["sweep", str(sweep_file), "--results", str(folder.parent), "--wandb", "offline"]
+    assert main(words) == 0
+    output = capsys.readouterr().out
     assert f"{RUNS} runs, {RUNS} with a record" in output and "starting the engine" not in output
     assert table_bytes(folder) == before
     assert all(p.stat().st_mtime < started for p in folder.glob("runs/*/record.json"))
 
 
-def test_killed_and_continued_unread_with_one_worker_gives_the_same_bytes(
-    bench, results, sweep_file, tmp_path
+def test_begun_by_one_worker_killed_and_continued_unread_by_two_gives_the_same_bytes(
+    bench, whole, sweep_file, tmp_path
 ):
-    """SIGKILL of driver and workers once two records are there; a record is damaged as well."""
-    words = ("sweep", sweep_file, "--results", tmp_path, "--wandb", "disabled", "--workers", 1)
-    process = bench(*words)
-    runs, deadline = tmp_path / "small" / "runs", time.monotonic() + patience(60)
+    """SIGKILL of driver and worker once a run is trained; a record is damaged as well."""
+    words = ["sweep", sweep_file, "--results", tmp_path, "--wandb", "offline", "--workers"]
+    process = bench(*words, 1)
+    runs, deadline = tmp_path / "small" / "runs", time.monotonic() + patience(120)
     while len(list(runs.glob("*/record.json"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(patience(10))
+    process.wait(patience(60))
     written = sorted(runs.glob("*/record.json"))
     assert 5 <= len(written) < RUNS
     written[0].write_text(written[0].read_text()[:100])
     time.sleep(1)  # the engine's own processes follow their driver
     again = subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, words)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bench", *map(str, [*words, 2])], stdout=subprocess.PIPE, text=True
     )
     output = "".join(iter(again.stdout.readline, "starting the engine\n"))
     # As `head` does. Nobody reads on, and the sweep goes on.
     again.stdout.close()
-    assert again.wait(patience(120)) == 0
+    assert again.wait(patience(240)) == 0
     assert "damaged" in output and f"{RUNS} runs, {len(written) - 1} with a record" in output
-    assert table_bytes(tmp_path / "small") == table_bytes(results[0])
+    assert table_bytes(tmp_path / "small") == table_bytes(whole[0])
+    logs = {path.stem for path in runs.glob("*/wandb/*/run-*.wandb")}
+    assert logs == {path.stem for path in whole[0].glob("runs/*/wandb/*/run-*.wandb")}
 
 
-def test_wandb_holds_what_the_csv_holds(warm, results):
+def test_wandb_holds_what_the_csv_holds(whole):
     """Every run's offline log, read back, against runs.csv: equal to the last digit."""
-    folder, _ = results
+    folder, _ = whole
     runs = pd.read_csv(folder / "runs.csv", float_precision="round_trip").set_index(
         ["key", "split"]
     )
@@ -140,7 +145,7 @@ def test_wandb_holds_what_the_csv_holds(warm, results):
     trained = {key for key, split in runs.index if runs.loc[(key, split), "epochs"] > 0}
     assert set(logs) == trained and len(trained) == 4
     for key, path in logs.items():
-        header, history, summary = read_offline_run(path, warm)
+        header, history, summary = read_offline_run(path)
         test = runs.loc[(key, "test")]
         assert header["id"] == key and header["group"] == "small" and header["job_type"] == "train"
         assert set(header["tags"]) == {test["task"], test["model"]}

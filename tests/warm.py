@@ -6,27 +6,42 @@ it once, without importing anything of this project, and forks for each command.
 python tests/warm.py SOCKET -m bench …    # what `python -m bench …` does, by the process that listens there
 """
 
+import atexit
+import gc
 import json
 import os
 import runpy
 import select
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# What a command shall take for Python's own program, where it starts Python again.
+EXECUTABLE = "TESTS_WARM_PYTHON"
 
 
 class Server:
-    """The process that imports and forks; ``close`` ends it, as does the end of this one."""
+    """The process that imports and forks; ``close`` ends it, as does the end of this one.
+
+    Attributes:
+        address: The socket on which it listens.
+        python: A program that does what Python would, by this process.
+    """
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp())
         self.address = str(self.folder / "socket")
+        self.python = str(self.folder / "python")
+        client = shlex.join([sys.executable, "-S", str(Path(__file__)), self.address])
+        Path(self.python).write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        Path(self.python).chmod(0o700)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self.address)
             listener.listen(64)
@@ -114,8 +129,13 @@ def asked(address: str, words, cwd: str, env: dict | None, standard: list[int]) 
 def serve(listener: socket.socket) -> list | None:
     """Fork for each request; return it in the process that is to become it, None at the end."""
     # Not W&B, which makes a folder when it is imported, and removes it at the end of a process.
+    import jsonargparse  # noqa: F401
+    import pandas  # noqa: F401
     import pytorch_lightning  # noqa: F401
+    import sklearn.datasets  # noqa: F401
 
+    gc.collect()
+    gc.freeze()  # what is shared by all is not copied to each for being looked through
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         with connection:
@@ -167,10 +187,27 @@ def become(words: list[str], cwd: str, environment: dict, libraries: list[str]) 
     sys.path[:] = [cwd, *python_path(), *libraries]
     kind, what, *arguments = words
     sys.argv[:] = [what if kind == "-m" else kind, *arguments]
-    if kind == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+    sys.executable = environment.get(EXECUTABLE, sys.executable)
+    code = None
+    try:
+        if kind == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+    except SystemExit as error:
+        code = error.code
+        if not isinstance(code, (int, type(None))):
+            raise
+    end(code or 0)
+
+
+def end(code: int) -> None:
+    """End this process as Python does, without taking the libraries apart, which takes a second."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def python_path() -> list[str]:
@@ -187,6 +224,7 @@ def main(where: str, *words: str) -> None:
         request = serve(listener)
     if request is not None:
         become(*request, libraries)
+    end(0)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,13 @@ def record_of(config, directory):
         ("realnvp", "digits-17", ["--trainer.gradient_clip_norm=1"]),
     ],
 )
-def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path, points):
+def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path, points, warm_ranks):
     one = record_of(small_config(model, task, *options), tmp_path / "one")
     two = record_of(small_config(model, task, *options, "--trainer.devices=2"), tmp_path / "two")
     for first, second in zip(points[: len(points) // 2], points[len(points) // 2 :], strict=True):
         assert second == pytest.approx(first, rel=1e-5, abs=1e-5)
     assert two["key"] != one["key"] and two["epochs"] == one["epochs"]
+    assert two["history"] != one["history"]  # sums in another order: there were two indeed
     for first, second in zip(one["history"], two["history"], strict=True):
         assert second == pytest.approx(first, rel=1e-5)
     for split in ("train", "test"):
@@ -57,17 +58,21 @@ def test_ranks_share_out_every_block_in_as_many_rounds(n, world):
     assert sorted(numbered) == list(range(-(-n // EVALUATION_BLOCK)))
 
 
-def test_a_cut_off_training_on_two_ranks_goes_on_whatever_started_it(tmp_path, monkeypatch):
+def test_a_cut_off_training_on_two_ranks_goes_on_whatever_started_it(
+    tmp_path, monkeypatch, request
+):
+    """At first by processes that import Lightning themselves, beside a launcher's variables."""
     config = small_config("gaussian_vae", "digits-17", "--trainer.devices=2")
     for variables in LAUNCHED.values():
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
     whole = record_of(config, tmp_path / "whole")
     assert os.environ["MASTER_PORT"] == LAUNCHED["torchrun"]["MASTER_PORT"]
+    request.getfixturevalue("warm_ranks")
     assert record_of(config, tmp_path / "whole")["metrics"] == whole["metrics"]
 
 
-def test_a_rank_that_diverges_fails_the_run_with_its_step(tmp_path):
+def test_a_rank_that_diverges_fails_the_run_with_its_step(tmp_path, warm_ranks):
     options = ("--trainer.devices=2", "--trainer.optimizer=sgd", "--trainer.learning_rate=1e30")
     config = small_config("realnvp", "digits-17", *options)
     record = run(Job(config, "model", "test", str(tmp_path), "disabled"))

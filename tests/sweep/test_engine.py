@@ -10,10 +10,12 @@ import time
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import pandas as pd
 import psutil
 import pytest
 import yaml
 
+from bench.__main__ import main
 from bench.configuration.job import Job
 from bench.errors import InputError
 from bench.instruments.perf.idle import do_nothing, made_up
@@ -81,7 +83,7 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
 
 
 def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
-    """Of any process, at any time of a run on one device and of one on two ranks."""
+    """Of any process, at any time of a run on one device and of one on two ranks, by one worker."""
     configs = {
         name: small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=2", *more)
         for name, more in {"one": [], "two": ["--trainer.devices=2"]}.items()
@@ -90,10 +92,49 @@ def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
         Job(config, "m", "s", str(tmp_path / name), "offline") for name, config in configs.items()
     ]
     with Watch() as watch:
-        finished = list(engine.map(jobs, {job.key: Request(1) for job in jobs}))
+        finished = list(engine.map(jobs, {job.key: Request(4) for job in jobs}))
     done = [f.record["status"] for f in finished if f is not None]
     assert done == ["ok", "ok"]
     assert watch.found and not watch.elsewhere()
+
+
+CLAIMS = {
+    "images": 10,
+    "closed_form": {"data": ["digits-17"], "seed": [1]},
+    "experiments": {
+        "flow": {
+            "claims": [9],
+            "matrix": {"data": ["digits-17"], "model": ["realnvp"]},
+            "overrides": [
+                {
+                    "when": {"model": "realnvp"},
+                    "set": {
+                        "trainer.max_epochs": 1,
+                        "trainer.validate_every": 1,
+                        "evaluation.importance_samples": 2,
+                        "model.couplings": 2,
+                        "model.widths": [16],
+                    },
+                }
+            ],
+        }
+    },
+}
+
+
+def test_claims_are_measured_by_workers(engine, monkeypatch, tmp_path):
+    """Of what needs a run, and of what needs none; tests/claims has what becomes of them."""
+
+    class This(ThisProcess):
+        def map(self, jobs, requests, work):
+            return engine.map(jobs, requests, work)
+
+    monkeypatch.setattr("bench.sweep.apart.EngineApart", This)
+    path = tmp_path / "few.yaml"
+    path.write_text(yaml.safe_dump(CLAIMS))
+    assert main(["claims", str(path), "--results", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "few" / "claims.csv")
+    assert set(table["claim"]) == {1, 3, 4, 9}
 
 
 def test_an_engine_that_is_gone_is_lost_and_ends_no_driver():

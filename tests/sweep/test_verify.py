@@ -16,6 +16,7 @@ from bench.report.rebuilt import altered_rows
 from bench.report.reduce import load_sweep, runs_table
 from bench.sweep.verify import cited_runs, unverifiable, verify
 from bench.system.checkout import read_checkout
+from tests.conftest import ThisProcess
 
 SWEEP = """
 matrix:
@@ -42,7 +43,9 @@ def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verify")
     (folder / "tiny.yaml").write_text(SWEEP)
     call = ["sweep", str(folder / "tiny.yaml"), "--results", str(folder), "--wandb=disabled"]
-    assert main([*call, "--workers=1"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.sweep.apart.EngineApart", ThisProcess)
+        assert main(call) == 0
     # As of an installed wheel: these tests also run where the code is not its commit's.
     for key in read_manifest(folder / "tiny"):
         rewrite(folder / "tiny", key, environment={"commit": None, "dirty": None})
