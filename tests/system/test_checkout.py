@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from bench import checkout
+from bench.system import checkout
 from bench.system.checkout import Checkout, code_hash, code_hash_at, read_checkout
 
 FILES = {
