@@ -7,8 +7,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.networks.convolutional import check_at_least_one, convolution, residual_blocks
+from bench.networks.convolutional import convolution, residual_blocks
 from bench.networks.mlp import Shape
+from bench.settings import check_at_least_one
 
 
 def squeeze(images: Tensor) -> Tensor:
@@ -215,7 +216,7 @@ class MultiScaleFlow(nn.Module):
     ):
         super().__init__()
         check_at_least_one(
-            scales=scales, couplings=couplings_per_mask, channels=channels, blocks=blocks
+            "", scales=scales, couplings=couplings_per_mask, channels=channels, blocks=blocks
         )
         check_scales(shape, scales)
         self.shape = tuple(shape)
