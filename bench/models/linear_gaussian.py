@@ -6,10 +6,11 @@ from math import log, prod
 import torch
 from torch import Tensor
 
-from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.dequantization import dequantize_uniformly, expected_level, quantize
 from bench.densities.normal import LOG_2PI, DiagonalNormal, standard_normal_log_prob
 from bench.errors import InputError
 from bench.models.expectation_maximization import (
+    HalfStep,
     HalfSteps,
     dequantized,
     expectation_maximization,
@@ -42,44 +43,55 @@ class LinearGaussianParameters:
         return torch.linalg.solve(inner, self.weight.T), self.variance * torch.linalg.inv(inner)
 
 
-def linear_gaussian_steps(x: Tensor) -> HalfSteps:
-    """Return EM's half-steps on x (n, D), float64; an iteration costs D²·d whatever n is.
+@dataclass(frozen=True)
+class LinearGaussianPosterior:
+    """The statistics of q, N(A (x − μ), C), on all data that the M-step and the bound need.
 
-    μ stays at its maximum-likelihood value, the mean of x. q, the posterior N(A (x − μ), C), is held as
-    its means over data of E[(x − μ) zᵀ] (D, d) and E[z zᵀ] (d, d), and C.
-    Tipping & Bishop 1999, eqs. 27 to 30.
+    Attributes:
+        cross: The mean over data of E[(x − μ) zᵀ], (D, d).
+        second: The mean over data of E[z zᵀ], (d, d).
+        covariance: C (d, d).
+    """
+
+    cross: Tensor
+    second: Tensor
+    covariance: Tensor
+
+
+def linear_gaussian_steps(
+    x: Tensor,
+) -> HalfSteps[LinearGaussianPosterior, LinearGaussianParameters]:
+    """Return EM's half-steps on x (n, D), float64. An iteration costs D²·d, for any n.
+
+    μ stays at its maximum-likelihood value, the mean of x (Tipping & Bishop 1999, eqs. 27 to 30).
     """
     mean = x.mean(0)
     scatter = (x - mean).T @ (x - mean) / len(x)
     dimensions = x.shape[1]
 
-    def e_step(parameters: LinearGaussianParameters) -> tuple[Tensor, Tensor, Tensor]:
+    def e_step(parameters: LinearGaussianParameters) -> LinearGaussianPosterior:
         gain, covariance = parameters.gain_and_covariance()
         cross = scatter @ gain.T
-        return cross, covariance + gain @ cross, covariance
+        return LinearGaussianPosterior(cross, covariance + gain @ cross, covariance)
 
-    def square_error(weight: Tensor, cross: Tensor, second: Tensor) -> Tensor:
-        explained = 2 * (weight * cross).sum() - (weight.T @ weight * second).sum()
+    def squared_error(weight: Tensor, q: LinearGaussianPosterior) -> Tensor:
+        explained = 2 * (weight * q.cross).sum() - (weight.T @ weight * q.second).sum()
         return scatter.trace() - explained
 
-    def m_step(q: tuple[Tensor, Tensor, Tensor]) -> LinearGaussianParameters:
-        cross, second, _ = q
-        weight = torch.linalg.solve(second, cross.T).T
-        return LinearGaussianParameters(
-            weight, mean, square_error(weight, cross, second) / dimensions
-        )
+    def m_step(q: LinearGaussianPosterior) -> LinearGaussianParameters:
+        weight = torch.linalg.solve(q.second, q.cross.T).T
+        return LinearGaussianParameters(weight, mean, squared_error(weight, q) / dimensions)
 
-    def bound(q: tuple[Tensor, Tensor, Tensor], parameters: LinearGaussianParameters) -> float:
-        cross, second, covariance = q
-        latent, variance = len(second), parameters.variance
-        error = square_error(parameters.weight, cross, second)
+    def bound(q: LinearGaussianPosterior, parameters: LinearGaussianParameters) -> float:
+        latent, variance = len(q.second), parameters.variance
+        error = squared_error(parameters.weight, q)
         likelihood = -0.5 * (dimensions * (LOG_2PI + variance.log()) + error / variance)
-        prior = -0.5 * (latent * LOG_2PI + second.trace())
-        entropy = 0.5 * (latent * (1 + LOG_2PI) + torch.linalg.slogdet(covariance)[1])
+        prior = -0.5 * (latent * LOG_2PI + q.second.trace())
+        entropy = 0.5 * (latent * (1 + LOG_2PI) + torch.linalg.slogdet(q.covariance)[1])
         return (likelihood + prior + entropy).item()
 
     def log_evidence(parameters: LinearGaussianParameters) -> float:
-        # One factorization for both; a solve and a determinant apart take nearly 3 times as long.
+        # One factorization serves both terms; separate ones take nearly 3 times as long.
         factor = torch.linalg.cholesky(parameters.covariance())
         distance = (torch.cholesky_inverse(factor) * scatter).sum()
         determinant = 2 * factor.diagonal().log().sum()
@@ -91,7 +103,8 @@ def linear_gaussian_steps(x: Tensor) -> HalfSteps:
 def maximum_likelihood(x: Tensor, latent_dimensions: int) -> LinearGaussianParameters:
     """Return the closed-form maximum of the evidence on x (n, D) (Tipping & Bishop 1999, eq. 15).
 
-    W = U (Λ − σ² I)^½ of the leading eigenvectors; σ² is the mean of the eigenvalues left over.
+    W = U (Λ − σ² I)^½ with the leading eigenvectors and eigenvalues of the covariance; σ² is the mean
+    of the other eigenvalues.
     """
     mean = x.mean(0)
     values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -101,8 +114,10 @@ def maximum_likelihood(x: Tensor, latent_dimensions: int) -> LinearGaussianParam
     return LinearGaussianParameters(vectors[:, :latent_dimensions] * scale, mean, variance)
 
 
-def random_linear_gaussian(x: Tensor, latent_dimensions: int, seed: int):
-    """Return parameters to start from: random directions, of the data's size."""
+def random_linear_gaussian(
+    x: Tensor, latent_dimensions: int, seed: int
+) -> LinearGaussianParameters:
+    """Return initial parameters: random directions with the data's variance."""
     variance = x.var(0).mean()
     weight = Noise(seed, "start of EM").normal(x.shape[1], latent_dimensions).double()
     return LinearGaussianParameters(weight * variance.sqrt(), x.mean(0), variance)
@@ -111,8 +126,8 @@ def random_linear_gaussian(x: Tensor, latent_dimensions: int, seed: int):
 class LinearGaussian(Model):
     """Probabilistic PCA of dequantized pixels, fitted by EM (Tipping & Bishop 1999).
 
-    Its amortized posterior is the true one at the middle of y's bins. W is rotated to orthogonal
-    columns after the fit, which leaves the model as it is and makes the posterior diagonal.
+    Its q(z|y) is the posterior at the midpoints of y's bins. After the fit, W is rotated to orthogonal
+    columns: this does not change the model, and makes the posterior diagonal.
 
     Args:
         shape: Channels, height and width of an image.
@@ -123,6 +138,9 @@ class LinearGaussian(Model):
 
     decoder_name = "Gaussian"
     prior_name = "StandardNormal"
+    weight: Tensor
+    mean: Tensor
+    variance: Tensor
 
     def __init__(
         self, shape: Shape, levels: int, latent_dimensions: int = 10, iterations: int = 1000
@@ -135,14 +153,14 @@ class LinearGaussian(Model):
                 f"1 to {self.dimensions - 1} and at least 1"
             )
         self.latent_dimensions = latent_dimensions
-        self.seed = torch.randint(2**62, ()).item()
-        double = {"dtype": torch.float64}
-        self.register_buffer("weight", torch.zeros(self.dimensions, latent_dimensions, **double))
-        self.register_buffer("mean", torch.zeros(self.dimensions, **double))
-        self.register_buffer("variance", torch.ones((), **double))
+        self.seed = int(torch.randint(2**62, ()).item())
+        weight = torch.zeros(self.dimensions, latent_dimensions, dtype=torch.float64)
+        self.register_buffer("weight", weight)
+        self.register_buffer("mean", torch.zeros(self.dimensions, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones((), dtype=torch.float64))
 
-    def fit(self, images: Tensor) -> list[dict]:
-        """Fit by EM on training images (n, D). Returns the bound after every half-step."""
+    def fit(self, images: Tensor) -> list[HalfStep]:
+        """Fit by EM on training images (n, D) and return every half-step."""
         x = dequantized(images, self.levels, self.seed)
         start = random_linear_gaussian(x, self.latent_dimensions, self.seed)
         fitted, trace = expectation_maximization(
@@ -154,7 +172,7 @@ class LinearGaussian(Model):
         return trace
 
     def posterior(self, y: Tensor) -> DiagonalNormal:
-        """Return p(z|x) at the middle of the bins of y (batch, D)."""
+        """Return p(z|x) at the midpoints of the bins of y (batch, D)."""
         precision = self.weight.square().sum(0) + self.variance
         loc = ((y.double() + 0.5) / self.levels - self.mean) @ self.weight / precision
         return DiagonalNormal(loc, (0.5 * (self.variance / precision).log()).expand_as(loc))
@@ -180,7 +198,7 @@ class LinearGaussian(Model):
     def decode_mean(self, z: Tensor) -> Tensor:
         """Return E[y|z] (n, D) in units of levels, for z (n, latent)."""
         x = z.double() @ self.weight.T + self.mean
-        return (x * self.levels - 0.5).clamp(0, self.levels - 1).float()
+        return expected_level(x, self.levels).float()
 
     def reconstruct(self, y: Tensor) -> Tensor:
         """Return E[y|z] at the posterior's mean, shape (batch, D), in units of levels."""
@@ -192,4 +210,4 @@ class LinearGaussian(Model):
     def sample(self, n: int, noise: Noise) -> Tensor:
         mean = noise.normal(n, self.latent_dimensions).double() @ self.weight.T + self.mean
         x = mean + self.variance.sqrt() * noise.normal(n, self.dimensions)
-        return (x * self.levels).floor().clamp(0, self.levels - 1).float()
+        return quantize(x, self.levels).float()

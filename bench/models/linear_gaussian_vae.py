@@ -1,11 +1,9 @@
-"""Probabilistic PCA as a VAE: the model on which every estimator meets a known truth."""
-
-from math import log, pi
+"""Probabilistic PCA as a VAE: estimators are tested on it, because their true values are known."""
 
 import torch
 from torch import Tensor
 
-from bench.densities.normal import DiagonalNormal, standard_normal_log_prob
+from bench.densities.normal import LOG_2PI, DiagonalNormal, standard_normal_log_prob
 from bench.models.terms import Terms
 from bench.noise import Noise
 
@@ -13,15 +11,15 @@ from bench.noise import Noise
 class LinearGaussianVAE:
     """x = W z + ε with z ~ N(0, I) and ε ~ N(0, σ² I) (Tipping & Bishop 1999), in float64.
 
-    W has orthogonal columns, so that the posterior is diagonal and q can equal it. Evidence,
-    posterior, KL, ELBO, aggregated posterior and mutual information are closed forms.
+    W has orthogonal columns, so the posterior is diagonal and q can equal it. Evidence, posterior,
+    KL, ELBO, aggregated posterior and mutual information have closed forms.
 
     Args:
         dimensions: Number of dimensions of x.
         latent_dimensions: Number of dimensions of z.
         sigma: Standard deviation of ε.
-        shift: Added to the posterior's mean in q(z|x); 0 for the true posterior.
-        stretch: Factor on the posterior's standard deviations in q(z|x); 1 for the true ones.
+        shift: The mean of q(z|x) minus the posterior's; 0 for the true posterior.
+        stretch: The standard deviations of q(z|x) divided by the posterior's; 1 for the true one.
     """
 
     bound = "upper"
@@ -57,7 +55,7 @@ class LinearGaussianVAE:
         return torch.distributions.MultivariateNormal(centre, self.covariance()).log_prob(x)
 
     def posterior(self, x: Tensor) -> DiagonalNormal:
-        """Return q(z|x): the true posterior, shifted and stretched."""
+        """Return q(z|x): the posterior with shifted mean and stretched standard deviations."""
         loc = x @ self.weight / self.sigma**2 * self.posterior_variance + self.shift
         scale = self.posterior_variance.sqrt() * self.stretch
         return DiagonalNormal(loc, scale.log().expand_as(loc))
@@ -73,18 +71,18 @@ class LinearGaussianVAE:
         return self.log_evidence(x) - self.kl_to_posterior()
 
     def mean_log_evidence(self) -> float:
-        """Return E log p(x) over the model's own data, in nats."""
+        """Return E log p(x) over the model's own distribution, in nats."""
         log_determinant = torch.linalg.slogdet(self.covariance())[1].item()
-        return -0.5 * (self.dimensions * (1 + log(2 * pi)) + log_determinant)
+        return -0.5 * (self.dimensions * (1 + LOG_2PI) + log_determinant)
 
     def aggregate_variance(self) -> Tensor:
-        """Return the variances of q_agg over the population, which is N(shift, diag of these)."""
+        """Return the variances of the population's q_agg, which is N(shift, diag of these)."""
         gain = self.posterior_variance / self.sigma**2
         of_means = gain.square() * self.power * (self.power + self.sigma**2)
         return of_means + self.posterior_variance * self.stretch**2
 
     def mutual_information(self) -> float:
-        """Return I(x; z) under q over the population, in nats."""
+        """Return I(x; z) under q for the population, in nats."""
         ratio = self.aggregate_variance() / (self.posterior_variance * self.stretch**2)
         return 0.5 * ratio.log().sum().item()
 
@@ -97,7 +95,7 @@ class LinearGaussianVAE:
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
-        """Return the terms of the protocol of `bench.models.terms` for x in place of y."""
+        """Return the terms of `bench.models.terms.Model`, with x in place of y."""
         posterior = self.posterior(y)
         z = posterior.sample(noise, samples)
         return Terms(

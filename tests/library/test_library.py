@@ -250,7 +250,7 @@ def test_a_wrong_model_is_refused_in_one_line(case):
 
 
 WRONG_PARTS = {
-    "Bernoulli on 256 levels": (dict(levels=256), "no distribution over 256 levels"),
+    "Bernoulli on 256 levels": (dict(levels=256), "over 2 levels, not 256"),
     "probabilities": (
         dict(decode=lambda z: torch.sigmoid(z).repeat(1, 16)[:, :16]),
         "Bernoulli takes logits",
