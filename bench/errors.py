@@ -1,21 +1,23 @@
-"""The one error that a user can cause."""
+"""The error that invalid input raises."""
 
-LONGEST = 1000
+LONGEST_MESSAGE = 1000
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: one line that says what, where, and what would be right.
+    """Invalid input. One line says what is wrong, where, and what is valid instead.
 
-    The command line prints it without a traceback and exits with code 2. Anything else that is
-    raised is a bug and keeps its traceback. A message may quote what was given, so whatever would
-    break the line becomes a space, and whatever would steer a terminal is written as \\x….
+    The command line prints the line without a traceback and exits with code 2. Every other
+    exception is a bug and keeps its traceback. The message may quote the input: line breaks in it
+    become spaces, and control characters, which a terminal would obey, are written as \\x….
     """
 
     def __init__(self, message: str):
         line = escaped("".join(" " if letter.isspace() else letter for letter in message))
-        super().__init__(line if len(line) <= LONGEST else line[: LONGEST - 1] + "…")
+        if len(line) > LONGEST_MESSAGE:
+            line = line[: LONGEST_MESSAGE - 1] + "…"
+        super().__init__(line)
 
 
 def escaped(text: str) -> str:
-    """Return text with control characters, line breaks and the like written as \\x…."""
+    """Return text whose unprintable characters, such as line breaks, are written as \\x…."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

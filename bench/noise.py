@@ -1,4 +1,4 @@
-"""Reproducible noise: seeds derived by purpose, and numbers that do not depend on the ranks."""
+"""Reproducible noise: a seed for each purpose, and numbers that do not depend on the ranks."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from math import prod
 import torch
 from torch import Tensor
 
-# Evaluation noise is drawn per block of this many consecutive data, whatever the batch size,
-# the device or the number of ranks: part of what a number means.
+# Evaluation noise is drawn for blocks of this many consecutive data, independently of the batch
+# size, the device and the number of ranks. Another size of block would change every estimate.
 EVALUATION_BLOCK = 100
 
 
 def derive_seed(*parts: int | str) -> int:
     """Return a seed in [0, 2^63) that is a function of ``parts`` alone.
 
-    Initialisation, data order, training noise and evaluation of a run each get a seed of their
-    own from the run's one seed: ``derive_seed(seed, "order", epoch)``. Hashing keeps streams of
-    neighbouring seeds unrelated, which adding numbers to a seed would not.
+    Initialisation, data order, training noise and evaluation of a run each have their own seed,
+    derived from the run's seed: ``derive_seed(seed, "order", epoch)``. Hashing makes the streams
+    of neighbouring seeds unrelated; adding numbers to a seed would not.
     """
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
@@ -27,14 +27,14 @@ def derive_seed(*parts: int | str) -> int:
 class Noise:
     """A stream of random numbers for a batch that is split over ``world`` ranks.
 
-    The batch is the last but one dimension of whatever is drawn. Every rank draws the numbers of
-    the global batch and keeps its own rows, so that two ranks see together exactly what one rank
-    would have seen alone.
+    The last dimension but one of every draw is the batch. Each rank draws the numbers of the
+    global batch and keeps its own rows, so that all ranks together use the same numbers as one
+    rank alone.
 
     Args:
-        seed: Whatever the numbers are a function of.
-        device: Where they are drawn; a GPU's numbers are others than the CPU's.
-        rank: This process among ``world``.
+        seed: What the numbers are a function of, besides the device.
+        device: Where they are drawn. A GPU draws other numbers than a CPU.
+        rank: The index of this process among ``world``.
         world: Number of processes that share the batch.
 
     Examples:
@@ -61,7 +61,7 @@ class Noise:
     def words(self, *shape: int) -> Tensor:
         """Draw int16 numbers of ``shape`` (..., batch, dimensions), all 65,536 equally likely.
 
-        Four from each 64-bit draw, in a quarter of the time of as many uniform numbers.
+        Each 64-bit draw gives four of them, so this takes a quarter of the time of ``uniform``.
         """
         return self._own_rows(self._draw_words, shape)
 
@@ -82,5 +82,5 @@ class Noise:
 
 
 def cumulative(probabilities: Tensor, dim: int) -> Tensor:
-    """Return running sums along ``dim``; on the CPU, because a GPU's are not reproducible."""
+    """Return cumulative sums along ``dim``, taken on the CPU: a GPU's are not reproducible."""
     return probabilities.cpu().cumsum(dim).to(probabilities.device)

@@ -1,4 +1,4 @@
-"""Typed settings of training and evaluation, and the types that all rooms share."""
+"""A run's typed settings, and the types that several rooms share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Literal
 
 from bench.errors import InputError
 
-# More than any machine has; an OpenMP that is asked for 10^9 ends the process.
+# More than any machine has. OpenMP ends the process if 10^9 threads are requested.
 MOST_THREADS = 1024
-# Samples of one datum; papers take 5000. From a million on, one more changes no shown digit.
+# Samples per datum; papers use up to 5000. Beyond a million, no displayed digit changes.
 MOST_SAMPLES = 10**6
-# (phase, share done in [0, 1], text): called often, must be cheap.
+# A callback with (phase, share done in [0, 1], text). It is called often, so it must be cheap.
 Progress = Callable[[str, float, str], None]
 Split = Literal["train", "test"]
-# What −log_likelihood is to the truth: at most it is this (upper), it is this (exact), or nothing is
-# known (none), and the model never enters a leaderboard.
+# Relation of the reported −log-likelihood to the true one: an upper bound of it, equal to it, or
+# unknown (none). Leaderboards leave out models of the last kind.
 Bound = Literal["upper", "exact", "none"]
 
 
@@ -24,24 +24,24 @@ class Optimization:
     """What is maximized, and by which steps.
 
     Args:
-        optimizer: The optimizer, with PyTorch's defaults but for the learning rate.
-        learning_rate: Its step size, at the start.
-        schedule: constant; cosine, where the step size falls to 0 over the training's epochs; or
-            tripling, where stage i = 0 … 7 has the step size times 10^(−i/7) and is three times as
-            long as the one before (Burda et al. 2016, section 5, for 3,280 epochs; shortened in
-            proportion for fewer).
+        optimizer: The optimizer; all its settings but the learning rate are PyTorch's defaults.
+        learning_rate: Its step size at the start.
+        schedule: constant; cosine: the step size falls to 0 over the training's epochs; or tripling:
+            stage i = 0 … 7 multiplies the step size by 10^(−i/7) and lasts three times as long as
+            the stage before it (Burda et al. 2016, section 5, for 3,280 epochs; the stages shrink in
+            proportion for fewer epochs).
         objective: elbo, or importance_weighted: L_k of ``samples`` draws (Burda et al. 2016, eq. 8).
         samples: Draws of z, or of the dequantization noise, per datum in one optimizer step.
-        beta: Weight of the KL in the training objective; what is reported always has weight 1.
-            A flow has no KL, and neither this nor the next changes it.
+        beta: Weight of the KL in the training objective; reported numbers always have weight 1.
+            A flow has no KL, so this and kl_warmup_epochs do not affect it.
         kl_warmup_epochs: Epochs over which that weight rises linearly from 0.
         normalize_gradients: Divide each parameter tensor's gradient by its Euclidean norm, as the
             optimizer of Tomczak & Welling 2018 does (their code's AdamNormGrad).
-        encoder_steps: Optimizer steps of a phase that moves the encoder alone: alternating
-            variational Bayes, with an E-step of many gradient steps. 0, like decoder_steps, moves
-            all parameters in every step.
-        decoder_steps: Optimizer steps of the phase that follows, the M-step, which moves all
-            parameters but the encoder's.
+        encoder_steps: Optimizer steps of an E-step, which trains the encoder alone: alternating
+            variational Bayes, with many gradient steps per E-step. If this and decoder_steps are
+            0, every step trains all parameters.
+        decoder_steps: Optimizer steps of the M-step that follows, which trains all parameters but
+            the encoder's.
 
     Raises:
         InputError: A number out of its range, or numbers that contradict each other.
@@ -72,7 +72,7 @@ class Optimization:
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"{self.group}.encoder_steps, {self.group}.decoder_steps: {self.encoder_steps} and "
-                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+                f"{self.decoder_steps} would never train one of the two; set both positive or both 0"
             )
         if self.objective == "importance_weighted" and self.samples < 2:
             raise InputError(
@@ -90,14 +90,14 @@ class TrainerConfig(Optimization):
         batch_size: Number of data in one optimizer step.
         gradient_clip_norm: Largest Euclidean norm of the gradient; 0 does not clip.
         validate_every: Epochs between validations.
-        patience: Validations without a better bound after which training stops.
-        threads: CPU threads. Part of the configuration, because sums are rounded otherwise.
-        devices: GPUs, or processes on the CPU, of one machine that train together, each on its
-            share of every batch. As with threads, only rounding depends on it.
-        precision: Of training: 32-true, or bf16-mixed, in which matrix products are rounded to 8
-            bits. Evaluation is never rounded so.
-        compile: Compile the networks for training (torch.compile), which takes a while at the start:
-            default, or cuda_graphs, which also replays their kernels as graphs.
+        patience: Training stops after this many validations without a better bound.
+        threads: CPU threads. They are part of the configuration because they affect rounding.
+        devices: GPUs, or CPU processes, of one machine that train together, each on its share of
+            every batch. Like threads, they affect rounding alone.
+        precision: Precision of training: 32-true, or bf16-mixed, which rounds matrix products to 8
+            bits. Evaluation always has full precision.
+        compile: Compile the networks for training (torch.compile), which delays the start:
+            default, or cuda_graphs, which also replays their kernels as CUDA graphs.
     """
 
     group: ClassVar[str] = "trainer"
@@ -134,13 +134,12 @@ class EvaluationConfig:
         elbo_samples: Samples z per datum for the ELBO and its surgery; from 2 on, their spread
             gives the Monte-Carlo error.
         importance_samples: K of the importance-weighted bound L_K.
-        importance_data: L_K is taken over the first so many data of a split at most; the number
-            is recorded with it.
-        importance_data_train: The same for the training split, where it is to be another number
-            than for the test split; 0 takes ``importance_data``.
+        importance_data: Number of data that L_K averages over at most, from the start of a split;
+            the record holds the number used.
+        importance_data_train: The same number for the training split; 0 means ``importance_data``.
 
     Raises:
-        InputError: A number that is not whole, not positive, or more samples than a million.
+        InputError: A number is not whole or not positive, or exceeds a million samples.
 
     Examples:
         >>> EvaluationConfig(importance_samples=1000).elbo_samples
@@ -155,29 +154,38 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not isinstance(value, Integral) or isinstance(value, bool):
-                raise InputError(f"evaluation.{name}: {value!r} is no whole number")
+                raise InputError(f"evaluation.{name}: {value!r} is not a whole number")
         check_positive("evaluation", self, "elbo_samples", "importance_samples", "importance_data")
         for name in ("elbo_samples", "importance_samples"):
             if getattr(self, name) > MOST_SAMPLES:
                 raise InputError(
-                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples, "
-                    "and from there on one more changes no digit that is shown"
+                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples; "
+                    "beyond that, no displayed digit changes"
                 )
         check_not_negative("evaluation", self, "importance_data_train")
 
 
-def check_positive(group: str, settings: Any, *names: str) -> None:
+def check_positive(group: str, settings: object, *names: str) -> None:
+    """Raise InputError unless these settings of a group are positive and finite."""
     for name in names:
         value = getattr(settings, name)
         if not 0 < value < float("inf"):
             raise InputError(f"{group}.{name}: {value} is not a positive number")
 
 
-def check_not_negative(group: str, settings: Any, *names: str) -> None:
+def check_not_negative(group: str, settings: object, *names: str) -> None:
+    """Raise InputError unless these settings of a group are at least 0 and finite."""
     for name in names:
         value = getattr(settings, name)
         if not 0 <= value < float("inf"):
             raise InputError(f"{group}.{name}: {value} is negative or not a number")
+
+
+def check_at_least_one(group: str, **values: int) -> None:
+    """Raise InputError unless these arguments of a group, such as "model.", are 1 or more."""
+    for name, value in values.items():
+        if value < 1:
+            raise InputError(f"{group}{name}: {value} is less than 1")
 
 
 def trainer_config(config: dict[str, Any]) -> TrainerConfig:

@@ -73,7 +73,7 @@ def one_line(capsys):
 def test_yaml_that_would_run_code_is_refused(folder, capsys):
     (folder / "x.yaml").write_text("matrix: !!python/object/apply:os.system ['touch exploded']\n")
     assert main(["sweep", "x.yaml", "--results", "r"]) == 2
-    assert "no valid YAML" in one_line(capsys)
+    assert "not valid YAML" in one_line(capsys)
     assert sorted(p.name for p in folder.iterdir()) == ["x.yaml"]
 
 

@@ -102,8 +102,8 @@ def test_empty_words_and_control_characters_are_refused_by_every_option(
         ([*TRAIN, "--output", ""], "output: is empty"),
         ([*TRAIN, "--output", "x\ny"], "control characters"),
         ([*TRAIN, "--seed", "[" * 50_000], "brackets"),
-        (["train", "--config", "pipe"], "no regular file"),
-        (["train", "--config", "/dev/zero"], "no regular file"),
+        (["train", "--config", "pipe"], "not a regular file"),
+        (["train", "--config", "/dev/zero"], "not a regular file"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

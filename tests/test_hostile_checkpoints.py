@@ -111,7 +111,7 @@ def test_a_configuration_whose_methods_are_a_strangers_is_refused_in_a_line(name
     for is_whole in (True, False):
         odd = OrderedDict(own if is_whole else own["model"])
         setattr(odd, name, 3)
-        with pytest.raises(InputError, match="it holds a OrderedDict"):
+        with pytest.raises(InputError, match="it contains a OrderedDict"):
             validate(odd if is_whole else own | {"model": odd})
 
 
@@ -191,9 +191,9 @@ def test_a_state_that_is_none_is_refused(state, good, folder):
 
 def test_a_pipe_a_device_and_a_sparse_file_are_refused(folder):
     os.mkfifo(folder / "pipe")
-    assert "no regular file" in refused(folder / "pipe")
+    assert "not a regular file" in refused(folder / "pipe")
     (folder / "zero").symlink_to("/dev/zero")
-    assert "no regular file" in refused(folder / "zero")
+    assert "not a regular file" in refused(folder / "zero")
     with open(folder / "sparse", "wb") as file:
         file.truncate(400 * 10**9)
     assert "400,000,000,000 bytes long" in refused(folder / "sparse")

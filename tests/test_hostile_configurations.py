@@ -207,18 +207,18 @@ def test_a_class_that_is_added_to_a_module_of_ours_may_be_named(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("seed: [2001-01-01]", "holds a date"),
+        ("seed: [2001-01-01]", "contains a date"),
         ("seed: [2001-99-99]", ""),
-        ("seed: [!!binary aGk=]", "holds a bytes"),
-        ("seed: !!set {a, b}", "holds a set"),
-        ("zip: [{seed: [2001-01-01 00:00:00]}]", "holds a datetime"),
+        ("seed: [!!binary aGk=]", "contains a bytes"),
+        ("seed: !!set {a, b}", "contains a set"),
+        ("zip: [{seed: [2001-01-01 00:00:00]}]", "contains a datetime"),
         (f"seed: [{'9' * 5000}]", ""),
         (f"seed: [{2**63}, -1]", "63 bits"),
-        ("set: {1: 2}", "names are texts"),
-        ("set: {~: 2}", "names are texts"),
-        ("set: {yes: 2}", "names are texts"),
-        ("a: 1\nb: {c: 1, d: 2, c: 3}", "line 2: the key 'c' is there twice"),
-        ("a: 1\n'a': 2", "the key 'a' is there twice"),
+        ("set: {1: 2}", "names are strings"),
+        ("set: {~: 2}", "names are strings"),
+        ("set: {yes: 2}", "names are strings"),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}", "line 2: the key 'c' occurs twice"),
+        ("a: 1\n'a': 2", "the key 'a' occurs twice"),
     ],
 )
 def test_yaml_that_is_no_plain_data_is_refused_in_a_line(text, message, tmp_path):

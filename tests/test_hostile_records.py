@@ -278,7 +278,7 @@ def test_a_folder_where_a_file_belongs_is_named_before_anything_is_written(name,
     (folder / name).parent.mkdir(exist_ok=True)
     put_in_place(folder / name, what)
     before = sorted(folder.rglob("*"))
-    with limited(30), pytest.raises(InputError, match=f"{name} is no regular file"):
+    with limited(30), pytest.raises(InputError, match=f"{name} is not a regular file"):
         report(folder / "s")
     assert sorted(folder.rglob("*")) == before
 
@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_written(fol
     write_manifest(folder / "s", [made["key"]])
     (folder / "s" / "figures").write_text("")
     before = sorted(folder.rglob("*"))
-    with pytest.raises(InputError, match="s/figures is no folder"):
+    with pytest.raises(InputError, match="s/figures is not a folder"):
         report(folder / "s")
     (folder / "s" / "figures").unlink()
     before.remove(folder / "s" / "figures")

@@ -40,7 +40,7 @@ LOOSE = {"errors", "noise", "version", "settings", "__init__", "__main__"}
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return the modules of the package that a file imports, anywhere in it."""
+    """Return the modules that a file imports, anywhere in it, by a statement or by import_module."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -50,7 +50,10 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
             names.add(node.module)
-    return {name for name in names if name.startswith("bench.")}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+            names |= {text for text in texts if isinstance(text, str)}
+    return names
 
 
 def room_of(path: Path) -> str:
@@ -61,6 +64,8 @@ def room_of(path: Path) -> str:
 def test_imports_run_one_way(path):
     own = ROOMS.index(room_of(path))
     for name in imports_of(path):
+        if not name.startswith("bench."):
+            continue
         room = name.split(".")[1]
         assert ROOMS.index(room) <= own, f"{path.relative_to(ROOT)} imports {name}"
 
@@ -69,6 +74,19 @@ def test_nothing_lies_loose():
     assert {path.stem for path in ROOT.glob("*.py")} == LOOSE
     rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms | LOOSE == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    "package, home",
+    [("pl_bolts", "networks/bolts.py"), ("wandb", "tracking/"), ("wandb_workspaces", "tracking/")],
+)
+def test_bolts_and_wandb_are_imported_in_one_place(package, home):
+    """lightning-bolts behind its adapter, and W&B behind the room of tracking."""
+    homes = set()
+    for path in ROOT.rglob("*.py"):
+        if any(name.split(".")[0] == package for name in imports_of(path)):
+            homes.add(str(path.relative_to(ROOT)))
+    assert homes and all(found.startswith(home) for found in homes)
 
 
 def test_reports_need_no_torch():

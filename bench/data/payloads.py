@@ -1,4 +1,4 @@
-"""Files of raw data, of which nothing but the length of their payload is trusted beforehand."""
+"""Reading of raw data files. Only the length of their payload is known beforehand."""
 
 import io
 import tarfile
@@ -8,51 +8,51 @@ from typing import BinaryIO
 
 from bench.system.files import regular_file, size_of
 
-# What zlib calls a member of gzip, with its header and its checksum.
+# zlib's wbits of a gzip member with header and checksum.
 GZIP = 31
 BLOCK = 2**16
-# Programs that compress in blocks make one of each 64 KiB.
+# Programs that compress in blocks write a member per 64 KiB.
 MOST_MEMBERS = 1000
 
 
 def read_payload(path: Path, size: int, compressed: bool) -> bytes:
-    """Read a file whose payload is ``size`` bytes long, and no more of it than that.
+    """Read a file whose payload is ``size`` bytes long, without reading more than that.
 
     Args:
         path: The file.
         size: Length of its payload in bytes.
-        compressed: It is compressed by gzip.
+        compressed: Whether it is compressed by gzip.
 
     Raises:
-        OSError: It is no regular file, damaged, or its payload is longer or shorter.
+        OSError: It is not a regular file, it is damaged, or its payload has another length.
     """
     with regular_file(path) as file:
-        # Deflate adds at most 5 bytes to each 16 KiB; the rest is for the header.
+        # Deflate adds at most 5 bytes per 16 KiB; the constant is for the header.
         most = size + size // 1000 + 1000 if compressed else size
         if size_of(file) > most:
-            raise OSError(f"it is {size_of(file):,} bytes long, and has {size:,} at most")
-        return of_size(unpacked(file, size + 1) if compressed else file.read(size + 1), size)
+            raise OSError(f"it is {size_of(file):,} bytes long, more than {size:,} bytes can take")
+        return checked_size(unpacked(file, size + 1) if compressed else file.read(size + 1), size)
 
 
-def of_size(payload: bytes, size: int) -> bytes:
-    """Return a payload of ``size`` bytes. Raises OSError if it is longer or shorter."""
+def checked_size(payload: bytes, size: int) -> bytes:
+    """Return the payload. Raises OSError unless it is ``size`` bytes long."""
     if len(payload) != size:
         length = "longer" if len(payload) > size else f"only {len(payload):,} bytes"
-        raise OSError(f"its payload is {length}, and should be {size:,} bytes")
+        raise OSError(f"its payload is {length}, but should be {size:,} bytes")
     return payload
 
 
 def unpacked(file: BinaryIO, most: int) -> bytes:
-    """Return the first ``most`` bytes that a gzip file holds.
+    """Return the first ``most`` bytes of a gzip file's content.
 
-    Unlike ``gzip``, which reads a header byte by byte, it takes no longer for a strange file.
+    Python's ``gzip`` reads headers byte by byte, so a malicious file can take it very long.
 
     Raises:
-        OSError: It is truncated or damaged, or of more members than any program makes of it.
+        OSError: It is truncated or damaged, or has more members than any program writes.
     """
     payload, left = bytearray(), b""
     for _ in range(MOST_MEMBERS):
-        # Members may be padded with zeros.
+        # Zeros may follow a member as padding.
         while not (left := left.lstrip(b"\0")):
             left = file.read(BLOCK)
             if not left:
@@ -67,22 +67,22 @@ def unpacked(file: BinaryIO, most: int) -> bytes:
                 return bytes(payload)
             left = member.unused_data if member.eof else member.unconsumed_tail or file.read(BLOCK)
             if not left and not member.eof:
-                raise OSError("it ends too early")
-    raise OSError(f"it is of more than {MOST_MEMBERS} gzip members")
+                raise OSError("it is truncated")
+    raise OSError(f"it has more than {MOST_MEMBERS} gzip members")
 
 
 def members_of(archive: bytes, sizes: dict[str, int]) -> dict[str, bytes]:
-    """Return files of a tar archive that is compressed by gzip, whatever their folder in it.
+    """Return {name: content} of files in a gzip-compressed tar archive, from any folder in it.
 
     Args:
-        archive: The archive's content, which is known to be the published one.
+        archive: The archive's content, which has the published hash.
         sizes: {name of a file: its length in bytes}.
     """
     found = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         for member in tar:
             name = PurePosixPath(member.name).name
-            if member.isreg() and name in sizes:
-                payload = tar.extractfile(member).read(sizes[name] + 1)
-                found[name] = of_size(payload, sizes[name])
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is not None and name in sizes:
+                found[name] = checked_size(file.read(sizes[name] + 1), sizes[name])
     return {name: found[name] for name in sizes}

@@ -1,4 +1,4 @@
-"""Tasks: a dataset, its levels, its binarization and its splits. Results compare inside a task."""
+"""Tasks: a dataset with its levels, binarization and splits. Results are compared within a task."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,44 +7,46 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.images import load_raw
+from bench.data.images import Pixels, load_raw
 from bench.errors import InputError
 from bench.noise import derive_seed
 
+Indices = NDArray[np.int64]
 Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
 Binarization = Literal["none", "static", "dynamic", "threshold"]
 SHORT_NAMES = {"fashion_mnist": "fashion"}
 NATIVE_LEVELS = {"digits": 17, "mnist": 256, "fashion_mnist": 256, "cifar10": 256}
-# (train, validation); the rest of the training file is not used. Digits has one file only.
+# (train, validation); the rest of the training file is unused. Digits has one file for all splits.
 SPLIT_SIZES = {
     "mnist": (50_000, 10_000),
     "fashion_mnist": (50_000, 10_000),
     "cifar10": (45_000, 5_000),
 }
 DIGITS_SPLIT_SIZES = (1_197, 300, 300)
-# Part of each task's definition: changing it would make new tasks.
+# Part of each task's definition: another seed would define other tasks.
 TASK_SEED = 2024
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is modelled.
+    """The images that are modelled.
 
     Args:
-        dataset: Where the images come from.
+        dataset: The dataset of the images.
         binarization: none keeps the dataset's own levels (17 for digits, else 256). The others
-            make binary images: static by one Bernoulli draw per pixel, the same in every run;
+            give binary images: static by one Bernoulli draw per pixel, the same in every run;
             dynamic by a new draw of the training images in every epoch, with validation and test
-            drawn once; threshold by y > half of the largest value.
-        leave_out_every: Keep every k-th level out of the training and validation images, but for
-            the darkest and the brightest: such a pixel goes one level up or down, by a fair coin.
-            Test images keep all levels. 0 leaves out none.
+            images drawn once; threshold by y > half of the largest value.
+        leave_out_every: Remove every k-th level, except the darkest and the brightest, from the
+            training and validation images: such a pixel moves one level up or down, with equal
+            probability. Test images keep all levels. 0 removes none.
 
     Raises:
-        InputError: A dataset or binarization that there is not, or ``leave_out_every`` leaves out
-            none of the task's levels, or all between.
+        InputError: The dataset or binarization is unknown, or ``leave_out_every`` would remove no
+            level, or leave no neighbouring level.
 
     Examples:
         >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
@@ -59,19 +61,19 @@ class Task:
         for name, known in (("dataset", Dataset), ("binarization", Binarization)):
             if getattr(self, name) not in get_args(known):
                 raise InputError(
-                    f"data.{name}: {getattr(self, name)!r} is unknown; known are "
+                    f"data.{name}: {getattr(self, name)!r} is unknown; known: "
                     f"{', '.join(get_args(known))}"
                 )
         every = self.leave_out_every
         if not isinstance(every, int):
-            raise InputError(f"data.leave_out_every: {every!r} is no whole number")
+            raise InputError(f"data.leave_out_every: {every!r} is not a whole number")
         if every == 0:
             return
         if self.binarization != "none" or not 2 <= every < self.levels - 1:
             raise InputError(
-                f"data.leave_out_every: {every} leaves no level out of {self.levels}, "
-                f"or none to take its place; take 2 to {max(self.levels - 2, 2)} on a task with "
-                "grey levels, or 0"
+                f"data.leave_out_every: {every} leaves out none of {self.levels} levels, or leaves "
+                f"no neighbour of one; take 2 to {max(self.levels - 2, 2)} on a task with grey "
+                "levels, or 0"
             )
 
     @property
@@ -90,14 +92,14 @@ class Task:
 
     @property
     def left_out_levels(self) -> list[int]:
-        """The levels that no training image shows."""
+        """The levels that training images do not contain."""
         every = self.leave_out_every
         return list(range(every, self.levels - 1, every)) if every else []
 
 
 @dataclass(frozen=True)
 class ArrayTask:
-    """What is modelled, where the images come from arrays of the caller.
+    """The images that are modelled, if they are the caller's arrays.
 
     Attributes:
         name: The name under which results are compared.
@@ -112,9 +114,16 @@ class ArrayTask:
 class TaskData:
     """A task's images in memory.
 
-    ``train``, ``validation`` and ``test`` are uint8 of shape (n, D) with values below ``levels``;
-    ``intensities`` are the grey values (n, D) that a dynamic task redraws its training images
-    from, with their largest value, else None.
+    Attributes:
+        task: The task.
+        shape: Channels, height and width of an image.
+        train: uint8 of shape (n, D) with values below the task's levels.
+        validation: The same.
+        test: The same.
+        intensities: Grey values (n, D) from which a dynamic task redraws its training images;
+            None for other tasks.
+        payload_sha256: {file name: SHA-256 of its payload}.
+        split_sha256: SHA-256 of the splits' indices, or of the images of an `ArrayTask`.
     """
 
     task: Task | ArrayTask
@@ -128,18 +137,20 @@ class TaskData:
 
     @property
     def dimensions(self) -> int:
+        """D, the number of pixels and channels of an image."""
         return self.train.shape[1]
 
     def split(self, name: str) -> Tensor:
+        """Return the images (n, D) of train, validation or test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
 
 
-def split_indices(dataset: str, n_train_file: int) -> dict[str, np.ndarray]:
-    """Return the fixed index lists of a dataset's splits (into its train file, or its test file).
+def split_indices(dataset: str, n_train_file: int) -> dict[str, Indices]:
+    """Return the fixed indices of a dataset's splits (into its train file, or its test file).
 
-    Digits are permuted once, because its file is ordered by writer; the others keep the order in
-    which they were published, which is already random, so that 50,000 / 10,000 means what it
-    means in the literature.
+    Digits are permuted once, because the file is ordered by writer. The other datasets keep their
+    published order, which is already random, so the splits of 50,000 and 10,000 images are those
+    of the literature.
     """
     if dataset == "digits":
         keys = np.random.Philox(key=TASK_SEED).random_raw(n_train_file)
@@ -155,7 +166,8 @@ def split_indices(dataset: str, n_train_file: int) -> dict[str, np.ndarray]:
     }
 
 
-def hash_splits(indices: dict[str, np.ndarray]) -> str:
+def hash_splits(indices: dict[str, Indices]) -> str:
+    """Return the SHA-256 of the splits' names, sizes and indices."""
     digest = hashlib.sha256()
     for name in ("train", "validation", "test"):
         digest.update(f"{name}:{len(indices[name])}:".encode())
@@ -163,11 +175,11 @@ def hash_splits(indices: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def draw_static(intensities: np.ndarray, largest: int, name: str) -> np.ndarray:
-    """Binarize once: y = 1 with probability intensity / largest, from raw Philox bits.
+def draw_static(intensities: Pixels, largest: int, name: str) -> Pixels:
+    """Binarize once: y = 1 with probability intensity / largest, by raw Philox bits.
 
-    Raw bits are stable across NumPy versions, which the higher-level draws do not promise.
-    Sixteen bits per pixel: the probability is met to 1/65536.
+    Raw bits are the same in all NumPy versions; higher-level draws need not be. Each pixel takes 16
+    bits, so its probability is exact to 1/65536.
     """
     bits = np.random.Philox(key=derive_seed(TASK_SEED, "binarization", name))
     raw = bits.random_raw(-(-intensities.size // 4)).view(np.uint16)[: intensities.size]
@@ -175,15 +187,16 @@ def draw_static(intensities: np.ndarray, largest: int, name: str) -> np.ndarray:
     return (raw < threshold[intensities.ravel()]).reshape(intensities.shape).astype(np.uint8)
 
 
-def binarize(images: np.ndarray, task: Task, name: str) -> np.ndarray:
+def binarize(images: Pixels, task: Task, name: str) -> Pixels:
+    """Return the binary images of a split, by threshold or one Bernoulli draw per pixel."""
     largest = NATIVE_LEVELS[task.dataset] - 1
     if task.binarization == "threshold":
         return (images > largest / 2).astype(np.uint8)
     return draw_static(images, largest, f"{task.dataset}/{name}")
 
 
-def leave_out(images: np.ndarray, task: Task, name: str) -> np.ndarray:
-    """Move every pixel at a left-out level one level up or down, by raw Philox bits."""
+def leave_out(images: Pixels, task: Task, name: str) -> Pixels:
+    """Move each pixel at a removed level one level up or down, by raw Philox bits."""
     bits = np.random.Philox(key=derive_seed(TASK_SEED, "left out", f"{task.dataset}/{name}"))
     raw = bits.random_raw(-(-images.size // 8)).view(np.uint8)[: images.size]
     up = raw.reshape(images.shape) % 2 == 1
@@ -193,9 +206,9 @@ def leave_out(images: np.ndarray, task: Task, name: str) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def load_task(task: Task) -> TaskData:
-    """Load a task's data. Raises InputError where the data is missing or is not the published one.
+    """Load a task's data. Raises InputError if the files are missing or not the published ones.
 
-    The cache lets the runs that one worker does after another share the images.
+    The cache lets successive runs of a worker share the images.
 
     Examples:
         >>> data = load_task(Task("digits", "threshold"))
@@ -225,4 +238,5 @@ def load_task(task: Task) -> TaskData:
 
 
 def task_of(config: dict[str, Any]) -> Task:
+    """Return the task of a run's canonical configuration."""
     return Task(**config["data"])

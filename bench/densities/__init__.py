@@ -1,7 +1,7 @@
 """Likelihoods p(y|z) and priors p(z), by name: ``densities.Bernoulli``, ``densities.Vamp``, …
 
-A likelihood takes what a network makes of z, (…, outputs_per_dimension, D), and answers in nats,
-summed over the D dimensions:
+A likelihood gets the outputs of a network for z, (…, outputs_per_dimension, D). Its log-probabilities
+are in nats, summed over the D dimensions:
 
 >>> import torch
 >>> from bench import Noise, densities
@@ -12,16 +12,16 @@ tensor([[-4.8283],
         [-4.8283]])
 >>> densities.Bernoulli(784, 256)
 Traceback (most recent call last):
-bench.errors.InputError: model.decoder: Bernoulli is no distribution over 256 levels, it gives \
-mass to 0 and 1 only; take a binarized task, or a Gaussian, DiscretizedLogistic or Categorical decoder
+bench.errors.InputError: model.decoder: Bernoulli is a distribution over 2 levels, not 256; take a \
+binarized task, or a Gaussian, DiscretizedLogistic or Categorical decoder
 """
 
 from bench.densities.decoders import Bernoulli as Bernoulli
 from bench.densities.decoders import Categorical as Categorical
 from bench.densities.decoders import Decoder as Decoder
-from bench.densities.decoders import DiscretizedLogistic as DiscretizedLogistic
 from bench.densities.decoders import Gaussian as Gaussian
 from bench.densities.discretized import DiscretizedGaussian as DiscretizedGaussian
+from bench.densities.discretized import DiscretizedLogistic as DiscretizedLogistic
 from bench.densities.exemplar import Exemplar as Exemplar
 from bench.densities.priors import Aggregate as Aggregate
 from bench.densities.priors import Density as Density

@@ -1,20 +1,20 @@
-"""The Bernoulli log-likelihood of whole images, with few logarithms and few passes over memory."""
+"""The Bernoulli log-likelihood of whole images, with few logarithms and passes over memory."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# Numbers in [½, 1] that are multiplied before their logarithm is taken: float32 holds 2⁻¹¹².
+# Number of factors in [½, 1] in one product before its logarithm: float32 represents 2⁻¹¹².
 GROUP = 112
 
 
 class BernoulliLogLikelihood(torch.autograd.Function):
     """Σ_d log Bern(y_d; σ(l_d)) in nats, for logits l (..., D) and y in {0, 1} of shape (batch, D).
 
-    With m = l where y is 1 and −l where it is 0, a summand is log σ(m) = min(m, 0) + log σ(|m|).
-    All σ(|m|) are at least ½, so the product of 112 of them is a float32, and one logarithm does for
-    it. A sum of D logarithms takes twice the time and is rounded no less.
+    With m = l where y is 1 and m = −l where y is 0, a summand is log σ(m) = min(m, 0) + log σ(|m|).
+    All σ(|m|) are at least ½, so float32 can represent the product of 112 of them, and one logarithm
+    of the product replaces 112. A sum of D logarithms takes twice the time and is no more exact.
     """
 
     @staticmethod

@@ -8,16 +8,18 @@ from torch import Tensor
 
 from bench.noise import Noise
 
+# For larger u, y + u may round up to y + 1 in float32, outside y's bin.
+LARGEST_NOISE = 1 - 2.0**-14
+
 
 def dequantize_uniformly(y: Tensor, levels: int, samples: int, noise: Noise) -> Tensor:
     """Return x = (y + u) / levels with u ~ U[0, 1)^D, shape (samples, batch, D).
 
-    With it log P(y) ≥ E_u log p(x) − D log L for any density p (Theis et al. 2016, eq. 3).
+    For any density p, log P(y) ≥ E_u log p(x) − D log L (Theis et al. 2016, eq. 3).
     """
     u = noise.uniform(samples, *y.shape)
-    # y + u can round up to y + 1 in float32; keep x inside the bin, and below 1.
     x = (y + u) / levels
-    return torch.minimum(x, (y + (1 - 2**-14)) / levels)
+    return torch.minimum(x, (y + LARGEST_NOISE) / levels)
 
 
 Dequantization = Literal["uniform", "none"]
@@ -26,18 +28,28 @@ Dequantization = Literal["uniform", "none"]
 def dequantize(
     y: Tensor, levels: int, samples: int, noise: Noise, dequantization: Dequantization
 ) -> Tensor:
-    """Return x for y (batch, D), uniformly dequantized or, for none, at the middle of its bin.
+    """Return x for y (batch, D): uniformly dequantized, or the midpoint of y's bin for none.
 
-    Without dequantization a density is no bound on a mass: it may grow without limit at the
-    finitely many points that the data takes (Theis et al. 2016, section 3.1).
+    Without dequantization a density does not bound a mass: it may become arbitrarily large at the
+    finitely many points where data can be (Theis et al. 2016, section 3.1).
     """
     if dequantization == "uniform":
         return dequantize_uniformly(y, levels, samples, noise)
     return ((y + 0.5) / levels).expand(samples, *y.shape)
 
 
+def quantize(x: Tensor, levels: int) -> Tensor:
+    """Return y whose bin [y, y + 1) / levels contains x, elementwise; the edge bins are unbounded."""
+    return (x * levels).floor().clamp(0, levels - 1)
+
+
+def expected_level(location: Tensor, levels: int) -> Tensor:
+    """Return E[y] = levels · E[x] − ½ for dequantized x = (y + u) / levels, clamped to the levels."""
+    return (location * levels - 0.5).clamp(0, levels - 1)
+
+
 def level_counts(images: Tensor, levels: int) -> Tensor:
-    """Return how often each pixel takes each level, (D, levels) in float64, for images (n, D)."""
+    """Return the count of each level at each pixel, (D, levels) in float64, of images (n, D)."""
     counts = torch.zeros(images.shape[1], levels, dtype=torch.float64, device=images.device)
     one = torch.ones(1, dtype=torch.float64, device=images.device)
     for block in images.split(1000):
@@ -45,14 +57,14 @@ def level_counts(images: Tensor, levels: int) -> Tensor:
     return counts
 
 
-# Points of the midpoint rule that stand for u ~ U[0, 1) in the moments below.
+# Number of points of the midpoint rule for the mean over u ~ U[0, 1).
 MIDPOINTS = 8
 
 
 def dequantized_moments(
     images: Tensor, levels: int, transform: Callable[[Tensor], Tensor] = lambda x: x
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of transform((y + u) / L) for each pixel, (D,) each.
+    """Return mean and standard deviation per pixel of transform((y + u) / L), (D,) each.
 
     Args:
         images: Images (n, D).

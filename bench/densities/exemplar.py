@@ -1,4 +1,4 @@
-"""The exemplar prior, and the neighbours of training images that it is trained on."""
+"""The exemplar prior, and the nearest neighbours of training images that it uses in training."""
 
 from dataclasses import dataclass
 from math import log
@@ -13,26 +13,26 @@ from bench.densities.priors import (
     Prior,
     aggregated_posterior,
     attached,
-    check_at_least_one,
 )
 from bench.noise import Noise
+from bench.settings import check_at_least_one
 
-# Rows whose distances to all images are formed at once, and columns that are looked through as one.
+# Rows whose distances to all images are computed at once, and columns of one block of the search.
 ROWS, COLUMNS = 500, 200
 
 
 class Exemplar(Prior):
     """p(z) = 1/n Σ_j N(z; μ(x_j), σ² I) over the training split, with one learned σ.
 
-    Norouzi et al. 2020 (Exemplar VAE, section 3). The components have the posteriors' means and not
-    their variances, so that each may be wide enough to reach its datum's neighbours.
+    Norouzi et al. 2020 (Exemplar VAE, section 3). The components have the posteriors' means, but not
+    their variances, so that each can be wide enough to reach its datum's neighbours.
 
-    In training a datum's own component is left out, and of the others the sum has those of the
-    neighbours of the batch's data alone, which only lowers the bound: with many dimensions nearly
-    all of a datum's density comes from its nearest components. The paper's code takes a random half of
-    the split, or of it the neighbours of z; here they are those of the binary or grey image by
-    Euclidean distance, which are found once and do not depend on how training went. In evaluation the
-    sum runs over the whole training split.
+    In training, the sum leaves out a datum's own component and contains only the components of the
+    nearest neighbours of the batch's data. This lowers the bound, but in many dimensions nearly all
+    of a datum's density comes from its nearest components. The paper's code uses a random half of the
+    split, or the neighbours of z in that half. Here neighbours are nearest in Euclidean distance of
+    the images; they are found once and are independent of the training's progress. In evaluation,
+    the sum runs over the whole training split.
 
     Args:
         neighbours: Number of nearest training images of each datum of a batch.
@@ -42,7 +42,7 @@ class Exemplar(Prior):
 
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, neighbours: int = 4):
         super().__init__(latent_dimensions, dimensions, levels)
-        check_at_least_one("neighbours", neighbours)
+        check_at_least_one("model.prior.", neighbours=neighbours)
         self.neighbours = neighbours
         self.log_scale = nn.Parameter(torch.zeros(1))
         self.register_buffer("images", None, persistent=False)
@@ -63,24 +63,28 @@ class Exemplar(Prior):
         return PartOfMixture(NormalMixture(components, weights), index[:, None] == chosen)
 
     def around(self, posteriors: DiagonalNormal) -> DiagonalNormal:
+        """Return normals with the posteriors' means and the learned σ."""
         return DiagonalNormal(posteriors.loc, self.log_scale.expand_as(posteriors.loc))
 
 
 @dataclass(frozen=True)
 class PartOfMixture:
-    """Some components of a mixture, less those ``excluded`` (batch, components), not renormalized."""
+    """Some components of a mixture without those ``excluded`` (batch, components), not normalized."""
 
     part: NormalMixture
     excluded: Tensor
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return a lower bound of log p(z) in nats, of z (..., batch, dimensions)."""
+        """Return a lower bound of log p(z) in nats for z (..., batch, dimensions)."""
         pairs = self.part.pairs(z).masked_fill(self.excluded, -torch.inf)
         return pairs.logsumexp(-1).to(z.dtype)
 
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        raise NotImplementedError("only training uses a part of a mixture, and it draws no samples")
+
 
 def of_all_ranks(index: Tensor, world: int) -> Tensor:
-    """Return the indices of the batch of which each of ``world`` processes has a share."""
+    """Return the indices of the global batch, of which each of ``world`` ranks has a share."""
     if world == 1:
         return index
     shares = [torch.empty_like(index) for _ in range(world)]
@@ -90,23 +94,24 @@ def of_all_ranks(index: Tensor, world: int) -> Tensor:
 
 @torch.no_grad()
 def nearest_images(images: Tensor, k: int) -> Tensor:
-    """Return the indices (n, k) of each image's nearest others, by Euclidean distance, of n (n, D).
+    """Return the indices (n, k) of each image's k nearest others by Euclidean distance, of (n, D).
 
-    Fewer than k where there are no more. The k nearest are in the k blocks whose nearest are nearest,
-    so that only these are looked through twice. In float32: exact for binary images, while of grey
-    ones, whose squared distances may pass 2²⁴, two that are as near to rounding may change places.
+    k is n − 1 if there are no more. The k nearest images lie in the k blocks with the smallest
+    minimal distances, so only those blocks are searched further. Distances are in float32. This is
+    exact for binary images; squared distances of grey images may exceed 2²⁴, so that the order of
+    two images whose distances are equal up to rounding may be wrong.
     """
     n = len(images)
     k = min(k, n - 1)
     x = images.float()
     blocks = -(-n // COLUMNS)
-    # Column by column: −½‖x_i − x_j‖² + ½‖x_i‖², the largest of which is the nearest.
+    # Scores −½‖x_i − x_j‖² + ½‖x_i‖²: the largest in a row is the nearest image's.
     padded = torch.cat([x, x.new_zeros(blocks * COLUMNS - n, x.shape[1])])
     offset = -0.5 * padded.square().sum(1)
     offset[n:] = -torch.inf
     found = []
     for first, rows in zip(range(0, n, ROWS), x.split(ROWS)):
-        # Training that rounds matrix products to 8 bits would find others.
+        # With matrix products rounded to 8 bits, training would use other neighbours.
         with torch.autocast(x.device.type, enabled=False):
             scores = torch.addmm(offset, rows, padded.T)
         own = torch.arange(len(rows), device=x.device)

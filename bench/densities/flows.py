@@ -15,16 +15,20 @@ Shift = Literal["after_scaling", "before_scaling"]
 
 
 def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor]:
-    """Return the indices of the two parts that a coupling maps by turns.
+    """Return the indices of the two parts that couplings map alternately.
 
     checkerboard: by the parity of row + column (+ channel); half: the first and second half of
     the flattened vector (Dinh et al. 2017, figure 3).
     """
-    # In memory also where a model is made of shapes alone, without numbers.
+    # On the CPU even if the model is built on the meta device, without numbers.
     sides = [torch.arange(size, device="cpu") for size in shape]
     axes = torch.meshgrid(*sides, indexing="ij")
     position = torch.arange(axes[0].numel(), device="cpu")
-    parity = sum(axes).flatten() % 2 if mask == "checkerboard" else position * 2 // len(position)
+    parity = (
+        torch.stack(axes).sum(0).flatten() % 2
+        if mask == "checkerboard"
+        else position * 2 // len(position)
+    )
     first, second = position[parity == 0], position[parity == 1]
     if not len(first) or not len(second):
         raise InputError(f"flow: {len(position)} dimension(s) cannot be split by a {mask} mask")
@@ -32,30 +36,34 @@ def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor
 
 
 class AffineCoupling(nn.Module):
-    """b ← b · exp(s(a)) + t(a), or (b + t(a)) · exp(s(a)); a stays.
+    """b ← b · exp(s(a)) + t(a), or b ← (b + t(a)) · exp(s(a)); a is unchanged.
 
-    The first is Dinh et al. 2017, eq. 4. The second, as in masked autoregressive flows (Papamakarios
-    et al. 2017, eq. 5) and Glow's code, has the same maps, but there −t is the conditional mean itself:
-    where exp(s) is large, as over a background whose pixels hardly vary, the first needs a t as large
-    and as exact.
+    The first form is Dinh et al. 2017, eq. 4. The second is that of masked autoregressive flows
+    (Papamakarios et al. 2017, eq. 5) and of Glow's code. Both describe the same maps, but in the
+    second −t is the conditional mean of b. The first form needs −t · exp(s) instead, which is large
+    and must be exact where exp(s) is large, for example at background pixels that hardly vary.
 
-    s is a tanh times a learned scale, which keeps the map well conditioned; the network's last
-    layer starts at 0, so a flow starts as the identity.
+    s is a tanh times a learned scale, which keeps the map well conditioned. The network's last
+    layer is initialized to 0, so a new flow is the identity.
     """
 
     def __init__(self, given: int, changed: int, widths: list[int], shift: Shift = "after_scaling"):
         super().__init__()
         self.shifts_first = shift == "before_scaling"
         self.network = MLP((given,), (2 * changed,), widths)
-        nn.init.zeros_(self.network.layers[-1].weight)
-        nn.init.zeros_(self.network.layers[-1].bias)
+        last = self.network.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.range = nn.Parameter(torch.ones(changed))
 
     def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Return s(a) and t(a), shape (..., changed) each."""
         raw, shift = self.network(a).chunk(2, dim=-1)
         return self.range * raw.tanh(), shift
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the new b (..., changed) and the log-determinant (...) in nats."""
         log_scale, shift = self.scale_and_shift(a)
         scale = log_scale.exp()
         changed = (b + shift) * scale if self.shifts_first else b * scale + shift
@@ -68,10 +76,10 @@ class AffineCoupling(nn.Module):
 
 
 class CouplingFlow(nn.Module):
-    """Affine couplings that map the two parts of a vector by turns.
+    """Affine couplings that map the two parts of a vector alternately.
 
-    The vector is split once, at the start; the couplings work on the two parts, and nothing is
-    gathered or copied between them.
+    The vector is split once, before the first coupling, so the couplings neither gather nor copy
+    its elements.
 
     Args:
         shape: Shape of one datum, flattened in the data.
@@ -80,6 +88,10 @@ class CouplingFlow(nn.Module):
         mask: How the dimensions are split.
         shift: Whether a coupling adds its shift after or before it scales.
     """
+
+    first: Tensor
+    second: Tensor
+    order: Tensor
 
     def __init__(
         self,
@@ -112,9 +124,10 @@ class CouplingFlow(nn.Module):
     def inverse(self, z: Tensor) -> Tensor:
         """Map z (..., D) back to x (..., D)."""
         parts = [z.index_select(-1, self.first), z.index_select(-1, self.second)]
-        for i in reversed(range(len(self.couplings))):
+        for i, coupling in reversed(list(enumerate(self.couplings))):
+            assert isinstance(coupling, AffineCoupling)
             given, changed = i % 2, 1 - i % 2
-            parts[changed] = self.couplings[i].inverse(parts[given], parts[changed])
+            parts[changed] = coupling.inverse(parts[given], parts[changed])
         return torch.cat(parts, dim=-1).index_select(-1, self.order)
 
 
@@ -140,11 +153,14 @@ class LogitPreprocessing(nn.Module):
 
 
 class Standardization(nn.Module):
-    """x ↦ (x − mean) / scale, both taken from the training split and then fixed.
+    """x ↦ (x − mean) / scale, with the fixed mean and scale of the training split.
 
-    What Glow's data-dependent initialisation does (Kingma & Dhariwal 2018, section 3.1), but of
-    the whole split, so that it depends on no batch.
+    This is Glow's data-dependent initialisation (Kingma & Dhariwal 2018, section 3.1), but by the
+    whole split, so that it does not depend on a batch.
     """
+
+    mean: Tensor
+    log_scale: Tensor
 
     def __init__(self, dimensions: int):
         super().__init__()
@@ -152,10 +168,12 @@ class Standardization(nn.Module):
         self.register_buffer("log_scale", torch.zeros(dimensions))
 
     def set(self, mean: Tensor, scale: Tensor) -> None:
+        """Set mean and standard deviation, shape (D,) each."""
         self.mean.copy_(mean)
         self.log_scale.copy_(scale.log())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map x (..., D) to the same shape, and return the log-determinant, a scalar in nats."""
         return (x - self.mean) * (-self.log_scale).exp(), -self.log_scale.sum()
 
     def inverse(self, z: Tensor) -> Tensor:

@@ -1,48 +1,52 @@
-"""The log-density of a mixture of very many diagonal normals: exact, blockwise, fast."""
+"""The log-density of a mixture of very many diagonal normals, accurate and in bounded memory."""
 
 from math import log, pi, sqrt
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-# Pairs of one block: 4 MB of float32, which stays in the cache.
+if TYPE_CHECKING:
+    from bench.densities.normal import DiagonalNormal
+
+# Points and components of one block of pairs: 4 MB of float32, which fits into the cache.
 ROW_BLOCK, COLUMN_BLOCK = 512, 2048
-# With fewer components than this, all is done in float64.
+# With fewer components, all computations are in float64.
 FEW_COMPONENTS = 1024
-# Largest error, in nats, that an expanded log-density may have to be summed as it is. It bounds what
-# rounding is likely to do: found were three quarters of it in 1 dimension, a tenth in 40.
+# Largest likely rounding error, in nats, of expanded log-densities that are summed directly.
+# Observed errors were three quarters of the bound in 1 dimension and a tenth of it in 40.
 EXPANSION_ERROR = 4e-4
-# Components this many nats below the largest are left out: n of them add n·e⁻⁴⁰ of it.
+# Components this many nats below the largest are left out: n of them change the sum by n·e⁻⁴⁰.
 NEGLIGIBLE = 40.0
-# Share of pairs worth looking at again, above which forming all of them in float64 is faster.
+# If more than this share of pairs are candidates, computing all pairs in float64 is faster.
 MOST_CANDIDATES = 0.03
-# Relative rounding errors of float32 and float64, and what float32 can hold with room to spare.
+# Relative rounding errors of float32 and float64, and a size that is safe in float32.
 SINGLE, DOUBLE, LARGEST_SINGLE = 2.0**-24, 2.0**-53, 1e30
-# Numbers of the difference (points, components, dimensions) that are formed at once: 32 MB.
+# Size of a block of differences (points, components, dimensions): 32 MB.
 DIRECT_BLOCK = 2**22
-# Exponentials that underflow are an order of magnitude slower; m·e⁻⁸⁰ is added at most.
+# Lower bound of exponents, because exponentials that underflow are ten times slower. It adds at most
+# m·e⁻⁸⁰ to a sum.
 LOWEST = -80.0
 
 
 class MixtureTable:
-    """What the blockwise log-density of a mixture needs of its components, computed once.
+    """A mixture's parameters, prepared for blockwise log-densities.
 
-    The squared distances of a block of points and components are one matrix product,
-    (z², z) against (−½σ⁻², μσ⁻²), of which three ways are made, by a bound on its rounding error:
+    One matrix product, (z², z) · (−½σ⁻², μσ⁻²), gives the squared distances of a block of points and
+    components. A bound on its rounding error decides how the mixture is summed:
 
-    - where float32 is right to 4e-4 nats (posteriors that are not narrow), its exponentials are
-      summed as they are;
-    - where it is not, float32 only tells which components can matter (all others are e⁻⁴⁰ below the
-      largest, error included), and those few are formed directly, in float64;
-    - where too many could matter, or the mixture is small, the product itself is in float64;
-    - where that too would cancel, all pairs are formed directly, which is slow and seldom.
+    - If float32 is accurate to 4e-4 nats (posteriors are not narrow), the float32 product is summed.
+    - If it is not, the float32 product only selects the components that can contribute (all others
+      are at least 40 nats below the largest, error included). Those few are computed directly in
+      float64.
+    - If too many components can contribute, or the mixture is small, the product is in float64.
+    - If that is inaccurate too, all pairs are computed directly, which is slow and rarely needed.
 
-    Components of one width, as the exemplar prior has, need half of the product: the term with z² is
-    the same for all of them.
+    Components with the same σ, as in the exemplar prior, need half of the product: the term with z²
+    is the same for all of them.
 
-    Within 1e-3 nats of a direct float64 sum for every mixture, in memory that is bounded by one block
-    of pairs, whatever n and m.
+    The result is within 1e-3 nats of a direct float64 sum for every mixture. Memory is bounded by one
+    block of pairs for any n and m.
 
     Args:
         components: m components, with ``loc`` and ``log_scale`` (m, dimensions).
@@ -50,7 +54,7 @@ class MixtureTable:
     """
 
     @torch.no_grad()
-    def __init__(self, components: Any, log_weights: Tensor):
+    def __init__(self, components: "DiagonalNormal", log_weights: Tensor):
         self.loc, self.log_scale = components.loc.double(), components.log_scale.double()
         self.center = self.loc.mean(0)
         loc = self.loc - self.center
@@ -84,14 +88,14 @@ class MixtureTable:
     def log_prob(self, z: Tensor, columns: int = COLUMN_BLOCK) -> Tensor:
         """Return log Σ_j w_j N(z_i; μ_j, σ_j²) in nats, float64 (n,), for points z (n, dimensions).
 
-        ``columns`` components are taken at once, which changes only memory, speed and rounding.
+        ``columns`` is the number of components in a block. It affects memory, speed and rounding only.
         """
         parts = z.split(ROW_BLOCK) if len(z) else ()
         blocks = [self._log_prob_of_rows(rows, columns) for rows in parts]
         return torch.cat(blocks) if blocks else z.new_empty(0, dtype=torch.float64)
 
     def _features(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the points' side of the product, and what it leaves out, (n,): alike for all components."""
+        """Return the points' factor of the product, and the term (n,) common to all components."""
         rows = z.double() - self.center
         if self.common is not None:
             return rows, -0.5 * rows.square() @ self.common
@@ -102,24 +106,24 @@ class MixtureTable:
         summands = len(self.coefficients) + 1
         length = features[:, -z.shape[1] :].square().sum(1).max().sqrt().item()
         size = length**2 * self.sizes[0] + length * self.sizes[1] + self.sizes[2]
-        # Rounding errors of a sum: at most proportional to its number of terms, and in practice to
-        # the root of that (Higham & Mary 2019). The first must never be wrong.
-        surely, likely = summands * size, sqrt(summands) * size
+        # The rounding error of a sum is at most proportional to its number of terms, and usually to
+        # the root of that number (Higham & Mary 2019). The selection of candidates needs the first.
+        largest, likely = summands * size, sqrt(summands) * size
         if len(self.constants) >= FEW_COMPONENTS and size < LARGEST_SINGLE:
             if likely * SINGLE <= EXPANSION_ERROR:
-                return shared + self._summed(features.float(), *self.single, columns)
-            margin = NEGLIGIBLE + 2 * surely * SINGLE
+                return shared + self._sum_products(features.float(), *self.single, columns)
+            margin = NEGLIGIBLE + 2 * largest * SINGLE
             candidates = self._candidates(features.float(), margin, columns)
             if candidates is not None:
-                return self._formed(z.double(), *candidates)
+                return self._sum_candidates(z.double(), *candidates)
         if likely * DOUBLE <= EXPANSION_ERROR:
-            return shared + self._summed(features, self.coefficients, self.constants, columns)
-        return self._direct(z.double())
+            return shared + self._sum_products(features, self.coefficients, self.constants, columns)
+        return self._sum_directly(z.double())
 
-    def _summed(
+    def _sum_products(
         self, features: Tensor, coefficients: Tensor, constants: Tensor, columns: int
     ) -> Tensor:
-        """Sum the exponentials of all pairs, formed in the precision of the coefficients."""
+        """Return the log-sum over all pairs, computed as products in the coefficients' precision."""
         largest = features.new_full((len(features),), -torch.inf)
         total = torch.zeros_like(largest, dtype=torch.float64)
         for first in range(0, len(constants), columns):
@@ -127,7 +131,7 @@ class MixtureTable:
             pairs = torch.addmm(constants[block], features, coefficients[:, block])
             higher = torch.maximum(largest, pairs.amax(1))
             exponents = pairs.sub_(higher[:, None]).float().clamp_(min=LOWEST)
-            # Up to 2048 numbers of at most 1: float32 sums them to 1e-6.
+            # Up to 2048 numbers of at most 1: their float32 sum is accurate to 1e-6.
             total = total * (largest - higher).double().exp() + exponents.exp_().sum(1)
             largest = higher
         return largest.double() + total.log()
@@ -135,7 +139,7 @@ class MixtureTable:
     def _candidates(
         self, features: Tensor, margin: float, columns: int
     ) -> tuple[Tensor, Tensor] | None:
-        """Return (points, components) of the pairs that can matter; None if they are too many."""
+        """Return (points, components) of the pairs that can contribute; None if they are too many."""
         coefficients, constants = self.single
         largest = features.new_full((len(features),), -torch.inf)
         points, components, left = [], [], MOST_CANDIDATES * len(features) * len(constants)
@@ -151,16 +155,16 @@ class MixtureTable:
                 return None
         return torch.cat(points), torch.cat(components)
 
-    def _formed(self, z: Tensor, points: Tensor, components: Tensor) -> Tensor:
-        """Sum over the pairs named, each formed directly in float64; each point has one or more."""
+    def _sum_candidates(self, z: Tensor, points: Tensor, components: Tensor) -> Tensor:
+        """Return the log-sum over the given pairs, computed directly; each point has at least one."""
         standardized = (z[points] - self.loc[components]) * (-self.log_scale[components]).exp()
         pairs = self.normalizers[components] - 0.5 * standardized.square().sum(1)
         largest = pairs.new_full((len(z),), -torch.inf).scatter_reduce(0, points, pairs, "amax")
         total = pairs.new_zeros(len(z)).index_add_(0, points, (pairs - largest[points]).exp())
         return largest + total.log()
 
-    def _direct(self, z: Tensor) -> Tensor:
-        """Sum over all pairs, each formed directly in float64."""
+    def _sum_directly(self, z: Tensor) -> Tensor:
+        """Return the log-sum over all pairs, computed directly in float64."""
         scale = (-self.log_scale).exp()
         rows = max(1, DIRECT_BLOCK // self.loc.numel())
         parts = [

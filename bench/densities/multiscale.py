@@ -7,8 +7,9 @@ import torch.nn as nn
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.networks.convolutional import check_at_least_one, convolution, residual_blocks
+from bench.networks.convolutional import convolution, residual_blocks
 from bench.networks.mlp import Shape
+from bench.settings import check_at_least_one
 
 
 def squeeze(images: Tensor) -> Tensor:
@@ -29,10 +30,10 @@ def unsqueeze(images: Tensor) -> Tensor:
 
 
 def factor_out(squeezed: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the half of the channels that goes on and the half that is done, (N, 2C, H, W) each.
+    """Return the channels for the next scale and the factored-out channels, (N, 2C, H, W) each.
 
-    One diagonal of each 2 × 2 square goes on, as in the authors' code, so that what goes on is
-    spread evenly over the image.
+    As in the authors' code, one diagonal of each 2 × 2 square stays, so that the next scale sees
+    pixels from all over the image.
     """
     upper_left, upper_right, lower_left, lower_right = squeezed.chunk(4, dim=1)
     kept = torch.cat([upper_left, lower_right], dim=1)
@@ -47,23 +48,24 @@ def join_factored(kept: Tensor, done: Tensor) -> Tensor:
 
 
 class CouplingNetwork(nn.Module):
-    """A residual network that puts out log-scale and shift of an affine coupling.
+    """A residual network from the fixed part of an image to a coupling's log-scale and shift.
 
-    The log-scale is a tanh times a learned range, one for each channel; the last layer starts at
-    0, so a coupling starts as the identity.
+    The log-scale is a tanh times a learned range per channel. The last layer is initialized to 0, so
+    a new coupling is the identity.
 
     Args:
-        inputs: Channels of what is given.
-        changed: Channels of what is changed.
+        inputs: Channels of the fixed part.
+        changed: Channels of the changed part.
         channels: Feature maps of the residual blocks.
         blocks: Number of residual blocks.
     """
 
     def __init__(self, inputs: int, changed: int, channels: int, blocks: int):
         super().__init__()
-        # The last weight is not normalised: one that starts at 0 has no direction.
+        # Without weight normalization, which needs a direction that a weight of 0 does not have.
         last = nn.Conv2d(channels, 2 * changed, 3, padding=1)
         nn.init.zeros_(last.weight)
+        assert last.bias is not None
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
             convolution(inputs, channels), *residual_blocks(channels, blocks), last
@@ -77,24 +79,27 @@ class CouplingNetwork(nn.Module):
 
 
 class CheckerboardCoupling(nn.Module):
-    """Pixels of one colour of a chessboard change, given those of the other (eq. 9).
+    """Changes the pixels of one colour of a checkerboard, given those of the other (eq. 9).
 
     Args:
         shape: Channels, height and width.
-        parity: The parity of row + column of the pixels that are given.
+        parity: The parity of row + column of the fixed pixels.
         channels: Feature maps of the network.
         blocks: Residual blocks of the network.
     """
+
+    given: Tensor
 
     def __init__(self, shape: Shape, parity: int, channels: int, blocks: int):
         super().__init__()
         rows, columns = torch.arange(shape[1])[:, None], torch.arange(shape[2])
         given = ((rows + columns) % 2 == parity).float()
         self.register_buffer("given", given[None], persistent=False)
-        # The mask is an input too, as in the authors' code: a 0 may be a pixel or a gap.
+        # As in the authors' code the mask is an input too: it tells pixels of value 0 from gaps.
         self.network = CouplingNetwork(shape[0] + 1, shape[0], channels, blocks)
 
     def scale_and_shift(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log-scale and shift (N, C, H, W), 0 at the fixed pixels."""
         mask = self.given.expand(len(images), -1, -1, -1)
         log_scale, shift = self.network(torch.cat([images * self.given, mask], dim=1))
         changed = 1 - self.given
@@ -111,12 +116,12 @@ class CheckerboardCoupling(nn.Module):
 
 
 class ChannelCoupling(nn.Module):
-    """One half of the channels of a squeezed image changes, given the other half.
+    """Changes one half of the channels of a squeezed image, given the other half.
 
     Args:
-        halved: Half the number of channels: the upper or the lower rows before the squeeze,
-            which no chessboard splits alike.
-        given: 0 if the first half is given, 1 if the second is.
+        halved: Half the number of channels. The halves are the upper and the lower rows before
+            the squeeze, a split that no checkerboard makes.
+        given: The fixed half: 0 for the first, 1 for the second.
         channels: Feature maps of the network.
         blocks: Residual blocks of the network.
     """
@@ -141,14 +146,14 @@ class ChannelCoupling(nn.Module):
 
 
 class Scale(nn.Module):
-    """The couplings at one scale: of chessboards, then, but for the last scale, of channels.
+    """The couplings at one scale: checkerboards, then channels, which the last scale does not have.
 
     Args:
-        shape: Channels, height and width of what comes in.
+        shape: Channels, height and width of the input.
         couplings: Number of couplings with each kind of mask; the last scale has one more.
         channels: Feature maps of the networks.
         blocks: Residual blocks of the networks.
-        last: Is this the last scale, which keeps its shape? Else the image is squeezed.
+        last: Whether this is the last scale, which keeps the shape; the others squeeze it.
     """
 
     def __init__(self, shape: Shape, couplings: int, channels: int, blocks: int, last: bool):
@@ -177,15 +182,18 @@ class Scale(nn.Module):
 
     def inverse(self, images: Tensor) -> Tensor:
         for coupling in reversed(self.channelwise):
+            assert isinstance(coupling, ChannelCoupling)
             images = coupling.inverse(images)
         if not self.last:
             images = unsqueeze(images)
         for coupling in reversed(self.checkerboard):
+            assert isinstance(coupling, CheckerboardCoupling)
             images = coupling.inverse(images)
         return images
 
 
 def check_scales(shape: Shape, scales: int) -> None:
+    """Raise InputError unless an image of this shape can be halved ``scales`` − 1 times."""
     if len(shape) != 3:
         raise InputError(f"flow: {tuple(shape)} is not channels, height and width of an image")
     factor = 2 ** (scales - 1)
@@ -197,29 +205,32 @@ def check_scales(shape: Shape, scales: int) -> None:
 
 
 class MultiScaleFlow(nn.Module):
-    """Couplings at several scales; half of the dimensions are done after each but the last.
+    """Couplings at several scales; each but the last factors out half of its dimensions.
 
-    Every z stands where the pixel stands that it came from, so that a new flow is the identity.
+    Each element of z has the position of the pixel that it came from, so a new flow is the identity.
 
     Args:
         shape: Channels, height and width of one image, flattened in the data.
-        scales: Number of scales; from each to the next the image's sides are halved.
+        scales: Number of scales; each has half the height and width of the one before.
         couplings_per_mask: Number of couplings with each kind of mask at each scale. The last
-            scale has chessboards only, and one more of them; the paper has 3 and 4.
+            scale has one more checkerboard and no channel masks; the paper has 3 and 4.
         channels: Feature maps of the coupling networks.
         blocks: Residual blocks of the coupling networks.
     """
+
+    places: Tensor
+    order: Tensor
 
     def __init__(
         self, shape: Shape, scales: int, couplings_per_mask: int, channels: int, blocks: int
     ):
         super().__init__()
         check_at_least_one(
-            scales=scales, couplings=couplings_per_mask, channels=channels, blocks=blocks
+            "", scales=scales, couplings=couplings_per_mask, channels=channels, blocks=blocks
         )
         check_scales(shape, scales)
         self.shape = tuple(shape)
-        # What the scales do to the places of pixels alone; half as many of twice the channels go on.
+        # How the scales permute the pixels' positions; the couplings do not move them.
         places = torch.arange(prod(shape)).reshape(1, *shape)
         made, parts = [], []
         for number in range(scales):
@@ -231,7 +242,7 @@ class MultiScaleFlow(nn.Module):
         self.scales = nn.ModuleList(made)
         self.part_shapes = [tuple(part.shape[1:]) for part in (*parts, places)]
         places = torch.cat([part.flatten() for part in (*parts, places)])
-        # places[i]: where the i-th of the factored numbers stands in the image; order inverts it.
+        # places[i] is the position in the image of the i-th factored number; order inverts it.
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("order", places.argsort(), persistent=False)
 
@@ -255,6 +266,7 @@ class MultiScaleFlow(nn.Module):
         flat = z.reshape(-1, prod(self.shape))[:, self.places].split(sizes, dim=1)
         *parts, images = [part.unflatten(1, s) for part, s in zip(flat, self.part_shapes)]
         for scale in reversed(self.scales):
+            assert isinstance(scale, Scale)
             if not scale.last:
                 images = join_factored(images, parts.pop())
             images = scale.inverse(images)

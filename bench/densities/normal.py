@@ -37,6 +37,7 @@ class DiagonalNormal:
 
     @cached_property
     def scale(self) -> Tensor:
+        """The standard deviations, shape (batch, dimensions)."""
         return self.log_scale.exp()
 
     def sample(self, noise: Noise, samples: int) -> Tensor:
@@ -58,8 +59,8 @@ class DiagonalNormal:
 class NormalMixture:
     """A mixture of diagonal normals; ``log_weights`` has shape (components,), normalized.
 
-    ``excluded``, of shape (batch, components), takes components out for some data and
-    renormalizes what is left: the leave-one-out density of an aggregated posterior.
+    ``excluded``, of shape (batch, components), removes components for each datum, and the others are
+    renormalized: the leave-one-out density of an aggregated posterior.
     """
 
     components: DiagonalNormal
@@ -69,7 +70,7 @@ class NormalMixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch).
 
-        Under autograd all pairs are formed at once; without it the sum runs blockwise, in bounded
+        With gradients, all pairs are computed at once. Without them, the sum is blockwise in bounded
         memory, and the result is float64.
         """
         if not torch.is_grad_enabled() and self.excluded is None:
@@ -77,14 +78,14 @@ class NormalMixture:
         pairs = self.pairs(z)
         if self.excluded is None:
             return pairs.logsumexp(-1).to(z.dtype)
-        left = self.log_weights.masked_fill(self.excluded, -torch.inf).logsumexp(-1)
-        return (pairs.masked_fill(self.excluded, -torch.inf).logsumexp(-1) - left).to(z.dtype)
+        remaining = self.log_weights.masked_fill(self.excluded, -torch.inf).logsumexp(-1)
+        return (pairs.masked_fill(self.excluded, -torch.inf).logsumexp(-1) - remaining).to(z.dtype)
 
     def pairs(self, z: Tensor) -> Tensor:
         """Return log w_k + log N(z; μ_k, σ_k) of z (..., batch, dimensions), (..., batch, components).
 
-        As matrix products, (z − μ)²/σ² being z²/σ² − 2 z μ/σ² + μ²/σ², which do not touch every
-        dimension of every pair. In float64, because these cancel where σ is small.
+        (z − μ)²/σ² = z²/σ² − 2 z μ/σ² + μ²/σ² is computed by matrix products, without a tensor of all
+        pairs and dimensions. They are in float64, because the terms cancel if σ is small.
         """
         z, loc, log_scale = z.double(), self.components.loc.double(), self.components.log_scale
         log_scale = log_scale.double()
@@ -95,20 +96,21 @@ class NormalMixture:
 
     @cached_property
     def table(self) -> MixtureTable:
+        """The parameters, prepared for blockwise log-densities."""
         return MixtureTable(self.components, self.log_weights)
 
     def sample(self, n: int, noise: Noise) -> Tensor:
-        """Draw (n, dimensions): first a component for each, by its weight, then from it."""
+        """Draw (n, dimensions): for each, a component by its weight, and then a sample of it."""
         position = noise.uniform(n, 1).double()[:, 0]
         sums = cumulative(self.log_weights.double().exp(), 0)
         chosen = torch.searchsorted(sums / sums[-1], position, right=True)
         chosen = chosen.clamp(max=len(sums) - 1)
-        own = DiagonalNormal(self.components.loc[chosen], self.components.log_scale[chosen])
-        return own.sample(noise, 1)[0]
+        drawn = DiagonalNormal(self.components.loc[chosen], self.components.log_scale[chosen])
+        return drawn.sample(noise, 1)[0]
 
 
 def uniform_mixture(components: DiagonalNormal) -> NormalMixture:
-    """Return the mixture of all m components with weight 1/m each."""
+    """Return the mixture of all m components with weights 1/m."""
     m = len(components.loc)
     weights = torch.full((m,), -log(m), dtype=torch.float64, device=components.loc.device)
     return NormalMixture(components, weights)

@@ -1,7 +1,7 @@
-"""Priors p(z) of a VAE. Called with the encoder, a prior gives a density with log_prob and sample.
+"""Priors p(z) of a VAE. A prior's ``forward`` gets the encoder and returns a density.
 
-``index`` names the data of the batch in the training split: priors made of encoded training data
-leave a datum's own component out. It is given in training only.
+``index`` holds the positions of the batch's data in the training split, and is None except in
+training. Priors made of encoded training data leave out each datum's own component by it.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from bench.densities.normal import (
 )
 from bench.errors import InputError
 from bench.noise import Noise
+from bench.settings import check_at_least_one
 
 Encode = Callable[[Tensor], DiagonalNormal]
 
@@ -45,9 +46,10 @@ class Prior(nn.Module):
         super().__init__()
 
     def attach(self, training_images: Tensor) -> None:
-        """Take note of the training split, uint8 of shape (n, D), if the prior is made of it."""
+        """Keep a reference to the training split, uint8 of shape (n, D), if the prior is made of it."""
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
+        """Return p(z); in training, for the data at ``index`` (batch,) of the training split."""
         raise NotImplementedError
 
 
@@ -78,9 +80,9 @@ class StandardNormal(Prior):
 class Aggregate(Prior):
     """p(z) = q_agg(z) = 1/n Σ_j q(z|x_j) over the training split: the optimal prior.
 
-    Hoffman & Johnson 2016. In training the sum runs over ``exemplars`` data drawn anew at each
-    step, the datum's own component left out; by Jensen's inequality fewer exemplars only lower
-    the bound. In evaluation it runs over the whole training split.
+    Hoffman & Johnson 2016. In training, the sum runs over ``exemplars`` data, drawn anew at each
+    step, without the datum's own component; by Jensen's inequality, fewer exemplars only lower the
+    bound. In evaluation, it runs over the whole training split.
 
     Args:
         exemplars: Number of training data in the sum at each training step.
@@ -92,10 +94,11 @@ class Aggregate(Prior):
         super().__init__(latent_dimensions, dimensions, levels)
         if exemplars < 2:
             raise InputError(
-                f"model.prior.exemplars: {exemplars} is too few, with one left out none would stay"
+                f"model.prior.exemplars: {exemplars} leaves none without the datum's own; take 2 or "
+                "more"
             )
         self.exemplars = exemplars
-        # The data is the task's, not the model's: it is never stored in a checkpoint.
+        # Not persistent: the data belongs to the task, and checkpoints do not contain it.
         self.register_buffer("images", None, persistent=False)
 
     def attach(self, training_images: Tensor) -> None:
@@ -135,11 +138,6 @@ def aggregated_posterior(encode: Encode, images: Tensor) -> NormalMixture:
     )
 
 
-def check_at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InputError(f"model.prior.{name}: {value} is less than 1")
-
-
 class Mixture(Prior):
     """p(z) = Σ_k w_k N(z; μ_k, diag σ_k²), all learned.
 
@@ -149,7 +147,7 @@ class Mixture(Prior):
 
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, components: int = 50):
         super().__init__(latent_dimensions, dimensions, levels)
-        check_at_least_one("components", components)
+        check_at_least_one("model.prior.", components=components)
         self.loc = nn.Parameter(torch.randn(components, latent_dimensions))
         self.log_scale = nn.Parameter(torch.zeros(components, latent_dimensions))
         self.logits = nn.Parameter(torch.zeros(components))
@@ -164,7 +162,7 @@ class Vamp(Prior):
 
     Args:
         pseudo_inputs: Number K of pseudo-inputs.
-        learned_weights: Learn the w_k too; else each is 1/K.
+        learned_weights: Whether the w_k are learned too; otherwise each is 1/K.
     """
 
     def __init__(
@@ -176,9 +174,9 @@ class Vamp(Prior):
         learned_weights: bool = False,
     ):
         super().__init__(latent_dimensions, dimensions, levels)
-        check_at_least_one("pseudo_inputs", pseudo_inputs)
+        check_at_least_one("model.prior.", pseudo_inputs=pseudo_inputs)
         self.largest = levels - 1
-        # Kept inside the pixels' range by a clamp, as in the authors' code (Hardtanh on [0, 1]).
+        # ``forward`` clamps them to the pixels' range, as the authors' code does (Hardtanh).
         self.pseudo_inputs = nn.Parameter(0.5 + 0.1 * torch.randn(pseudo_inputs, dimensions))
         self.logits = nn.Parameter(torch.zeros(pseudo_inputs), requires_grad=learned_weights)
 
@@ -203,7 +201,7 @@ class FlowDensity:
 
 
 class Flow(Prior):
-    """p(z) is a RealNVP over z.
+    """p(z) is a RealNVP: the density of a normalizing flow over z.
 
     Args:
         couplings: Number of affine couplings.

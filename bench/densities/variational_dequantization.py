@@ -1,27 +1,26 @@
-"""Variational dequantization: learned noise inside each bin, given the image."""
+"""Variational dequantization: learned noise in each pixel's bin, given the image."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.densities.dequantization import LARGEST_NOISE
 from bench.densities.flows import AffineCoupling, Mask, split_dimensions
 from bench.errors import InputError
 from bench.networks.mlp import Shape
 from bench.noise import Noise
 
-# torch.rand gives multiples of 2^-24, and 0 has no logit.
-SMALLEST = 2.0**-25
-# y + u may round up to y + 1 in float32 for u above this; as in dequantize_uniformly.
-LARGEST = 1 - 2.0**-14
+# torch.rand returns multiples of 2^-24, among them 0, whose logit is infinite.
+SMALLEST_NOISE = 2.0**-25
 
 
 class VariationalDequantization(nn.Module):
     """u ~ r(u|y) on (0, 1)^D: log P(y) ≥ E_r[log p((y + u) / L) − log r(u|y)] − D log L.
 
-    Ho et al. 2019 (Flow++, section 3.1): u = σ(v), and v comes from noise ε by affine couplings
-    whose networks see y. Unlike there ε is logistic, not normal: a new flow is the identity, so
-    that u starts exactly uniform and the bound starts at that of uniform dequantization. And the
-    heavier tails keep the importance weights p/r bounded while no coupling narrows them.
+    Ho et al. 2019 (Flow++, section 3.1): u = σ(v), where affine couplings, whose networks get y too,
+    map noise ε to v. Unlike there, ε is logistic instead of normal. A new flow is the identity, so u
+    is exactly uniform at first, and the bound is that of uniform dequantization. The heavier tails
+    also keep the importance weights p/r bounded unless a coupling narrows them.
 
     Args:
         shape: Channels, height and width of an image.
@@ -30,6 +29,10 @@ class VariationalDequantization(nn.Module):
         widths: Hidden units of each layer of each coupling's network.
         mask: checkerboard, or half of the flattened pixels.
     """
+
+    first: Tensor
+    second: Tensor
+    order: Tensor
 
     def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
         super().__init__()
@@ -55,7 +58,7 @@ class VariationalDequantization(nn.Module):
             u, shape (samples, batch, D), and log r(u|y) in nats, shape (samples, batch).
         """
         uniform = noise.uniform(samples, *y.shape)
-        return self.transform(uniform.clamp(min=SMALLEST).logit(), y)
+        return self.transform(uniform.clamp(min=SMALLEST_NOISE).logit(), y)
 
     def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map logistic noise (samples, batch, D) to u and log r(u|y), as ``forward`` returns them."""
@@ -68,18 +71,18 @@ class VariationalDequantization(nn.Module):
             parts[changed], term = coupling(seen, parts[changed])
             log_determinant = log_determinant + term
         v = torch.cat(parts, dim=-1)[..., self.order]
-        # Subtracted pixel by pixel: both are large in the tails, where their difference is small.
+        # The difference is taken per pixel: in the tails both terms are large and it is small.
         log_density = (logistic_log_density(epsilon) - logistic_log_density(v)).sum(-1)
-        # Where the sigmoid saturates u stops, the density does not: moving u by 2^-14 of a bin
-        # changes log p(x) by less than rounding does.
-        return v.sigmoid().clamp(SMALLEST, LARGEST), log_density - log_determinant
+        # The clamp of u is not part of the density: moving u by 2^-14 of a bin changes log p(x) by
+        # less than rounding does.
+        return v.sigmoid().clamp(SMALLEST_NOISE, LARGEST_NOISE), log_density - log_determinant
 
     def context(self, noise: Tensor, y: Tensor) -> Tensor:
-        """Return y (batch, D), scaled into (−1, 1), for every sample of ``noise``."""
+        """Return y (batch, D), scaled to (−1, 1) and repeated for each sample of ``noise``."""
         scaled = (2 * y.to(noise.dtype) + 1) / self.levels - 1
         return scaled.expand(*noise.shape[:-1], -1)
 
 
 def logistic_log_density(x: Tensor) -> Tensor:
-    """Return log σ'(x) elementwise: the standard logistic's density, and the sigmoid's slope."""
+    """Return log σ'(x) elementwise, the standard logistic log-density."""
     return F.logsigmoid(x) + F.logsigmoid(-x)

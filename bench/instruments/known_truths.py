@@ -19,7 +19,7 @@ from bench.estimators.surgery import ELBOSurgery
 from bench.instruments.annealing import annealed_importance_sampling
 from bench.instruments.features import frechet_distance
 from bench.instruments.minibatch import stratified_log_aggregate, weighted_log_aggregate
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.models.vae import VAE
 from bench.networks.mlp import MLP
 from bench.noise import Noise

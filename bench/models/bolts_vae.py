@@ -1,4 +1,4 @@
-"""lightning-bolts' own VAE as a peer: its networks and its loss, measured like every other model."""
+"""lightning-bolts' own VAE for comparison: its networks and its loss, measured like all models."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +14,25 @@ from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoltsTerms(Terms):
     """Terms, and the mean over dimensions of (x̂ − x)², shape (samples, batch)."""
 
-    squared_error: Tensor | None = None
+    squared_error: Tensor
 
 
 class BoltsVAE(VAE):
     """pl_bolts.models.autoencoders.VAE of lightning-bolts 0.7.0, with its defaults.
 
-    Training minimizes its own loss, (x̂ − x)² averaged over the image's dimensions plus
-    ``kl_coefficient`` times the KL averaged over z's, with x = y / (L − 1) in [0, 1]. Up to scale
-    that is the negative bound of a Gaussian VAE with σ² = kl_coefficient · D / (2 · latent
-    dimensions): σ = 0.77 on CIFAR-10. The trainer's ``beta`` and warm-up multiply the KL; at 1 and
-    0, their defaults, the loss is lightning-bolts'.
+    Training minimizes its own loss with x = y / (L − 1) in [0, 1]: (x̂ − x)² averaged over the
+    image's dimensions plus ``kl_coefficient`` times the KL averaged over the dimensions of z. Up to
+    scale that is the negative ELBO of a Gaussian VAE with σ² = kl_coefficient · D / (2 · latent
+    dimensions): σ = 0.77 on CIFAR-10. The trainer's ``beta`` and warm-up multiply the KL; with their
+    defaults, 1 and 0, the loss is lightning-bolts'.
 
-    Evaluation reads x̂ as the mean of a Gaussian on the dequantized pixels, with the fixed σ that
-    maximizes the likelihood: the root mean square error over training batches (a running mean).
-    In training mode that σ is the batch's, so that terms depend on batch mates; the loss has no σ.
+    Evaluation uses x̂ as the mean of a Gaussian on the dequantized pixels. Its σ is fixed at the
+    root mean square error over training batches (a running mean), which maximizes the likelihood.
+    In training mode σ is the batch's, so terms depend on the rest of the batch; the loss has no σ.
 
     Args:
         shape: Channels, height and width of an image.
@@ -59,10 +59,11 @@ class BoltsVAE(VAE):
             decoder=partial(Gaussian, sigma="optimal"),
         )
         self.largest, self.kl_coefficient = levels - 1, kl_coefficient
+        assert isinstance(self.decoder, Gaussian)
         self.decoder.take_images()
 
     def attach(self, training_images: Tensor) -> None:
-        """Take nothing from the training split: this network's outputs are not standardized."""
+        """Do nothing: this network's outputs are not standardized by the training split."""
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
@@ -80,7 +81,8 @@ class BoltsVAE(VAE):
             squared_error=(outputs[..., 0, :] - y / self.largest).square().mean(-1),
         )
 
-    def objective(self, terms: BoltsTerms, beta: float) -> Tensor:
-        """Return minus lightning-bolts' loss for each datum, the KL's weight multiplied by β."""
+    def objective(self, terms: Terms, beta: float) -> Tensor:
+        """Return minus lightning-bolts' loss per datum, with β times its weight of the KL."""
+        assert isinstance(terms, BoltsTerms) and terms.kl_analytic is not None
         weight = beta * self.kl_coefficient / self.latent_dimensions
         return -terms.squared_error - weight * terms.kl_analytic

@@ -1,4 +1,4 @@
-"""RealNVP with convolutions at several scales, on the same preprocessed pixels as RealNVP."""
+"""RealNVP with convolutions at several scales, on the same preprocessed pixels as `RealNVP`."""
 
 from math import prod
 
@@ -16,21 +16,22 @@ from bench.noise import Noise
 class ConvolutionalRealNVP(Model):
     """The multi-scale flow of Dinh et al. 2017 (section 3.6) on logits of dequantized pixels.
 
-    Its terms are those of `RealNVP`.
+    Its terms have the meaning of those of `RealNVP`.
 
     Args:
         shape: Channels, height and width of an image.
         levels: Number of values that a pixel takes.
-        scales: Number of scales; the image's sides are halved between them, so scales − 1 times.
+        scales: Number of scales; each has half the height and width of the one before.
         couplings: Number of affine couplings with each kind of mask at each scale.
         channels: Feature maps of each coupling's residual network.
         blocks: Residual blocks of each coupling's network.
-        alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
+        alpha: α of the logits of α + (1 − 2α) x, which keeps them finite.
     """
 
     decoder_name = "Deterministic"
     prior_name = "StandardNormal"
 
+    # Each parameter is an option of configurations and part of run keys.
     def __init__(
         self,
         shape: Shape,
@@ -50,8 +51,9 @@ class ConvolutionalRealNVP(Model):
     def attach(self, training_images: Tensor) -> None:
         """Standardize the logits of each channel by the training split, uint8 of shape (n, D).
 
-        All pixels of a channel alike, as the convolutions treat them: each by itself would blow up
-        the noise of a border that is always dark until it looks like ink.
+        All pixels of a channel have the same mean and scale, because convolutions treat them alike.
+        Scales per pixel would amplify the noise of a margin that is always dark until it looks like
+        ink.
         """
         mean, scale = (m.reshape(self.channels, -1) for m in logit_moments(self, training_images))
         center = mean.mean(1, keepdim=True).expand_as(mean)

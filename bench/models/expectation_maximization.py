@@ -1,13 +1,14 @@
 """Expectation maximization for models whose E-step and M-step are exact, in float64.
 
-The bound L(q, θ) = E_q[log p(x, z|θ)] + H(q) is raised by turns: the E-step sets q to the posterior
-p(z|x, θ), which closes the gap to log p(x|θ); the M-step maximizes over θ (Dempster et al. 1977;
-Neal & Hinton 1998). All is in nats per datum, of x = (y + u)/L with one fixed draw of u.
+Alternating steps raise the bound L(q, θ) = E_q[log p(x, z|θ)] + H(q). The E-step sets q to the
+posterior p(z|x, θ), which closes the gap to log p(x|θ); the M-step maximizes L over θ (Dempster et
+al. 1977; Neal & Hinton 1998). All numbers are in nats per datum, of x = (y + u)/L with one fixed
+draw of u.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, Literal, TypedDict, TypeVar
 
 from torch import Tensor
 
@@ -15,9 +16,21 @@ from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise
 from bench.settings import Progress
 
+Posterior = TypeVar("Posterior")
+Parameters = TypeVar("Parameters")
+
+
+class HalfStep(TypedDict):
+    """The bound L(q, θ) and the evidence log p(x|θ) after an E-step or M-step, in nats per datum."""
+
+    iteration: int
+    half_step: Literal["E", "M"]
+    elbo: float
+    log_evidence: float
+
 
 @dataclass(frozen=True)
-class HalfSteps:
+class HalfSteps(Generic[Posterior, Parameters]):
     """The parts of EM on given data.
 
     Attributes:
@@ -27,45 +40,45 @@ class HalfSteps:
         log_evidence: Returns log p(x|θ), computed without q.
     """
 
-    e_step: Callable[[Any], Any]
-    m_step: Callable[[Any], Any]
-    bound: Callable[[Any, Any], float]
-    log_evidence: Callable[[Any], float]
+    e_step: Callable[[Parameters], Posterior]
+    m_step: Callable[[Posterior], Parameters]
+    bound: Callable[[Posterior, Parameters], float]
+    log_evidence: Callable[[Parameters], float]
 
 
 def expectation_maximization(
-    steps: HalfSteps,
-    parameters: Any,
+    steps: HalfSteps[Posterior, Parameters],
+    parameters: Parameters,
     iterations: int,
     converged: float = float("-inf"),
     progress: Progress = lambda phase, share, text: None,
-) -> tuple[Any, list[dict]]:
+) -> tuple[Parameters, list[HalfStep]]:
     """Return the parameters after EM, and the bound and the evidence after every half-step.
 
     Args:
         steps: The half-steps on the data.
-        parameters: Where to start.
+        parameters: The initial parameters.
         iterations: Largest number of pairs of half-steps.
-        converged: Stops once an M-step raises the bound by less than this, in nats per datum.
-        report: Is told how far it is, as a run's training.
+        converged: EM stops when an iteration raises the bound by less than this, in nats per datum.
+        progress: Called with progress after every iteration.
     """
-    trace: list[dict] = []
+    trace: list[HalfStep] = []
     evidence = steps.log_evidence(parameters)
     for iteration in range(1, iterations + 1):
         q = steps.e_step(parameters)
-        closed = steps.bound(q, parameters)
-        trace.append(half_step(iteration, "E", closed, evidence))
+        after_e = steps.bound(q, parameters)
+        trace.append(half_step(iteration, "E", after_e, evidence))
         parameters = steps.m_step(q)
         evidence = steps.log_evidence(parameters)
-        raised = steps.bound(q, parameters)
-        trace.append(half_step(iteration, "M", raised, evidence))
+        after_m = steps.bound(q, parameters)
+        trace.append(half_step(iteration, "M", after_m, evidence))
         progress("train", iteration / iterations, f"EM, iteration {iteration}/{iterations}")
-        if raised - closed < converged:
+        if after_m - after_e < converged:
             break
     return parameters, trace
 
 
-def half_step(iteration: int, name: str, bound: float, evidence: float) -> dict:
+def half_step(iteration: int, name: Literal["E", "M"], bound: float, evidence: float) -> HalfStep:
     return {"iteration": iteration, "half_step": name, "elbo": bound, "log_evidence": evidence}
 
 

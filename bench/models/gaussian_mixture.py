@@ -6,10 +6,11 @@ from math import log, prod
 import torch
 from torch import Tensor
 
-from bench.densities.dequantization import dequantize_uniformly
+from bench.densities.dequantization import dequantize_uniformly, quantize
 from bench.densities.normal import LOG_2PI, DiagonalNormal, NormalMixture
 from bench.errors import InputError
 from bench.models.expectation_maximization import (
+    HalfStep,
     HalfSteps,
     dequantized,
     expectation_maximization,
@@ -37,22 +38,24 @@ class MixtureParameters:
 
 
 def least_variance(levels: int) -> float:
-    """Return the variance of u/L: dequantized pixels vary by no less than their own noise."""
+    """Return the variance of u/L: the noise alone gives dequantized pixels this variance."""
     return 1 / (12 * levels**2)
 
 
-def mixture_steps(x: Tensor, smallest_variance: float) -> HalfSteps:
+def mixture_steps(x: Tensor, smallest_variance: float) -> HalfSteps[Tensor, MixtureParameters]:
     """Return EM's half-steps on x (n, D), float64; q is the table of responsibilities (n, K).
 
     Bishop 2006, section 9.2.2. Without a smallest variance the maximum is infinite: a component
-    shrinks to one datum (section 9.2.1). Cut off there, the M-step is still the exact maximum, of
-    the models that are left, because the bound falls on both sides of the free one.
+    shrinks to one datum (section 9.2.1). With it, the M-step is still the exact maximum over the
+    allowed variances, because the bound has a single maximum in each variance.
     """
 
     def m_step(responsibilities: Tensor) -> MixtureParameters:
         counts = responsibilities.sum(0)
         if not (counts > 0).all():
-            raise RuntimeError("a component of the mixture lost all its data; take fewer of them")
+            raise RuntimeError(
+                "a component of the mixture lost all its data; take fewer components"
+            )
         means = responsibilities.T @ x / counts[:, None]
         squares = responsibilities.T @ x.square() / counts[:, None]
         variances = (squares - means.square()).clamp(min=smallest_variance)
@@ -72,7 +75,7 @@ def mixture_steps(x: Tensor, smallest_variance: float) -> HalfSteps:
 
 
 def random_mixture(x: Tensor, components: int, seed: int) -> MixtureParameters:
-    """Return parameters to start from: means at data drawn at random, the data's variances."""
+    """Return initial parameters: means at randomly drawn data, variances of the data."""
     chosen = Noise(seed, "start of EM").shared_permutation(len(x))[:components]
     weights = torch.full((components,), 1 / components, dtype=torch.float64)
     return MixtureParameters(weights, x[chosen], x.var(0, correction=0).expand(components, -1))
@@ -81,8 +84,8 @@ def random_mixture(x: Tensor, components: int, seed: int) -> MixtureParameters:
 class GaussianMixture(Model):
     """A mixture of diagonal normals on dequantized pixels, fitted by EM (Bishop 2006, section 9.2).
 
-    Its one latent variable is summed out: what it reports is the log-likelihood of dequantized
-    images, and no ELBO terms.
+    Its latent variable is marginalized, so its only term is the exact log-likelihood of dequantized
+    images.
 
     Args:
         shape: Channels, height and width of an image.
@@ -92,6 +95,9 @@ class GaussianMixture(Model):
     """
 
     decoder_name = "Gaussian"
+    weights: Tensor
+    means: Tensor
+    variances: Tensor
 
     def __init__(self, shape: Shape, levels: int, components: int = 10, iterations: int = 500):
         super().__init__(shape, levels)
@@ -101,14 +107,15 @@ class GaussianMixture(Model):
             )
         self.levels, self.dimensions = levels, prod(shape)
         self.components, self.iterations = components, iterations
-        self.seed = torch.randint(2**62, ()).item()
-        double = {"dtype": torch.float64}
-        self.register_buffer("weights", torch.full((components,), 1 / components, **double))
-        self.register_buffer("means", torch.zeros(components, self.dimensions, **double))
-        self.register_buffer("variances", torch.ones(components, self.dimensions, **double))
+        self.seed = int(torch.randint(2**62, ()).item())
+        weights = torch.full((components,), 1 / components, dtype=torch.float64)
+        shape_of_means = (components, self.dimensions)
+        self.register_buffer("weights", weights)
+        self.register_buffer("means", torch.zeros(shape_of_means, dtype=torch.float64))
+        self.register_buffer("variances", torch.ones(shape_of_means, dtype=torch.float64))
 
-    def fit(self, images: Tensor) -> list[dict]:
-        """Fit by EM on training images (n, D). Returns the bound after every half-step."""
+    def fit(self, images: Tensor) -> list[HalfStep]:
+        """Fit by EM on training images (n, D) and return every half-step."""
         x = dequantized(images, self.levels, self.seed)
         start = random_mixture(x, self.components, self.seed)
         steps = mixture_steps(x, least_variance(self.levels))
@@ -126,4 +133,4 @@ class GaussianMixture(Model):
     def sample(self, n: int, noise: Noise) -> Tensor:
         components = DiagonalNormal(self.means, 0.5 * self.variances.log())
         x = NormalMixture(components, self.weights.log()).sample(n, noise)
-        return (x * self.levels).floor().clamp(0, self.levels - 1).float()
+        return quantize(x, self.levels).float()

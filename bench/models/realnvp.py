@@ -1,11 +1,18 @@
-"""RealNVP: the normalizing flow, answering the same terms as a VAE."""
+"""RealNVP, a normalizing flow, with the same terms as a VAE."""
 
 from math import log, prod
+from typing import Protocol
 
 from torch import Tensor
 
-from bench.densities.dequantization import Dequantization, dequantize, dequantized_moments
+from bench.densities.dequantization import (
+    Dequantization,
+    dequantize,
+    dequantized_moments,
+    quantize,
+)
 from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Shift, Standardization
+from bench.densities.multiscale import MultiScaleFlow
 from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
@@ -16,8 +23,8 @@ from bench.noise import Noise
 class RealNVP(Model):
     """A flow of affine couplings on the logits of uniformly dequantized pixels (Dinh et al. 2017).
 
-    As a VAE it has the encoder q(z|x) = δ(z − f(x)) and the decoder p(x|z) = δ(x − f⁻¹(z)): its
-    ``reconstruction`` is log |det ∂f/∂x| − D log L, its inference gap is 0, and the only gap to
+    Read as a VAE, its encoder is q(z|x) = δ(z − f(x)) and its decoder p(x|z) = δ(x − f⁻¹(z)).
+    ``reconstruction`` is log |det ∂f/∂x| − D log L, the inference gap is 0, and the only gap to
     log P(y) is that of dequantization.
 
     Args:
@@ -26,15 +33,16 @@ class RealNVP(Model):
         couplings: Number of affine couplings.
         widths: Hidden units of each layer of each coupling's network.
         mask: checkerboard, or half of the flattened pixels.
-        alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
-        dequantization: none models the bins' midpoints, to show that it degenerates.
-        shift: after_scaling, as in the paper, or before_scaling, which a background that hardly varies
-            asks for: see `AffineCoupling`.
+        alpha: α of the logits of α + (1 − 2α) x, which keeps them finite.
+        dequantization: none models the midpoints of bins, to show that this degenerates.
+        shift: after_scaling, as in the paper, or before_scaling, which suits images whose background
+            hardly varies: see `AffineCoupling`.
     """
 
     decoder_name = "Deterministic"
     prior_name = "StandardNormal"
 
+    # Each parameter is an option of configurations and part of run keys.
     def __init__(
         self,
         shape: Shape,
@@ -70,15 +78,24 @@ class RealNVP(Model):
         return flow_sample(self, n, noise)
 
 
-# A model for these has `levels`, `dimensions`, `preprocessing`, `standardization` and `flow`.
+class PixelFlow(Protocol):
+    """A model whose flow maps standardized logits of dequantized pixels to z."""
+
+    levels: int
+    dimensions: int
+    preprocessing: LogitPreprocessing
+    standardization: Standardization
+
+    @property
+    def flow(self) -> CouplingFlow | MultiScaleFlow: ...
 
 
-def logit_moments(model: Model, training_images: Tensor) -> tuple[Tensor, Tensor]:
+def logit_moments(model: PixelFlow, training_images: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each pixel's logits, (D,) each, of uint8 images (n, D)."""
     return dequantized_moments(training_images, model.levels, lambda x: model.preprocessing(x)[0])
 
 
-def flow_terms(model: Model, x: Tensor) -> Terms:
+def flow_terms(model: PixelFlow, x: Tensor) -> Terms:
     """Return the terms, in nats, of dequantized images x (samples, batch, D)."""
     logits, log_derivative = model.preprocessing(x)
     standardized, log_scale = model.standardization(logits)
@@ -91,8 +108,7 @@ def flow_terms(model: Model, x: Tensor) -> Terms:
     )
 
 
-def flow_sample(model: Model, n: int, noise: Noise) -> Tensor:
+def flow_sample(model: PixelFlow, n: int, noise: Noise) -> Tensor:
     """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""
     logits = model.standardization.inverse(model.flow.inverse(noise.normal(n, model.dimensions)))
-    x = model.preprocessing.inverse(logits)
-    return (x * model.levels).floor().clamp(0, model.levels - 1)
+    return quantize(model.preprocessing.inverse(logits), model.levels)

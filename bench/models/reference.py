@@ -1,4 +1,4 @@
-"""Models that no training makes: what every trained model has to be held against."""
+"""Models without gradient training, as references for the trained ones."""
 
 from math import log, prod
 
@@ -15,6 +15,7 @@ class PixelTable(Model):
     """Independent pixels with a table of log-masses (D, levels)."""
 
     bound = "exact"
+    log_mass: Tensor
 
     def __init__(self, shape: Shape, levels: int):
         super().__init__(shape, levels)
@@ -34,11 +35,11 @@ class PixelTable(Model):
 
 
 class Uniform(PixelTable):
-    """Every image equally likely: log2 L bits/dim."""
+    """The uniform distribution over images: log2 L bits/dim."""
 
 
 class IndependentPixels(PixelTable):
-    """A categorical distribution for each pixel, fitted on the training split, add-one smoothed."""
+    """A categorical distribution per pixel: the training split's frequencies, add-one smoothed."""
 
     def fit(self, images: Tensor) -> None:
         """Set the masses to (count + 1) / (n + levels) for training images (n, D)."""

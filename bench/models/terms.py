@@ -1,4 +1,4 @@
-"""The protocol that every model answers: per-datum terms of the evidence lower bound, in nats."""
+"""The interface of models: per-datum terms of the evidence lower bound, in nats."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,18 @@ from bench.settings import Bound
 class Terms:
     """The terms of log p(y, z) − log q(z|y) on samples z, each of shape (samples, batch), nats.
 
-    A VAE fills all; in training on one sample it leaves out ``log_prior`` and ``log_posterior``
-    where there is a ``kl_analytic``. A flow, whose encoder and decoder are deterministic, has no ``log_posterior``
-    (its densities are Dirac's) and no ``posterior``; ``reconstruction`` is its log-determinant.
-    A model with an exact log-likelihood has it in ``reconstruction`` and nothing else.
+    A VAE has all of them, but in training on one sample neither ``log_prior`` nor ``log_posterior``
+    if it has a ``kl_analytic``. A flow has a deterministic encoder and decoder, so it has neither
+    ``log_posterior`` nor ``posterior``, and its ``reconstruction`` is the log-determinant. A model
+    with an exact log-likelihood has it as ``reconstruction``, and no other term.
 
     Attributes:
-        reconstruction: log p(y|z), (samples, batch), with whatever constant makes it one of the
-            discrete image (−D log L after dequantization).
+        reconstruction: log p(y|z) of the discrete image, (samples, batch); after dequantization it
+            contains −D log L.
         log_prior: log p(z), (samples, batch).
         log_posterior: log q(z|y), (samples, batch).
         latent: z, (samples, batch, latent).
-        posterior: q(z|y), of which ``latent`` are samples; it makes ELBO surgery possible.
+        posterior: q(z|y), the distribution of ``latent``; ELBO surgery needs it.
         kl_analytic: KL(q(z|y) ‖ p(z)) in closed form, (batch,).
 
     Examples:
@@ -43,7 +43,7 @@ class Terms:
 
     @classmethod
     def join(cls, draws: list["Terms"]) -> "Terms":
-        """Return the terms of all samples of ``draws``, which are of the same data."""
+        """Return the terms of all samples of ``draws``, which belong to the same data."""
 
         def joined(name: str) -> Tensor | None:
             parts = [getattr(draw, name) for draw in draws]
@@ -66,9 +66,9 @@ class Terms:
 
     @property
     def elbo(self) -> Tensor:
-        """One-sample estimates of the ELBO; also the log importance weights of L_K.
+        """One-sample estimates of the ELBO, which are the log importance weights of L_K too.
 
-        With the analytic KL where the sampled one was left out.
+        If the sampled KL is missing, they have the analytic one.
         """
         total = self.reconstruction
         if self.log_prior is None and self.kl_analytic is not None:
@@ -83,7 +83,7 @@ class Terms:
 class Model(nn.Module):
     """A likelihood-based model of integer images y (batch, D)."""
 
-    # Names for the leaderboard's columns; empty where the model has no such part.
+    # Names of decoder and prior in the leaderboard; empty if the model has none.
     decoder_name = ""
     prior_name = ""
     bound: Bound = "upper"
@@ -93,25 +93,25 @@ class Model(nn.Module):
         self.shape, self.levels = tuple(shape), levels
 
     def attach(self, training_images: Tensor) -> None:
-        """Take note of the training split, uint8 of shape (n, D), before training or evaluation."""
+        """Use the training split, uint8 of shape (n, D), before training or evaluation, if needed."""
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
         """Return the terms for y (batch, D) on ``samples`` fresh samples.
 
-        ``index`` names the data in the training split; it is given in training only.
+        ``index`` holds the data's positions in the training split; it is None except in training.
         """
         raise NotImplementedError
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of q(z|y): what an E-step moves. Empty where q is no network."""
+        """Return the parameters of q(z|y), which an E-step trains; none if q is not a network."""
         return []
 
     def objective(self, terms: Terms, beta: float) -> Tensor:
         """Return what training maximizes, per sample and datum: reconstruction − β·KL.
 
-        The analytic KL where there is one. A model with a loss of its own overrides this.
+        The KL is the analytic one if there is one. A model with its own loss overrides this method.
         """
         kl = terms.kl_analytic
         if kl is None:
@@ -125,5 +125,5 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def sample_mean(self, n: int, noise: Noise) -> Tensor:
-        """Draw n images as they are shown: E[y|z] for drawn z where a model has z, else draws."""
+        """Return n images for pictures: E[y|z] of drawn z, or draws of y if the model has no z."""
         return self.sample(n, noise)

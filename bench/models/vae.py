@@ -10,16 +10,16 @@ from bench.densities.decoders import Decoder, Gaussian
 from bench.densities.normal import DiagonalNormal
 from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Density, Prior, StandardNormal
-from bench.errors import InputError
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import MLP, Network, Shape
 from bench.noise import Noise
+from bench.settings import check_at_least_one
 
 
 class VAE(Model):
     """p(y) = ∫ p(y|z) p(z) dz with an amortized posterior q(z|y) (Kingma & Welling 2014).
 
-    The Gaussian, the Bernoulli and the aggregated-posterior VAE are this class with other parts.
+    The Gaussian, the Bernoulli and the aggregated-posterior VAE are instances with other parts.
 
     Args:
         shape: Channels, height and width of an image.
@@ -27,10 +27,12 @@ class VAE(Model):
         latent_dimensions: Number of dimensions of z.
         encoder: Network from the image to mean and log-variance of q(z|y).
         decoder_network: Network from z to the likelihood's parameters.
-        decoder: The likelihood p(y|z).
+        decoder: The likelihood p(y|z), which the field also calls the observation model. It is not
+            the network; `ExternalVAE` calls it likelihood.
         prior: The prior p(z).
     """
 
+    # Each parameter is an option of configurations and part of run keys.
     def __init__(
         self,
         shape: Shape,
@@ -42,8 +44,7 @@ class VAE(Model):
         prior: Callable[[int, int, int], Prior] = StandardNormal,
     ):
         super().__init__(shape, levels)
-        if latent_dimensions < 1:
-            raise InputError(f"model.latent_dimensions: {latent_dimensions} is less than 1")
+        check_at_least_one("model.", latent_dimensions=latent_dimensions)
         dimensions = prod(shape)
         self.latent_dimensions = latent_dimensions
         self.decoder = decoder(dimensions, levels)
@@ -66,7 +67,7 @@ class VAE(Model):
         return list(self.posterior.parameters())
 
     def forget_prior(self) -> None:
-        """Drop the density that evaluation keeps, because what it was made of has changed."""
+        """Drop the cached density of evaluation, because the weights or the data have changed."""
         self._evaluation_prior = None
 
     def train(self, mode: bool = True) -> "VAE":
@@ -74,7 +75,7 @@ class VAE(Model):
         return super().train(mode)
 
     def prior_density(self, noise: Noise, index: Tensor | None) -> Density:
-        """Return p(z); outside training it is made once and kept until the weights change."""
+        """Return p(z); evaluation caches it until the weights change."""
         if self.training or torch.is_grad_enabled():
             return self.prior(self.posterior, noise, index)
         if self._evaluation_prior is None:
@@ -82,7 +83,7 @@ class VAE(Model):
         return self._evaluation_prior
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the decoder's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
+        """Return the decoder network's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
         return self.decoder_network(z).unflatten(-1, self.output_shape)
 
     def terms(
@@ -91,7 +92,7 @@ class VAE(Model):
         return self._terms_given(self.posterior(y), y, noise, samples, index)
 
     def prepared(self, y: Tensor) -> Callable[[Noise, int], Terms]:
-        """Return ``terms`` of y for many draws, for which y is encoded once."""
+        """Encode y once, and return the function of (noise, samples) that gives its terms."""
         posterior = self.posterior(y)
         return lambda noise, samples: self._terms_given(posterior, y, noise, samples, None)
 
@@ -106,7 +107,7 @@ class VAE(Model):
         z = posterior.sample(noise, samples)
         reconstruction = self.decoder.log_prob(self.decode(z), y, noise)
         analytic = isinstance(self.prior, StandardNormal)
-        # A training step on one sample takes the analytic KL, and the sampled one would be for nothing.
+        # A training step on one sample uses the analytic KL, so the sampled one is not computed.
         sampled = not (analytic and self.training and samples == 1)
         return Terms(
             reconstruction=reconstruction,

@@ -1,4 +1,4 @@
-"""RealNVP whose pixels are dequantized by learned noise."""
+"""RealNVP of pixels that learned noise dequantizes."""
 
 from dataclasses import replace
 
@@ -15,17 +15,17 @@ from bench.noise import Noise
 class VariationalRealNVP(Model):
     """RealNVP with variational dequantization (Ho et al. 2019, Flow++, section 3.1).
 
-    x = (y + u) / L with u ~ r(u|y) instead of uniform. Its ``reconstruction`` is that of RealNVP
-    less log r(u|y), so that the ELBO is the bound log P(y) ≥ E_r[log p(x) − log r(u|y)] − D log L
-    and L_K weighs draws of u by their importance. A new model starts at RealNVP's bound.
+    x = (y + u) / L with u ~ r(u|y) instead of uniform noise. Its ``reconstruction`` is RealNVP's
+    minus log r(u|y), so the ELBO is the bound log P(y) ≥ E_r[log p(x) − log r(u|y)] − D log L, and
+    L_K weights draws of u by importance. A new model has RealNVP's bound.
 
     Args:
         shape: Channels, height and width of an image.
         levels: Number of values that a pixel takes.
         couplings: Number of affine couplings.
         widths: Hidden units of each layer of each coupling's network.
-        mask: checkerboard, or half of the flattened pixels; of both flows.
-        alpha: Logits are taken of α + (1 − 2α) x, which keeps them finite.
+        mask: checkerboard, or half of the flattened pixels; for both flows.
+        alpha: α of the logits of α + (1 − 2α) x, which keeps them finite.
         dequantization_couplings: Number of affine couplings of the noise.
         dequantization_widths: Hidden units of each layer of each of those couplings' networks.
     """
@@ -33,6 +33,7 @@ class VariationalRealNVP(Model):
     decoder_name = RealNVP.decoder_name
     prior_name = RealNVP.prior_name
 
+    # Each parameter is an option of configurations and part of run keys.
     def __init__(
         self,
         shape: Shape,

@@ -1,7 +1,7 @@
 """lightning-bolts 0.7.0's ResNet-18, and the adapter that makes lightning-bolts importable.
 
-Nothing else depends on lightning-bolts: importing this module does not import it, and where it is
-not installed only building a `BoltsResNet18` fails.
+No other module imports lightning-bolts. Importing this module does not import it either: if it is
+not installed, only building a `BoltsResNet18` fails.
 """
 
 import sys
@@ -19,29 +19,29 @@ from bench.errors import InputError
 from bench.networks.mlp import Network, Shape
 
 INSTALL = "pip install --no-deps lightning-bolts==0.7.0"
-# The module that lightning-bolts wants and Lightning 2 no longer has.
+# The module that lightning-bolts imports and Lightning 2 has removed.
 APPLY_FUNC = "pytorch_lightning.utilities.apply_func"
 
 
 def bolts_module(name: str) -> ModuleType:
-    """Import ``pl_bolts.<name>`` on a Lightning that lightning-bolts 0.7.0 was not made for.
+    """Import ``pl_bolts.<name>`` with a Lightning version that lightning-bolts 0.7.0 does not support.
 
-    `pl_bolts` and `pl_bolts.callbacks` become packages whose own code is not run: it would import
-    everything they hold, and torchvision with it. What is imported stays imported, as usual; after
-    a failure, nothing does.
+    The ``__init__`` of `pl_bolts` and of `pl_bolts.callbacks` is not executed: it would import all
+    their modules, and torchvision. The imported modules stay in ``sys.modules``; after a failure
+    none of lightning-bolts' modules do.
 
     Raises:
-        InputError: lightning-bolts is not installed, or is of another, unsuitable version.
+        InputError: lightning-bolts is not installed, or its version is unsuitable.
     """
     present = set(sys.modules)
     try:
         with unchanged_lightning(), without_review_warnings():
             if sys.modules.get("pl_bolts") is None:
                 package = add_bare_package("pl_bolts")
-                # Where pretrained weights were to be had; its VAE imports the name.
-                package._HTTPS_AWS_HUB = ""
-                package.callbacks = add_bare_package("pl_bolts.callbacks")
-            # First, because it and the verification callbacks import each other.
+                # Its VAE imports the first name, which was the address of pretrained weights.
+                vars(package)["_HTTPS_AWS_HUB"] = ""
+                vars(package)["callbacks"] = add_bare_package("pl_bolts.callbacks")
+            # First, because this module and the verification callbacks import each other.
             import_module("pl_bolts.utils")
             return import_module(f"pl_bolts.{name}")
     except (ImportError, AttributeError) as error:
@@ -49,12 +49,12 @@ def bolts_module(name: str) -> ModuleType:
             if added.split(".")[0] == "pl_bolts":
                 del sys.modules[added]
         raise InputError(
-            f"lightning-bolts, which this model is made of, cannot be used ({error}): {INSTALL}"
+            f"lightning-bolts, which this model needs, cannot be imported ({error}): {INSTALL}"
         ) from None
 
 
 def add_bare_package(name: str) -> ModuleType:
-    """Put a package into ``sys.modules`` whose submodules can be imported, without running it."""
+    """Add a package to ``sys.modules`` without executing it, so that its submodules can be imported."""
     spec = find_spec(name)
     if spec is None:
         raise ImportError("it is not installed")
@@ -64,15 +64,15 @@ def add_bare_package(name: str) -> ModuleType:
 
 @contextmanager
 def unchanged_lightning() -> Iterator[None]:
-    """Give Lightning the module that it lacks for as long as the context lasts."""
+    """Add the removed module to Lightning for the duration of the context."""
     if find_spec(APPLY_FUNC) is not None:
         yield
         return
     from lightning_utilities.core.apply_func import apply_to_collection
 
-    stand_in = ModuleType(APPLY_FUNC)
-    stand_in.apply_to_collection = apply_to_collection
-    sys.modules[APPLY_FUNC] = stand_in
+    replacement = ModuleType(APPLY_FUNC)
+    vars(replacement)["apply_to_collection"] = apply_to_collection
+    sys.modules[APPLY_FUNC] = replacement
     try:
         yield
     finally:
@@ -81,23 +81,22 @@ def unchanged_lightning() -> Iterator[None]:
 
 @contextmanager
 def without_review_warnings() -> Iterator[None]:
-    """Silence the "under review" that each of lightning-bolts' constructors warns of."""
+    """Silence the warning "under review" of lightning-bolts' constructors."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*marked under review")
         yield
 
 
 class BoltsResNet18(Network):
-    """lightning-bolts' ResNet-18 for small images of 3 channels: an encoder, or a decoder.
+    """lightning-bolts' ResNet-18 for small images of 3 channels: an encoder or a decoder.
 
     From (3, H, W) to (n,) it is `resnet18_encoder` and a linear map of its 512 features. From
-    (latent,) to (p, 3·H·H), for an H that is a multiple of 8, it is `resnet18_decoder`; where a
-    likelihood takes p > 1 numbers per pixel and channel, its last convolution puts out 3p channels
-    in place of 3, and nothing else changes. No pooling, and a first convolution of 3 × 3, as is
-    lightning-bolts' default.
+    (latent,) to (p, 3·H·H), where H is a multiple of 8, it is `resnet18_decoder`. If a likelihood
+    needs p > 1 numbers per pixel and channel, the last convolution has 3p output channels instead
+    of 3. There is no pooling, and the first convolution is 3 × 3: lightning-bolts' defaults.
 
-    Its batch normalization makes what a datum yields depend on the rest of its batch in training
-    mode. In evaluation mode it does not, and every number that is reported is taken in that mode.
+    In training mode, batch normalization makes each datum's output depend on the rest of its batch.
+    All reported numbers are computed in evaluation mode, where it does not.
     """
 
     def __init__(self, inputs: Shape, outputs: Shape):
@@ -124,7 +123,7 @@ def resnet18_encoder(shape: Shape, outputs: int) -> nn.Sequential:
     components = bolts_module("models.autoencoders.components")
     with without_review_warnings():
         encoder = components.resnet18_encoder(first_conv=False, maxpool1=False)
-    # A pooling over 1 × 1 pixels, which does nothing but take time.
+    # It pools over 1 × 1 pixels: the identity, but slower.
     encoder.maxpool = nn.Identity()
     return nn.Sequential(nn.Unflatten(1, shape), encoder, nn.Linear(512, outputs))
 
@@ -134,8 +133,8 @@ def resnet18_decoder(latent: int, per_dimension: int, dimensions: int) -> nn.Seq
     height = isqrt(dimensions // 3)
     if 3 * height**2 != dimensions or height % 8:
         raise InputError(
-            "BoltsResNet18 puts out square images of 3 channels and a height that is a multiple "
-            f"of 8; {dimensions} numbers are no such image"
+            "BoltsResNet18 outputs square images of 3 channels whose height is a multiple of 8; "
+            f"{dimensions} numbers are not such an image"
         )
     components = bolts_module("models.autoencoders.components")
     with without_review_warnings():

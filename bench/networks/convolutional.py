@@ -1,6 +1,6 @@
-"""Convolutional networks for images; they take and give flattened vectors, as all networks do.
+"""Convolutional networks for images. Like all networks, they map flattened vectors to vectors.
 
-No batch statistics anywhere: what is computed for a datum must not depend on its batch mates.
+They use no batch statistics: the output for a datum must not depend on the rest of its batch.
 """
 
 from math import isqrt, prod
@@ -12,15 +12,10 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from bench.errors import InputError
 from bench.networks.mlp import Network, Shape
+from bench.settings import check_at_least_one
 
 # The image is halved twice on its way to the latent vector.
 REDUCTION = 4
-
-
-def check_at_least_one(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise InputError(f"{name}: {value} is less than 1")
 
 
 def convolution(inputs: int, outputs: int) -> nn.Module:
@@ -35,14 +30,14 @@ def halving(inputs: int, outputs: int) -> nn.Module:
 
 def doubling(inputs: int, outputs: int) -> nn.Module:
     """Return a convolution (N, inputs, H, W) → (N, outputs, 2H, 2W)."""
-    # A kernel of twice the stride meets every pixel equally often, so it leaves no chequered trace.
+    # A kernel of twice the stride covers every pixel equally often: no checkerboard artifacts.
     return weight_norm(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), dim=1)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(elu(conv(elu(x)))): a block with activations first (He et al. 2016b, figure 4e).
+    """x + conv(elu(conv(elu(x)))): a pre-activation block (He et al. 2016b, figure 4e).
 
-    Weights are normalised (Salimans & Kingma 2016) in place of batches.
+    It has weight normalization (Salimans & Kingma 2016) instead of batch normalization.
     """
 
     def __init__(self, channels: int):
@@ -56,7 +51,7 @@ class ResidualBlock(nn.Module):
 
 
 def residual_blocks(channels: int, blocks: int) -> list[nn.Module]:
-    """Return ``blocks`` residual blocks and the activation behind the last."""
+    """Return ``blocks`` residual blocks and a final activation."""
     return [*(ResidualBlock(channels) for _ in range(blocks)), nn.ELU()]
 
 
@@ -70,11 +65,12 @@ def image_shape(dimensions: int) -> Shape:
         if channels * side**2 == dimensions:
             return channels, side, side
     raise InputError(
-        f"ResidualConvolutional: {dimensions} dimensions are no square image of 1 or 3 channels"
+        f"ResidualConvolutional: {dimensions} dimensions are not a square image of 1 or 3 channels"
     )
 
 
 def check_image(shape: Shape) -> None:
+    """Raise InputError unless the two convolutions of stride 2 fit an image of this shape."""
     channels, height, width = shape
     if channels not in (1, 3) or height != width or height < REDUCTION or height % REDUCTION:
         raise InputError(
@@ -86,21 +82,21 @@ def check_image(shape: Shape) -> None:
 class ResidualConvolutional(Network):
     """Residual convolutions between a square image and a vector, in either direction.
 
-    Whichever side has the shape of an image says the direction: inputs (C, H, W) and outputs (n,)
-    make an encoder; inputs (n,) and outputs (parameters per dimension, C·H·W) make a decoder, its
-    mirror image. Residual blocks sit where the image's side is a half and a quarter, in the manner
-    of the ResNet VAE of Kingma et al. 2016 (inverse autoregressive flows, section 6.1).
+    The shapes determine the direction. Inputs (C, H, W) and outputs (n,) give an encoder; inputs
+    (n,) and outputs (parameters per dimension, C·H·W) give a decoder, its mirror image. Residual
+    blocks are at a half and a quarter of the image's side, as in the ResNet VAE of Kingma et al.
+    2016 (inverse autoregressive flows, section 6.1).
 
     Args:
         inputs: Shape of one input, flattened.
         outputs: Shape of one output, flattened.
-        channels: Feature maps at half the image's side; a quarter of it has twice as many.
+        channels: Feature maps at half the image's side; at a quarter there are twice as many.
         blocks: Number of residual blocks at each of the two sizes.
     """
 
     def __init__(self, inputs: Shape, outputs: Shape, channels: int = 32, blocks: int = 2):
         super().__init__(inputs, outputs)
-        check_at_least_one(channels=channels, blocks=blocks)
+        check_at_least_one("", channels=channels, blocks=blocks)
         kinds = len(inputs), len(outputs)
         if kinds == (3, 1):
             self.layers = encoding_layers(inputs, outputs[0], channels, blocks)
@@ -134,7 +130,7 @@ def encoding_layers(image: Shape, size: int, channels: int, blocks: int) -> nn.S
 
 
 def decoding_layers(size: int, outputs: Shape, channels: int, blocks: int) -> nn.Sequential:
-    """Return the layers from (N, size) to (N, parameters · C·H·W), in this order."""
+    """Return the layers from (N, size) to (N, parameters · C·H·W), flattened in this order."""
     parameters, dimensions = outputs
     image = image_shape(dimensions)
     check_image(image)

@@ -1,53 +1,54 @@
-"""A command goes on to its end though nobody can read what it prints."""
+"""Output streams that let a command finish after its output was closed."""
 
 import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO, cast
 
-# A pipe whose reader has gone, and a terminal that was closed: nobody misses what is lost.
-LEFT = (errno.EPIPE, errno.EIO)
+# Errors of a pipe without a reader and of a closed terminal: nobody misses the lost output.
+READER_GONE = (errno.EPIPE, errno.EIO)
 
 
-class Unread:
-    """An output stream that drops what it is given from the first failure on."""
+class Droppable:
+    """An output stream that drops all output after the first failed write."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
         self.error: OSError | None = None
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         try:
             return self.stream.write(text)
         except OSError as error:
-            self._drop_the_rest(error)
+            self._drop_rest(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
         except OSError as error:
-            self._drop_the_rest(error)
+            self._drop_rest(error)
 
-    def _drop_the_rest(self, error: OSError) -> None:
+    def _drop_rest(self, error: OSError) -> None:
         self.error = error
-        # What is buffered still goes to the descriptor, at the latest when Python ends.
+        # The stream writes its buffer to this descriptor later, at the latest when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def explanation(self) -> str | None:
-        """Return why the output is not whole, if its reader did not want it so."""
-        is_missed = self.error is not None and self.error.errno not in LEFT
-        return self.error.strerror if is_missed else None
+        """Return why output was lost; None if nothing was, or only because the reader is gone."""
+        if self.error is None or self.error.errno in READER_GONE:
+            return None
+        return self.error.strerror
 
 
 @contextmanager
-def unread() -> Iterator[Unread]:
-    """Let standard output and standard error drop what they cannot get rid of.
+def droppable_output() -> Iterator[Droppable]:
+    """Let standard output and standard error drop what they cannot write.
 
     Yields:
         Standard output.
@@ -55,11 +56,11 @@ def unread() -> Iterator[Unread]:
     before = sys.stdout, sys.stderr
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            # Closed before we began; else the next file that is opened would be taken for it.
+            # It was closed before Python started, so the next opened file would get its number.
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))
-        setattr(sys, name, Unread(getattr(sys, name)))
-    out, err = sys.stdout, sys.stderr
+    out, err = Droppable(sys.stdout), Droppable(sys.stderr)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)  # __getattr__ has the rest of it
     try:
         yield out
     finally:

@@ -1,8 +1,8 @@
-"""What a launcher of whole jobs leaves in the environment, and how it is kept from a run.
+"""Environment variables of job launchers, and how to hide them from a run.
 
-A run is one of many in a sweep, and its ranks are its own: what Slurm, torchrun, LSF or a variable
-of Lightning's says of ranks, nodes, checkpoints and defaults is not said of it. Lightning would,
-say, go on from any ``hpc_ckpt_N.ckpt`` in the current folder wherever Slurm has started a task.
+A run is one of many in a sweep and starts its own ranks. The variables of Slurm, torchrun, LSF and
+Lightning that describe ranks, nodes, checkpoints and defaults refer to the whole job instead. Under
+Slurm, for example, Lightning resumes from any ``hpc_ckpt_N.ckpt`` in the current folder.
 """
 
 import os
@@ -27,17 +27,19 @@ NAMES = {
 
 
 def is_a_launchers(name: str) -> bool:
+    """Return whether a job launcher, or Lightning, reads or sets this environment variable."""
     return name in NAMES or name.startswith(PREFIXES)
 
 
 @contextmanager
 def hidden(chosen: Callable[[str], bool]) -> Iterator[dict[str, str]]:
-    """Take away the environment variables whose names are chosen, and put them back at the end.
+    """Remove the environment variables whose names are ``chosen``, and restore them at the end.
 
-    Gives what they were.
+    Yields:
+        {name: value} of the removed variables.
     """
-    taken = {name: os.environ.pop(name) for name in list(os.environ) if chosen(name)}
+    removed = {name: os.environ.pop(name) for name in list(os.environ) if chosen(name)}
     try:
-        yield taken
+        yield removed
     finally:
-        os.environ.update(taken)
+        os.environ.update(removed)

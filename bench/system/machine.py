@@ -1,4 +1,4 @@
-"""What of this machine a process may use: less than it has under `taskset`, Slurm or in a container."""
+"""Cores and memory that this process may use: fewer than the machine's under Slurm or in a container."""
 
 import os
 from collections.abc import Iterator
@@ -11,36 +11,36 @@ ROOT = Path("/")
 def usable_cores(root: Path = ROOT) -> int:
     """Return the number of cores that this process may keep busy, at least 1.
 
-    These are the cores that it may run on, and no more than the shares of cores that its control
-    groups allow, rounded down: a run on part of a core would wait for the others.
+    This is the number of cores in its affinity mask, or the smallest CPU quota of its control
+    groups if that is less. The quota is rounded down: a run on part of a core would delay others.
 
     Args:
-        root: Where /proc and /sys are.
+        root: The folder that contains proc and sys.
     """
-    allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    shares = [*shares_of_cores(root)]
-    return max(int(min([cores, *shares])), 1)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(int(min([cores, *cpu_quotas(root)])), 1)
 
 
 def usable_memory(root: Path = ROOT) -> float:
-    """Return how much memory this process may take, in GiB: what is free, or its groups' limit."""
-    limits = [*limits_of_memory(root)]
-    return min([available_memory(root), *limits]) / GIB
+    """Return the memory that this process may use, in GiB: free memory, or less by its groups' limits."""
+    return min([available_memory(root), *memory_limits(root)]) / GIB
 
 
-def shares_of_cores(root: Path) -> Iterator[float]:
+def cpu_quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quotas of this process's control groups, in cores."""
     for folder in control_groups(root, "cpu"):
         words = words_of(folder / "cpu.max") or [
             *words_of(folder / "cpu.cfs_quota_us"),
             *words_of(folder / "cpu.cfs_period_us"),
         ]
-        # Without a limit the first is `max`, or -1.
+        # Without a limit the first word is `max` or -1.
         if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
             yield int(words[0]) / int(words[1])
 
 
-def limits_of_memory(root: Path) -> Iterator[int]:
+def memory_limits(root: Path) -> Iterator[int]:
+    """Yield the memory limits of this process's control groups, in bytes."""
     for folder in control_groups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             for word in words_of(folder / name):
@@ -49,10 +49,10 @@ def limits_of_memory(root: Path) -> Iterator[int]:
 
 
 def control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of the control groups that this process is in, inner ones first.
+    """Yield the folders of this process's control groups, inner groups first.
 
-    A container may see its own group as the root, under whatever name the host has for it: folders
-    that are not there are left to the reader.
+    Some may not exist: a container may see its own group as the root, while the group's name is the
+    host's.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -73,7 +73,7 @@ def control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def available_memory(root: Path) -> int:
-    """Return the bytes that programs can still be given without swapping."""
+    """Return the bytes that can be allocated without swapping."""
     try:
         for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -84,6 +84,7 @@ def available_memory(root: Path) -> int:
 
 
 def words_of(path: Path) -> list[str]:
+    """Return the words of a text file; none if it cannot be read."""
     try:
         return path.read_text().split()
     except OSError:

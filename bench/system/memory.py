@@ -1,4 +1,4 @@
-"""How the C library keeps memory, which decides how fast tensors of a few megabytes are made."""
+"""How the C library manages memory, which affects the speed of allocating tensors of megabytes."""
 
 import ctypes
 import sys
@@ -8,14 +8,14 @@ KEPT = 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep what it frees, up to 1 GiB, instead of handing every block back.
+    """Let the process keep freed memory, up to 1 GiB, instead of returning it to the kernel.
 
-    glibc maps large blocks anew each time, and the kernel fills them with zeros page by page: for
-    the batches of this benchmark that takes as long as a third of the arithmetic. Elsewhere than
-    under glibc nothing is done.
+    By default glibc maps each large block anew, and the kernel fills it with zeros page by page:
+    for the batches of this benchmark that takes a third of the time of the arithmetic. Without
+    glibc this function does nothing.
 
     Returns:
-        Whether anything was changed.
+        Whether a setting was changed.
     """
     if not sys.platform.startswith("linux"):
         return False

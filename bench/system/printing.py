@@ -1,4 +1,4 @@
-"""What is printed: text of others on one line, numbers that stay short, tables that fit."""
+"""Printing: foreign text on one line, short numbers, and tables that fit the terminal."""
 
 import codecs
 import io
@@ -6,11 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Container
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bench.errors import escaped
 
-# What stands for a character that an output's encoding does not have; others are written as \x….
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+# Replacements for characters that the output's encoding lacks; others are written as \x….
 PLAIN = {
     "±": "+-",
     "−": "-",
@@ -34,14 +38,14 @@ PLAIN = {
     "Σ": "sum",
     "δ": "delta",
 }
-# From here on digits before the point say nothing any more, and no table has room for them.
+# Larger numbers are written in scientific notation: tables have no room for all their digits.
 HUGE = 1e7
-# Columns where the output is no terminal: nothing is broken off in a file.
+# Width of the output if it is not a terminal: a file needs no line breaks.
 UNLIMITED = 1000
 
 
 def in_plain_characters(error: UnicodeError) -> tuple[str, int]:
-    """Replace what an encoding does not have; an error handler of ``codecs``."""
+    """Replace the characters that an encoding lacks; an error handler for ``codecs``."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
@@ -53,25 +57,25 @@ codecs.register_error("bench.plain", in_plain_characters)
 
 
 def take_every_character() -> None:
-    """Let no character end a command, whatever the encoding of stdout and stderr."""
+    """Let stdout and stderr replace characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="bench.plain")
 
 
 def printable(text: object) -> str:
-    """Return text of others as one line that steers no terminal, in characters that stdout has."""
+    """Return foreign text as one line without control characters, in stdout's encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return escaped(str(text)).encode(encoding, "bench.plain").decode(encoding)
 
 
 def say(line: object, file: TextIO | None = None) -> None:
-    """Print a line, whoever wrote what is in it; to stdout, if no other stream is given."""
+    """Print a line that may hold foreign text, to stdout or another stream."""
     print(printable(line), file=file, flush=True)
 
 
 def number(value: float, decimals: int, sign: str = "") -> str:
-    """Return a number with so many decimals; a huge one in scientific notation, never cut."""
+    """Return a number with this many decimals; a huge one in scientific notation."""
     if abs(value) >= HUGE:
         return f"{value:{sign}.{max(decimals, 3)}e}"
     return f"{value:{sign}.{decimals}f}"
@@ -84,22 +88,39 @@ def print_table(
     texts: Container[int] = (),
     red: Container[int] = (),
 ) -> None:
-    """Print a table; where it is wider than the terminal, a block for each row instead.
+    """Print a table, or a block of lines for each row if the table is wider than the terminal.
 
     Args:
-        title: What stands above.
+        title: The line above the table.
         headings: The columns' headings.
-        rows: Their cells.
-        texts: Positions of the columns that hold text, which goes on in the next line where there
-            is no room; all others hold numbers, which are never broken.
-        red: Positions of the rows to be in red.
+        rows: The cells of each row.
+        texts: Positions of the columns with text, which may wrap; all others hold numbers, which
+            never do.
+        red: Positions of the rows to print in red.
     """
+    title, headings = printable(title), [printable(heading) for heading in headings]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    table = rich_table(title, headings, rows, texts, red)
+    console = table_console()
+    unlimited = console.options.update(max_width=UNLIMITED)
+    if console.measure(table, options=unlimited).minimum <= console.width:
+        console.print(table)
+    else:
+        print_blocks(title, headings, rows)
+
+
+def rich_table(
+    title: str,
+    headings: list[str],
+    rows: list[list[str]],
+    texts: Container[int],
+    red: Container[int],
+) -> "Table":
+    """Return the table of ``print_table`` as rich draws it."""
     from rich.cells import cell_len
     from rich.markup import escape
     from rich.table import Table
 
-    title, headings = printable(title), [printable(heading) for heading in headings]
-    rows = [[printable(cell) for cell in row] for row in rows]
     table = Table(title=escape(title), title_justify="left")
     for position, heading in enumerate(headings):
         column = [heading, *(row[position] for row in rows)]
@@ -113,11 +134,13 @@ def print_table(
         )
     for position, row in enumerate(rows):
         table.add_row(*map(escape, row), style="red" if position in red else "")
-    console = table_console()
-    unlimited = console.options.update(max_width=UNLIMITED)
-    if console.measure(table, options=unlimited).minimum <= console.width:
-        console.print(table)
-        return
+    return table
+
+
+def print_blocks(title: str, headings: list[str], rows: list[list[str]]) -> None:
+    """Print each row as a block of lines, one line per column."""
+    from rich.cells import cell_len
+
     print(title)
     width = max(map(cell_len, headings))
     for row in rows:
@@ -127,8 +150,8 @@ def print_table(
     print(flush=True)
 
 
-def sizes_given() -> dict[str, str]:
-    """Return the environment, without COLUMNS and LINES where they are no sizes of a terminal."""
+def environment_with_valid_size() -> dict[str, str]:
+    """Return the environment without COLUMNS and LINES if they are not sizes of a terminal."""
     is_size = re.compile("[1-9][0-9]{0,4}").fullmatch
     named = ("COLUMNS", "LINES")
     return {
@@ -136,16 +159,16 @@ def sizes_given() -> dict[str, str]:
     }
 
 
-def new_console():
-    """Return a rich console as wide as the terminal, or COLUMNS."""
+def new_console() -> "Console":
+    """Return a rich console as wide as the terminal or COLUMNS."""
     from rich.console import Console
 
-    return Console(_environ=sizes_given())
+    return Console(_environ=environment_with_valid_size())
 
 
-def table_console():
-    """Return a rich console as wide as the terminal, or COLUMNS; elsewhere it has no limit."""
+def table_console() -> "Console":
+    """Return a rich console as wide as the terminal or COLUMNS; without either it has no limit."""
     console = new_console()
-    if not console.is_terminal and "COLUMNS" not in sizes_given():
+    if not console.is_terminal and "COLUMNS" not in environment_with_valid_size():
         console.width = UNLIMITED
     return console

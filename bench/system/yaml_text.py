@@ -1,13 +1,13 @@
-"""YAML from strangers: plain data alone, and no more of it than a person would write.
+"""Untrusted YAML: only plain data, and no more of it than a person would write.
 
-A few lines whose aliases name one another stand for more data than any memory holds.
+A few lines whose aliases refer to one another can expand to more data than fits into memory.
 """
 
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # PyYAML has no types, so its classes are Any
 
 from bench.errors import InputError
 from bench.system.files import regular_file, size_of
@@ -15,14 +15,14 @@ from bench.system.files import regular_file, size_of
 LONGEST_FILE = 2**20
 MOST_PARTS, DEEPEST = 100_000, 50
 MOST_BRACKETS = 1000
-# JSON's readers elsewhere take no more, and records hold none.
+# JSON readers in other languages accept no more, and records hold no larger number.
 LARGEST_WHOLE = 2**63 - 1
 
 
-class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, whose merge keys (``<<``) do not multiply for ever.
+class Loader(yaml.SafeLoader):  # type: ignore[misc]  # subclasses Any, see the import
+    """PyYAML's safe loader, with a limit on the size of merge keys (``<<``).
 
-    A key that stands twice in one mapping is a mistake, of which PyYAML would take the last.
+    A key that occurs twice in one mapping is an error; PyYAML would use its last value.
     """
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
@@ -32,33 +32,33 @@ class Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in names:
                     line = key.start_mark.line + 1
-                    raise yaml.YAMLError(f"line {line}: the key '{key.value[:100]}' is there twice")
+                    raise yaml.YAMLError(f"line {line}: the key '{key.value[:100]}' occurs twice")
                 names.add(key.value)
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MOST_PARTS:
-            raise yaml.YAMLError("it stands for too much data")
+            raise yaml.YAMLError("it expands to too much data")
 
 
-class Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, which writes each part wherever it is named."""
+class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # subclasses Any, see the import
+    """PyYAML's safe dumper without aliases: repeated data is written out each time."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
 def in_one_line(value: Any) -> str:
-    """Return plain data as YAML in one line; a text stands for itself."""
+    """Return plain data as YAML in one line, and text unchanged."""
     if isinstance(value, str):
         return value
-    text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**9)
+    text: str = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**9)
     return text.removesuffix("...\n").strip()
 
 
 def load_yaml(text: str) -> Any:
-    """Return what a YAML text says. Raises ValueError, in a line, if it is none or too large."""
+    """Return the data of a YAML text. Raises ValueError, in one line, if it is invalid or too large."""
     try:
         value = yaml.load(text, Loader)
     except (yaml.YAMLError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -68,7 +68,7 @@ def load_yaml(text: str) -> Any:
 
 
 def check_nesting(words: list[str]) -> None:
-    """Raise InputError where an option is nested so deep that its C reader would end the process."""
+    """Raise InputError if an argument is nested so deeply that a C parser would crash."""
     for word in words:
         if word.count("[") + word.count("{") > MOST_BRACKETS:
             raise InputError(f"'{word[:50]}…' holds more than {MOST_BRACKETS} brackets")
@@ -77,7 +77,7 @@ def check_nesting(words: list[str]) -> None:
 def check_size(value: Any, most_parts: int = MOST_PARTS) -> None:
     """Raise ValueError if nested data is not plain, or has too many parts.
 
-    A part counts as often as it is named.
+    A part that occurs repeatedly, by an alias, counts each time.
     """
     parts, level = 0, [value]
     for _ in range(DEEPEST):
@@ -87,33 +87,33 @@ def check_size(value: Any, most_parts: int = MOST_PARTS) -> None:
         level = [part for whole in level for part in plain_parts_of(whole)][: most_parts + 1]
         if not level:
             return
-    raise ValueError(f"it stands for more than {most_parts} parts, or is nested too deep")
+    raise ValueError(f"it expands to more than {most_parts} parts, or is nested too deeply")
 
 
-def plain_parts_of(value: Any) -> list:
-    """Return the parts of a list or dict. Raises ValueError if this is data that no JSON holds.
+def plain_parts_of(value: object) -> list[object]:
+    """Return the parts of a list or dict. Raises ValueError if the value is not plain JSON data.
 
-    A subclass is none: its methods may be anything.
+    A value of a subclass is not plain: its methods may do anything.
     """
     if type(value) is dict:
         for name in value:
             if type(name) is not str:
-                raise ValueError(f"{str(name)[:50]!r} is no name: names are texts; quote it")
+                raise ValueError(f"{str(name)[:50]!r} is not a name: names are strings; quote it")
         return [*value, *value.values()]
     if type(value) is list:
         return value
     if type(value) is int and abs(value) > LARGEST_WHOLE:
-        raise ValueError("it holds a whole number of more than 63 bits")
+        raise ValueError("it contains an integer of more than 63 bits")
     if type(value) not in (str, int, float, bool, NoneType):
         raise ValueError(
-            f"it holds a {type(value).__name__}; it may hold texts, numbers, true, false, null, "
-            "lists and mappings"
+            f"it contains a {type(value).__name__}; it may contain strings, numbers, true, false, "
+            "null, lists and mappings"
         )
     return []
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file safely. Raises InputError with the place of the mistake."""
+    """Read a YAML file safely. Raises InputError with the position of the error."""
     try:
         with regular_file(path) as file:
             if size_of(file) > LONGEST_FILE:
@@ -124,4 +124,4 @@ def read_yaml(path: Path) -> Any:
     try:
         return load_yaml(text)
     except ValueError as error:
-        raise InputError(f"{path}: no valid YAML: {error}") from None
+        raise InputError(f"{path}: not valid YAML: {error}") from None

@@ -23,7 +23,7 @@ from bench.densities.decoders import Gaussian
 from bench.densities.flows import CouplingFlow
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.models.terms import Terms
 from bench.noise import Noise
 from tests.conftest import small_config

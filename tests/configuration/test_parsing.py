@@ -43,7 +43,7 @@ def test_bad_input_gets_one_clear_line(arguments, message):
 
 @pytest.mark.parametrize("number", [2.5, True, "3", None, float("nan")])
 def test_numbers_of_samples_that_are_not_whole_are_refused(number):
-    with pytest.raises(InputError, match="evaluation.importance_samples: .* is no whole number"):
+    with pytest.raises(InputError, match="evaluation.importance_samples: .* is not a whole number"):
         EvaluationConfig(importance_samples=number)
 
 

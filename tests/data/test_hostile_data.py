@@ -60,13 +60,13 @@ def test_a_truncated_or_damaged_gz_says_to_remove_it_and_run_make_data(small):
 def test_a_gzip_bomb_is_read_no_further_than_the_published_length(folder):
     member = gzip.compress(bytes(2**20))
     (folder / f"{TRAIN}.gz").write_bytes(member * 8192)  # 8 GiB in 8 MiB
-    assert "its payload is longer, and should be 47,040,016 bytes" in refused()
+    assert "its payload is longer, but should be 47,040,016 bytes" in refused()
 
 
 def test_a_gzip_name_without_end_and_a_million_empty_members_take_no_time(folder):
     nameless = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 47_000_000
     empty = gzip.compress(b"") * 2_350_000
-    for content, reason in ((nameless, "ends too early"), (empty, "more than 1000 gzip members")):
+    for content, reason in ((nameless, "is truncated"), (empty, "more than 1000 gzip members")):
         (folder / f"{TRAIN}.gz").write_bytes(content)
         with limited(seconds=5, mebibytes=400):
             assert reason in refused()
@@ -93,7 +93,7 @@ def test_a_cifar10_file_with_too_few_rows_is_refused(folder, monkeypatch):
     for name in images.CIFAR10_TRAIN + images.CIFAR10_TEST:
         (folder.parent / name).write_bytes(bytes(3073 * 9))
     message = refused("cifar10")
-    assert "data_batch_1.bin: its payload is only 27,657 bytes, and should be 30,730,000" in message
+    assert "data_batch_1.bin: its payload is only 27,657 bytes, but should be 30,730,000" in message
     assert message.endswith("remove it, and run `bench data cifar10`")
 
 
@@ -107,9 +107,7 @@ def test_a_folder_that_cannot_be_searched_is_named(folder, monkeypatch):
 
     monkeypatch.setattr(type(folder), "stat", stat)
     message = refused()
-    assert (
-        "Permission denied, so that this cannot be searched" in message and str(folder) in message
-    )
+    assert f"cannot search {folder}" in message and "Permission denied" in message
 
 
 @pytest.mark.parametrize("variable", ["BENCH_DATA", "XDG_CACHE_HOME"])
@@ -188,7 +186,7 @@ def test_three_hundred_hostile_files_are_read_or_refused_each_in_a_line(small):
                 assert load_raw("mnist").train.tobytes() == PAYLOAD[16:]
         except InputError as error:
             assert "\n" not in str(error) and str(path) in str(error)
-            assert "run `make data`" in str(error) or "cannot be searched" in str(error)
+            assert "run `make data`" in str(error) or "cannot search" in str(error)
             refusals += 1
         path.rmdir() if path.is_dir() else path.unlink()
     assert 200 < refusals < 300

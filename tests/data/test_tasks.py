@@ -32,9 +32,9 @@ def test_names_and_levels(dataset, binarization, name, levels):
 @pytest.mark.parametrize(
     "options, complaint",
     [
-        (("mnsit",), "data.dataset: 'mnsit' is unknown; known are digits, mnist"),
-        (("digits", "half"), "data.binarization: 'half' is unknown; known are none, static"),
-        (("digits", "none", 2.5), "data.leave_out_every: 2.5 is no whole number"),
+        (("mnsit",), "data.dataset: 'mnsit' is unknown; known: digits, mnist"),
+        (("digits", "half"), "data.binarization: 'half' is unknown; known: none, static"),
+        (("digits", "none", 2.5), "data.leave_out_every: 2.5 is not a whole number"),
     ],
 )
 def test_a_task_that_there_is_not_is_refused(options, complaint):
@@ -95,7 +95,7 @@ def test_idx_reads_back():
 
 @pytest.mark.parametrize("damage", [lambda b: b[:10], lambda b: b[:-1], lambda b: b"\0" * len(b)])
 def test_damaged_idx_is_refused(damage):
-    with pytest.raises(InputError, match="no IDX"):
+    with pytest.raises(InputError, match="not an IDX"):
         parse_idx(damage(idx(np.zeros((2, 3, 4), np.uint8))), "x")
 
 

@@ -81,13 +81,13 @@ def test_components_of_one_width_are_summed_in_float32(monkeypatch):
     torch.manual_seed(0)
     loc, log_scale = 1.3 * torch.randn(2000, 40), torch.full((2000, 40), -0.43)
     table = MixtureTable(DiagonalNormal(loc, log_scale), torch.full((2000,), 1 / 2000).log())
-    seen, summed = [], MixtureTable._summed
+    seen, summed = [], MixtureTable._sum_products
 
     def watched(self, features, coefficients, constants, columns):
         seen.append((coefficients.dtype, len(coefficients)))
         return summed(self, features, coefficients, constants, columns)
 
-    monkeypatch.setattr(MixtureTable, "_summed", watched)
+    monkeypatch.setattr(MixtureTable, "_sum_products", watched)
     table.log_prob(loc[:1000])
     assert seen == [(torch.float32, 40)] * 2
 

@@ -138,7 +138,7 @@ def test_unweighted_vamp_has_no_weights_to_learn():
 
 
 def test_too_few_exemplars_are_refused():
-    with pytest.raises(InputError, match="exemplars: 1 is too few"):
+    with pytest.raises(InputError, match="exemplars: 1 leaves none"):
         Aggregate(2, D, LEVELS, exemplars=1)
 
 

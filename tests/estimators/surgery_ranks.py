@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.surgery import ELBOSurgery
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 
 

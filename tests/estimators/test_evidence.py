@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.estimators.evidence import LogMeanExp, importance_weighted_bound
-from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
+from bench.models.linear_gaussian_vae import LinearGaussianVAE as LinearGaussian
 from bench.noise import Noise
 
 

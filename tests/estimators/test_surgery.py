@@ -7,7 +7,7 @@ from bench.claims.rows import STANDARD_ERRORS
 from bench.densities.mixture_table import ROW_BLOCK
 from bench.densities.normal import DiagonalNormal, standard_normal_log_prob
 from bench.estimators.surgery import ELBOSurgery, active_units
-from bench.models.linear_gaussian import LinearGaussianVAE as LinearGaussian
+from bench.models.linear_gaussian_vae import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
 from bench.records.columns import ESTIMATES

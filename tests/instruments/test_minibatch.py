@@ -5,7 +5,7 @@ import torch
 
 from bench.densities.normal import DiagonalNormal
 from bench.instruments.minibatch import stratified_log_aggregate, weighted_log_aggregate
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 
 

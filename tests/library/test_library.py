@@ -250,7 +250,7 @@ def test_a_wrong_model_is_refused_in_one_line(case):
 
 
 WRONG_PARTS = {
-    "Bernoulli on 256 levels": (dict(levels=256), "no distribution over 256 levels"),
+    "Bernoulli on 256 levels": (dict(levels=256), "over 2 levels, not 256"),
     "probabilities": (
         dict(decode=lambda z: torch.sigmoid(z).repeat(1, 16)[:, :16]),
         "Bernoulli takes logits",
@@ -318,11 +318,11 @@ WRONG_IMAGES = {
     "other shapes": (dict(test=GREY[:, :3]), r"test: images of shape \(1, 3, 4\)"),
     "one image": (dict(test=GREY[:1]), "1 images"),
     "no pixels": (dict(train=GREY[:, :0]), r"shape \(60, 0, 4\) has no pixels"),
-    "ragged lists": (dict(train=[[[1, 2]], [[1]]]), "train: is no array"),
-    "half a level": (dict(levels=2.5), "levels: 2.5 is no whole number"),
-    "levels in words": (dict(levels="5"), "levels: '5' is no whole number"),
-    "levels yes": (dict(levels=True), "levels: True is no whole number"),
-    "no number of levels": (dict(levels=float("nan")), "levels: nan is no whole number"),
+    "ragged lists": (dict(train=[[[1, 2]], [[1]]]), "train: not an array"),
+    "half a level": (dict(levels=2.5), "levels: 2.5 is not a whole number"),
+    "levels in words": (dict(levels="5"), "levels: '5' is not a whole number"),
+    "levels yes": (dict(levels=True), "levels: True is not a whole number"),
+    "no number of levels": (dict(levels=float("nan")), "levels: nan is not a whole number"),
 }
 
 
@@ -333,23 +333,23 @@ class RaisesAnything:
 
 GRADIENTS = [torch.ones(4, 4, requires_grad=True)] * 3
 WRONG_IMAGES |= {
-    "an array that raises": (dict(train=RaisesAnything()), "train: is no array: 'first"),
-    "no values": (dict(test=torch.zeros(9, 4, 4, device="meta")), "test: is no array: .*meta"),
-    "gradients": (dict(train=GRADIENTS), "train: is no array: .*grad"),
+    "an array that raises": (dict(train=RaisesAnything()), "train: not an array: 'first"),
+    "no values": (dict(test=torch.zeros(9, 4, 4, device="meta")), "test: not an array: .*meta"),
+    "gradients": (dict(train=GRADIENTS), "train: not an array: .*grad"),
     "masked": (dict(train=np.ma.masked_equal(GREY, 3)), "train: some values are masked"),
     "masked images": (dict(train=[*np.ma.masked_equal(GREY, 3)]), "train: some values are masked"),
     "more than fits": (
         dict(train=np.broadcast_to(GREY[:1], (10**12, 4, 4))),
-        r"fills 1.49e\+04 GiB as 8-bit integers, and \S+ GiB of memory are free",
+        r"takes 1.49e\+04 GiB as 8-bit integers, but \S+ GiB of memory are free",
     ),
     "a tensor that is more than fits": (
         dict(test=torch.zeros(1, 4, 4, dtype=torch.uint8).expand(10**12, 4, 4)),
-        r"test: an array of shape .* fills 1.49e\+04 GiB",
+        r"test: an array of shape .* takes 1.49e\+04 GiB",
     ),
 }
 # Shapes in which both the second and the last axis may be the channels'.
 for shape in ((3, 5, 3), (3, 3, 3), (1, 5, 3), (3, 5, 1)):
-    words = f"images of shape {shape} have {shape[0]} channels first or {shape[2]} last"
+    words = f"images of shape {shape} are ambiguous: {shape[0]} channels first or {shape[2]} last"
     images = np.zeros((4, *shape), int)
     WRONG_IMAGES[f"channels of {shape}"] = (dict(train=images), re.escape(words))
 

@@ -17,7 +17,7 @@ from bench.models.gaussian_mixture import (
     mixture_steps,
     random_mixture,
 )
-from bench.models.probabilistic_pca import (
+from bench.models.linear_gaussian import (
     LinearGaussian,
     linear_gaussian_steps,
     maximum_likelihood,

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.densities.decoders import Bernoulli, Categorical, DiscretizedLogistic, Gaussian
-from bench.densities.discretized import DiscretizedGaussian
+from bench.densities.decoders import Bernoulli, Categorical, Gaussian
+from bench.densities.discretized import DiscretizedGaussian, DiscretizedLogistic
 from bench.densities.exemplar import Exemplar
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
 from bench.errors import InputError
@@ -65,7 +65,7 @@ def test_vae(shape, levels, kind, dtype, seed, decoder, prior, network):
     training, y = images(shape, levels, kind, dtype, seed)
     small = lambda inputs, outputs: network(inputs, outputs, widths=[6])
     if decoder is Bernoulli and levels != 2:
-        with pytest.raises(InputError, match="no distribution over"):
+        with pytest.raises(InputError, match="is a distribution over 2"):
             VAE(shape, levels, 2, small, small, decoder, prior)
         return
     model = VAE(shape, levels, 2, small, small, decoder, prior)

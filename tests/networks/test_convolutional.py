@@ -79,7 +79,7 @@ BAD = [
     ((2, 28, 28), (4,), "1 or 3 channels"),
     ((1, 0, 0), (4,), "divisible by 4"),
     ((784,), (4,), r"not \(784,\)"),
-    ((4,), (2, 50), "no square image"),
+    ((4,), (2, 50), "not a square image"),
     ((4,), (2, 900), "divisible by 4"),
     ((1, 28, 28), (2, 784), "maps"),
 ]

@@ -59,10 +59,10 @@ def test_no_link_is_locked_emptied_or_appended_to(place, tmp_path, capsys):
     (tmp_path / "precious").write_text("precious")
     for name in LOCKED:
         place[name].symlink_to(tmp_path / "precious")
-        assert f"{place[name]} is no regular file; move it away" in told(tmp_path / "o", capsys)
+        assert f"{place[name]} is not a regular file; move it away" in told(tmp_path / "o", capsys)
         for opened in (open_own, lambda path: RunLog(path.parent)):
             if opened is open_own or name == "log.txt":
-                with pytest.raises(InputError, match="no regular file"):
+                with pytest.raises(InputError, match="not a regular file"):
                     opened(place[name])
         place[name].unlink()
     assert (tmp_path / "precious").read_text() == "precious"
@@ -86,13 +86,13 @@ def test_what_a_lock_or_a_log_holds_stays(tmp_path):
 def test_what_is_no_file_is_told_before_the_work(make, place, tmp_path, capsys):
     for path in place.values():
         make(path)
-        assert f"{path} is no regular file; move it away" in told(tmp_path / "o", capsys)
+        assert f"{path} is not a regular file; move it away" in told(tmp_path / "o", capsys)
         path.rmdir() if path.is_dir() else path.unlink()
 
 
 def test_a_manifest_that_never_ends_is_not_read(place, tmp_path, capsys):
     place["manifest.json"].symlink_to("/dev/zero")
-    assert "manifest.json is no regular file" in told(tmp_path / "o", capsys)
+    assert "manifest.json is not a regular file" in told(tmp_path / "o", capsys)
     with limited(seconds=5):
         assert manifest_of(tmp_path / "o") is None
         os.mkfifo(place[LOCK])
@@ -109,7 +109,7 @@ def test_a_sweep_tells_what_is_no_file_before_the_work(place, tmp_path, capsys, 
         path.mkdir()
         with limited(seconds=20):
             assert main(["sweep", str(tmp_path / "o.yaml"), "--results", str(tmp_path)]) == 2
-        assert f"{path} is no regular file; move it away" in capsys.readouterr().err
+        assert f"{path} is not a regular file; move it away" in capsys.readouterr().err
         path.rmdir()
 
 
@@ -118,7 +118,7 @@ def test_runs_that_are_no_folder_are_told_before_the_work(how, tmp_path, capsys)
     (tmp_path / "o").mkdir()
     runs = tmp_path / "o" / "runs"
     runs.touch() if how == "a file" else runs.symlink_to(tmp_path / "nothing")
-    assert f"{runs} is no folder; move it away" in told(tmp_path / "o", capsys)
+    assert f"{runs} is not a folder; move it away" in told(tmp_path / "o", capsys)
 
 
 def test_a_folder_of_results_may_be_a_link(tmp_path):

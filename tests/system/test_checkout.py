@@ -133,7 +133,7 @@ def test_why_there_is_no_commit_is_said_without_paths(repository, tmp_path, monk
     reasons.append(read_checkout(repository))
     assert all((known.commit, known.dirty) == (None, None) for known in reasons)
     words = [known.unknown for known in reasons]
-    assert "does not hold it" in words[0] and "not a git repository" in words[1]
+    assert "does not contain it" in words[0] and "not a git repository" in words[1]
     assert words[2].startswith("git says ") and words[3] == "git is not installed"
     assert not any(str(tmp_path) in text or "/" in text for text in words), words
 
@@ -154,5 +154,5 @@ def test_git_that_hangs_is_given_up(repository, tmp_path, monkeypatch):
     (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(checkout, "SECONDS", 0.2)
+    monkeypatch.setattr(checkout, "TIMEOUT_SECONDS", 0.2)
     assert read_checkout(repository).unknown == "git did not answer within 0.2 seconds"

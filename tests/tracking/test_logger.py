@@ -252,7 +252,10 @@ def test_settings_and_logins_that_never_end_are_not_read(fresh, tmp_path):
     fresh.setenv("NETRC", str(login))
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
         make(settings)
-        with limited(seconds=5), pytest.raises(InputError, match="settings: it is no regular file"):
+        with (
+            limited(seconds=5),
+            pytest.raises(InputError, match="settings: it is not a regular file"),
+        ):
             resolve_wandb_mode("auto")
         assert resolve_wandb_mode("disabled") == "disabled"
         settings.unlink()

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 
 
