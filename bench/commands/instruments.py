@@ -104,8 +104,8 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     from bench.data.tasks import Task, load_task
     from bench.instruments.codecs import codec_rows, codecs
     from bench.instruments.progress import split_progress
+    from bench.records.provenance import describe_data
     from bench.records.tables import csv_text
-    from bench.runs.run import describe_data
     from bench.system.files import write_atomically
     from bench.system.yaml_text import read_yaml
 
@@ -116,7 +116,7 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
             data = load_task(Task(**read_yaml(resolve("data", name))))
             whole = partial(progress, data.task.name)
             part = split_progress(whole, [1] * len(tasks))[number]
-            tables.append(codec_rows(data, describe_data(data)["data"], part))
+            tables.append(codec_rows(data, describe_data(data), part))
     table = pd.concat(tables)
     path = Path(results) / "codecs" / "codecs.csv"
     write_atomically(path, csv_text(table))

@@ -1,8 +1,12 @@
-"""All numbers of a trained model on the training and the test split."""
+"""All numbers of a trained model on the training and the test split.
+
+A model is anything that answers ``terms``; whatever else it has is asked for where it is used.
+"""
 
 from collections import Counter
 from collections.abc import Callable
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,27 +19,27 @@ from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
 from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK, Noise
-from bench.settings import Bound, EvaluationConfig
+from bench.settings import Bound, EvaluationConfig, Split
 
-SPLITS = ("train", "test")
+SPLITS: tuple[Split, ...] = ("train", "test")
 SHARPNESS_SAMPLES = 1000
 
 
 @torch.no_grad()
 def evaluate(
-    model,
+    model: Any,
     data: TaskData,
     config: EvaluationConfig,
     seed: int,
     device: torch.device | str = "cpu",
     progress: Callable[[float], None] = lambda share: None,
-) -> dict[str, dict[str, Estimate]]:
+) -> dict[Split, dict[str, Estimate]]:
     """Return {split: {column: estimate}} for a model in evaluation mode on ``device``.
 
     Noise is a function of (seed, split, block of data, draw) alone.
     """
     check_evaluation_mode(model)
-    results = {}
+    results: dict[Split, dict[str, Estimate]] = {}
     training: DiagonalNormal | None = None
     for number, split in enumerate(SPLITS):
         images = data.split(split).to(device)
@@ -58,7 +62,7 @@ def evaluate(
 
 
 def evaluate_sharpness(
-    model, images: Tensor, data: TaskData, seed: int, training: DiagonalNormal | None
+    model: Any, images: Tensor, data: TaskData, seed: int, training: DiagonalNormal | None
 ) -> dict[str, Estimate]:
     """Return how sharp samples are against test images; of a VAE also two things to compare with.
 
@@ -81,7 +85,7 @@ def evaluate_sharpness(
 
 
 def evaluate_terms(
-    model,
+    model: Any,
     images: Tensor,
     config: EvaluationConfig,
     key: tuple[int, str],
@@ -115,12 +119,13 @@ def evaluate_terms(
     return columns, elbo, encodings
 
 
-def bound_of(model) -> Bound:
+def bound_of(model: object) -> Bound:
     """Return what −log_likelihood is to the truth; a model that does not say so has a bound."""
-    return getattr(model, "bound", "upper")
+    bound: Bound = getattr(model, "bound", "upper")
+    return bound
 
 
-def terms_of_block(model, y: Tensor, samples: int, *key: int | str) -> Terms:
+def terms_of_block(model: Any, y: Tensor, samples: int, *key: int | str) -> Terms:
     """Return the terms of one block; each sample has noise of its own, however many there are."""
     draws = [
         model.terms(y, Noise(*key, "terms", sample, device=y.device), 1)
@@ -151,7 +156,7 @@ def terms_without_posterior(
 
 
 def evaluate_evidence(
-    model,
+    model: Any,
     images: Tensor,
     n: int,
     samples: int,

@@ -15,7 +15,7 @@ from bench.estimators.evaluate import evaluate as measure
 from bench.library.external import ExternalVAE, evaluation_mode
 from bench.models.terms import Terms
 from bench.noise import Noise, derive_seed
-from bench.settings import EvaluationConfig
+from bench.settings import EvaluationConfig, Split
 
 # A model is tried on this many images before it is measured.
 TRIED = 2
@@ -34,7 +34,7 @@ def evaluate(
     config: EvaluationConfig = EvaluationConfig(),
     seed: int = 1,
     device: torch.device | str = "cpu",
-) -> dict[str, dict[str, Estimate]]:
+) -> dict[Split, dict[str, Estimate]]:
     """Return the numbers that a run of the benchmark records, for a model from anywhere.
 
     Args:

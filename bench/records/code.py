@@ -29,7 +29,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "runs/plan.py",
         "runs/ranks.py",
     ),
-    "numbers": ("estimators", "runs/run.py"),
+    "numbers": ("estimators", "runs/divergence.py", "runs/run.py"),
     "claims": (
         "claims/closed_form.py",
         "claims/curves.py",

@@ -4,11 +4,15 @@ import platform
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.records.code import running_code_hash
+from bench.records.types import DataRecord
 from bench.system.checkout import read_checkout
 from bench.version import __version__
+
+if TYPE_CHECKING:
+    from bench.data.tasks import TaskData
 
 PACKAGES = (
     "torch",
@@ -76,3 +80,14 @@ def cpu_model() -> str:
         return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def describe_data(data: "TaskData") -> DataRecord:
+    """Return which data a run was made with: hashes, sizes and shape."""
+    return {
+        "payload_sha256": data.payload_sha256,
+        "split_sha256": data.split_sha256,
+        "dimensions": data.dimensions,
+        "levels": data.task.levels,
+        "sizes": {"train": len(data.train), "test": len(data.test)},
+    }

@@ -16,12 +16,14 @@ class EstimateRecord(TypedDict):
         stderr: Its Monte-Carlo standard error; None where it is not known.
         n: Data that it is a mean over.
         samples: Draws per datum.
+        stderr_data: Standard error of the mean as an estimate for the population of the data.
     """
 
     value: float
     stderr: float | None
     n: int
     samples: int
+    stderr_data: NotRequired[float | None]
 
 
 # {name of the estimate: the estimate}, for each split.

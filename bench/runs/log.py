@@ -4,10 +4,10 @@ import fcntl
 import time
 import traceback
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.settings import Progress
 from bench.system.files import open_own
 
 NAME = "log.txt"
@@ -52,7 +52,7 @@ class RunLog:
         self.write("started")
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.caught.__exit__(None, None, None)
         self.file.close()
 
@@ -67,11 +67,11 @@ class RunLog:
     def write_traceback(self) -> None:
         self.write(traceback.format_exc())
 
-    def following(self, report: Callable) -> Callable:
-        """Return ``report``, which also writes a line every few seconds."""
+    def following(self, progress: Progress) -> Progress:
+        """Return a callback that calls ``progress`` and writes a line every few seconds."""
 
         def both(phase: str, share: float, text: str) -> None:
-            report(phase, share, text)
+            progress(phase, share, text)
             if time.monotonic() - self.shown > PROGRESS_SECONDS or share == 1:
                 self.shown = time.monotonic()
                 self.write(f"{phase} {share:4.0%}  {text}")

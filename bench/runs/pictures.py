@@ -10,7 +10,9 @@ from torch import Tensor
 
 from bench.data.tasks import TaskData
 from bench.models.terms import Model
+from bench.models.vae import VAE
 from bench.noise import Noise
+from bench.records.types import LatentMap
 
 SHOWN_IMAGES = 36
 # Pixels a side that an image needs in order to be seen, where nothing else enlarges it.
@@ -30,9 +32,10 @@ def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[s
         "data": y.float(),
         "samples": model.sample_mean(SHOWN_IMAGES, Noise(seed, "shown", device=device)),
     }
-    if hasattr(model, "reconstruct"):
-        images["reconstructions"] = model.reconstruct(y)
-    if hasattr(model, "prior_density"):
+    reconstruct = getattr(model, "reconstruct", None)
+    if reconstruct is not None:
+        images["reconstructions"] = reconstruct(y)
+    if isinstance(model, VAE):
         noise = Noise(seed, "shown aggregate", device=device)
         chosen = (noise.uniform(SHOWN_IMAGES, 1)[:, 0] * len(data.train)).long().cpu()
         z = model.posterior(data.train[chosen].to(device)).sample(noise, 1)[0]
@@ -41,7 +44,7 @@ def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[s
 
 
 @torch.no_grad()
-def latent_map(model: Model, data: TaskData, seed: int, device: str) -> dict | None:
+def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMap | None:
     """Return where prior and q_agg of the training split put their mass, as plain data.
 
     On the two principal axes of the encodings' means; None of a model that is no VAE, whose
@@ -50,7 +53,7 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> dict | N
     of both. ``low`` and ``high`` are the ends of the axes, ``share`` is what part of the means'
     variance each axis has.
     """
-    if not hasattr(model, "prior_density") or model.latent_dimensions < 2:
+    if not isinstance(model, VAE) or model.latent_dimensions < 2:
         return None
     noise = Noise(seed, "latent", device=device)
     chosen = noise.shared_permutation(len(data.train))[:ENCODED].cpu()
@@ -71,10 +74,16 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> dict | N
     grids = (counts * (255 / counts.max())).round().to(torch.uint8).numpy()
     share = variances[[-1, -2]] / variances.sum().clamp(min=1e-30)
     encoded = [b64encode(grid.tobytes()).decode() for grid in grids]
-    ranges = {"low": low, "high": high, "share": share}
-    return {name: [round(v, 4) for v in values.tolist()] for name, values in ranges.items()} | dict(
-        zip(("prior", "aggregate"), encoded)
+    low_end, high_end, shares = (
+        [round(value, 4) for value in values.tolist()] for values in (low, high, share)
     )
+    return {
+        "low": low_end,
+        "high": high_end,
+        "share": shares,
+        "prior": encoded[0],
+        "aggregate": encoded[1],
+    }
 
 
 def counted(points: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,41 +20,25 @@ from bench.configuration.job import Job
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.runs.plan import plan_of
-from bench.settings import Progress
+from bench.system.devices import visible_gpus
 from bench.system.memory import keep_freed_memory
 from bench.training.epoch import TrainingDiverged
-from bench.training.fit import Listeners, fit, silence_lightning
+from bench.training.fit import Fitted, Listeners, fit, silence_lightning
 from bench.training.rendezvous import rendezvous
 
 MARK = "\x1ebench "
 
 
-def fit_on_ranks(
-    job: Job,
-    devices: list[torch.device],
-    curve: Callable[[dict], None],
-    progress: Progress,
-    note: Callable[[str], None],
-) -> dict:
+def fit_on_ranks(job: Job, devices: list[torch.device], listeners: Listeners) -> Fitted:
     """Do what ``fit`` does on several devices, in processes of their own.
 
     Raises:
         TrainingDiverged: The training objective is no longer finite.
+        InputError: What ``fit`` raised.
         RuntimeError: A rank ended without a result.
     """
-    directory = Path(job.directory)
-    request = directory / "ranks.json"
+    request = Path(job.directory) / "ranks.json"
     request.write_text(json.dumps({"job": asdict(job), "devices": [d.type for d in devices]}))
-    environment = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "OMP_NUM_THREADS": str(job.config["trainer"]["threads"]),
-    }
-    if devices[0].type == "cuda":
-        from bench.system.devices import visible_gpus
-
-        names = visible_gpus()
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[d.index] for d in devices)
-    said: list[str] = []
     with (
         rendezvous() as meeting,
         subprocess.Popen(
@@ -63,35 +47,55 @@ def fit_on_ranks(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment | meeting,
+            env=environment_of_ranks(job, devices) | meeting,
         ) as process,
     ):
+        # Both are pipes, as asked for above.
+        assert process.stdout is not None and process.stdin is not None
         try:
-            for line in process.stdout:
-                if not line.startswith(MARK):
-                    said.append(line)
-                    continue
-                kind, content = json.loads(line.removeprefix(MARK))
-                if kind == "progress":
-                    progress(*content)
-                elif kind == "curve":
-                    curve(content)
-                elif kind == "note":
-                    note(content)
-                elif kind == "fitted":
-                    return content
-                elif kind == "diverged":
-                    raise TrainingDiverged(content)
-                elif kind == "input":
-                    raise InputError(content)
-            raise RuntimeError(f"a rank ended without a result: {' '.join(said[-3:])[-300:]}")
+            return listen(process.stdout, listeners)
         finally:
             process.stdin.close()
             request.unlink(missing_ok=True)
 
 
+def environment_of_ranks(job: Job, devices: list[torch.device]) -> dict[str, str]:
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "OMP_NUM_THREADS": str(job.config["trainer"]["threads"]),
+    }
+    if devices[0].type == "cuda":
+        names = visible_gpus()
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(names[d.index] for d in devices)
+    return environment
+
+
+def listen(lines: Iterable[str], listeners: Listeners) -> Fitted:
+    """Pass on what the first rank prints for us, until it prints its result."""
+    others: list[str] = []
+    for line in lines:
+        if not line.startswith(MARK):
+            others.append(line)
+            continue
+        kind, content = json.loads(line.removeprefix(MARK))
+        if kind == "progress":
+            listeners.progress(*content)
+        elif kind == "curve":
+            listeners.curve(content)
+        elif kind == "note":
+            listeners.note(content)
+        elif kind == "fitted":
+            fitted: Fitted = content
+            return fitted
+        elif kind == "diverged":
+            raise TrainingDiverged(content)
+        elif kind == "input":
+            raise InputError(content)
+    raise RuntimeError(f"a rank ended without a result: {' '.join(others[-3:])[-300:]}")
+
+
 def end_with_the_worker() -> None:
-    """End this process when its standard input is closed, as it is when the worker is gone."""
+    """End this process when its standard input closes, which it does when the worker ends."""
 
     def watch() -> None:
         while sys.stdin.buffer.read(1):
@@ -111,7 +115,7 @@ def main(path: str) -> int:
     end_with_the_worker()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
 
-    def tell(kind: str, content) -> None:
+    def tell(kind: str, content: object) -> None:
         if is_first:
             print(f"{MARK}{json.dumps([kind, content])}", flush=True)
 

@@ -12,13 +12,13 @@ from bench.data.tasks import load_task, task_of
 from bench.errors import InputError
 from bench.records.consistency import check_consistent
 from bench.records.key import key_of
-from bench.records.provenance import environment
+from bench.records.provenance import describe_data, environment
 from bench.records.record import read_record, record_path
 from bench.records.row import SPLITS, data_hash
 from bench.records.tables import altered_column, chosen_rows, read_runs
 from bench.report.citation import other_code
 from bench.report.rebuilt import altered_rows, records_beside
-from bench.runs.run import describe_data, evaluate_model, run
+from bench.runs.run import evaluate_model, run
 from bench.runs.trained import load_trained
 from bench.settings import Progress
 from bench.sweep.driver import SweepOptions, make_plan
@@ -124,7 +124,7 @@ def what_changed(cited: Cited) -> str | None:
         return "configuration: neither a readable record nor this version's sweep has this key"
     if key_of(cited.config) != cited.key:
         return "configuration: this version reads it differently, its key is another"
-    here = data_hash(describe_data(load_task(task_of(cited.config)))["data"])
+    here = data_hash(describe_data(load_task(task_of(cited.config))))
     published = cited.rows["data_sha256"].iloc[0]
     if here != published:
         return f"data: payload or split has the hash {here[:16]}…, published {str(published)[:16]}…"
@@ -192,5 +192,6 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progres
         "parameters": sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
         "metrics": {split: metrics[split] for split in SPLITS},
         "environment": environment("cpu"),
-    } | describe_data(trained.data)
+        "data": describe_data(trained.data),
+    }
     return [judge(one, record, runs, True)]

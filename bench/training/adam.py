@@ -1,9 +1,10 @@
 """Adam, one fused call for all parameters, without bookkeeping for each of them."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Adam(torch.optim.Adam):
@@ -23,17 +24,23 @@ class Adam(torch.optim.Adam):
         self.moved: list[int] = []
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], object] | None = None) -> None:
-        """Move the parameters that have a gradient; ``closure`` may make the gradients first."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the parameters that have a gradient.
+
+        Returns:
+            What ``closure`` returns, which is called before and may compute the gradients.
+        """
+        loss = None
         if closure is not None:
             with torch.enable_grad():
-                closure()
+                loss = closure()
         for group in self.param_groups:
             moving = [p for p in group["params"] if p.grad is not None]
             if moving:
                 self._move(moving, group)
+        return loss
 
-    def _move(self, moving: list[nn.Parameter], group: dict) -> None:
+    def _move(self, moving: list[Tensor], group: dict[str, Any]) -> None:
         # A look-up in `state` hashes a tensor: once for each parameter.
         states = [self.state[p] for p in moving]
         identities = [id(p) for p in moving]
@@ -45,7 +52,7 @@ class Adam(torch.optim.Adam):
             count += 1
         torch._fused_adam_(
             moving,
-            [p.grad for p in moving],
+            [p.grad for p in moving if p.grad is not None],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
@@ -59,13 +66,13 @@ class Adam(torch.optim.Adam):
             maximize=False,
         )
 
-    def _share_counts(self, moving: list[nn.Parameter], states: list[dict]) -> None:
+    def _share_counts(self, moving: list[Tensor], states: list[dict[str, Any]]) -> None:
         """Give parameters that begin now one count, and those that shared one before a new one.
 
-        Others that shared it may stay where they are, as in training by turns.
+        Others that shared it may stay where they are, as in alternating training.
         """
         begun = torch.zeros((), dtype=torch.float32, device=moving[0].device)
-        new: dict[int, torch.Tensor] = {}
+        new: dict[int, Tensor] = {}
         for parameter, state in zip(moving, states):
             if not state:
                 state["step"] = begun
@@ -75,6 +82,6 @@ class Adam(torch.optim.Adam):
                 old = state["step"]
                 state["step"] = new.setdefault(old.data_ptr(), old.clone())
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.moved = []

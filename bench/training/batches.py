@@ -26,11 +26,11 @@ class Batch(NamedTuple):
 
     Attributes:
         images: uint8 (batch, D).
-        index: Which data of the training split they are, (batch,); None if nobody knows.
+        indices: Which data of the training split they are, (batch,); None if that is not known.
     """
 
     images: Tensor
-    index: Tensor | None = None
+    indices: Tensor | None = None
 
 
 class Group(NamedTuple):
@@ -63,20 +63,21 @@ class TrainingBatches:
                 f"trainer.batch_size: {batch_size} cannot be shared out evenly over {world} devices"
             )
         self.dynamic = data.intensities is not None
-        self.images = (data.intensities if self.dynamic else data.train).to(device)
+        self.images = (data.train if data.intensities is None else data.intensities).to(device)
         if batch_size > len(self.images):
             raise InputError(
                 f"trainer.batch_size: {batch_size} is more than the {len(self.images)} training data"
             )
-        self.largest = NATIVE_LEVELS[data.task.dataset] - 1
-        self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
+        self.task, self.batch_size, self.seed, self.epoch = data.task, batch_size, seed, epoch
         self.device, self.rank, self.world = device, rank, world
 
     @cached_property
     def thresholds(self) -> Tensor:
         """What a 16-bit word must be below for a one, int16 (n, D): grey / largest to 2⁻¹⁷."""
-        grey = torch.arange(self.largest + 1, device=self.images.device)
-        word = (grey * (2**16 / self.largest)).round() - 2**15
+        assert isinstance(self.task, Task)  # images of a caller's arrays are never drawn anew
+        largest = NATIVE_LEVELS[self.task.dataset] - 1
+        grey = torch.arange(largest + 1, device=self.images.device)
+        word = (grey * (2**16 / largest)).round() - 2**15
         table = word.clamp(max=LARGEST_WORD).to(torch.int16)
         return torch.cat([table[block.long()] for block in self.images.split(1000)])
 

@@ -24,6 +24,8 @@ MOST_SHARED = 10
 LONGEST_TUPLE = 1000
 # Numbers up to 64 bits, with their sign.
 LONGEST_NUMBER = 9
+# How the entry of each file starts in a zip archive (APPNOTE.TXT, section 4.3.12).
+CENTRAL_DIRECTORY = b"PK\x01\x02"
 
 
 def checked_archive(file: BinaryIO) -> io.BytesIO:
@@ -40,7 +42,7 @@ def checked_archive(file: BinaryIO) -> io.BytesIO:
         raise ValueError("it is no zip archive, as PyTorch writes them")
     # Python would make an object of each before it says how many there are.
     blocks = iter(lambda: file.read(2**20), b"")
-    if sum(block.count(zipfile.stringCentralDir) for block in blocks) > MOST_ENTRIES:
+    if sum(block.count(CENTRAL_DIRECTORY) for block in blocks) > MOST_ENTRIES:
         raise ValueError(f"it has more than {MOST_ENTRIES:,} parts")
     held = io.BytesIO()
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(held, "w") as written:
@@ -82,7 +84,7 @@ def check_pickle(pickled: bytes) -> None:
     """
     # How many parts each object on the stack has; a mark is pickletools' own.
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for operation, argument, _ in pickletools.genops(pickled):
         name, before = operation.name, operation.stack_before
         if name.startswith("LONG") and name[4:] in ("1", "4"):

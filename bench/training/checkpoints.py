@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]  # it has no types
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
@@ -53,7 +53,9 @@ def join(folder: str, name: str) -> str:
 class CheckedCheckpointIO(CheckpointIO):
     """Lightning's reading and writing of checkpoints: whole or not at all, with their hash."""
 
-    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         content = io.BytesIO()
         torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, content)
         if content.tell() > LONGEST_FILE:
@@ -80,7 +82,7 @@ class CheckedCheckpointIO(CheckpointIO):
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict:
+    ) -> dict[str, Any]:
         return read_checkpoint(path)
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -105,7 +107,7 @@ def remove(path: str) -> None:
         system.rm(place)
 
 
-def read_checkpoint(path: Path | str) -> dict:
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may hold.
 
     Raises:
@@ -141,7 +143,13 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 def check_form(checkpoint: Any) -> None:
     """Raise ValueError unless the parts that every reader takes are there, and of their kind."""
-    kinds = {"state_dict": dict, "bench": dict, "epoch": int, "history": list, "sha256": str}
+    kinds = {
+        "state_dict": dict[str, Any],
+        "bench": dict[str, Any],
+        "epoch": int,
+        "history": list,
+        "sha256": str,
+    }
     for name, kind in kinds.items():
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(name), kind):
             raise ValueError(f"{name} is missing, or no {kind.__name__}")
@@ -174,7 +182,7 @@ def release(source: Path, target: Path) -> None:
     CheckedCheckpointIO().save_checkpoint({name: checkpoint[name] for name in RELEASED}, target)
 
 
-def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Return the model's weights of a checkpoint, under the model's own names."""
     prefix = "model."
     return {
@@ -184,7 +192,7 @@ def weights_of(checkpoint: dict) -> dict[str, torch.Tensor]:
     }
 
 
-def can_resume(folder: str, description: dict) -> tuple[bool, str]:
+def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
     """Tell whether both checkpoints are whole, and of this configuration and this very code.
 
     Returns:
@@ -214,7 +222,7 @@ def can_resume(folder: str, description: dict) -> tuple[bool, str]:
 class MovableCheckpoint(ModelCheckpoint):
     """Lightning's checkpoints, which forget the best one when their folder has another name."""
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = lambda path: join(str(self.dirpath), path.rpartition("/")[2]) if path else path
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         moved = {name: here(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}

@@ -131,13 +131,13 @@ class GenerativeModel(pl.LightningModule):
         if self.uses_cuda_graphs:
             # Frees what the last step's graphs put out.
             torch.compiler.cudagraph_mark_step_begin()
-        terms = self.model.terms(batch.images, self.noise, self.optimization.samples, batch.index)
+        terms = self.model.terms(batch.images, self.noise, self.optimization.samples, batch.indices)
         self.means.add(terms)
         return -self.objective(terms).mean()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = self.checked(batch)
-        if batch.index is None and self.excludes_own:
+        if batch.indices is None and self.excludes_own:
             if self._index_of is None:
                 self._index_of = IndexOf(self._training_images)
             batch = self._index_of(batch)

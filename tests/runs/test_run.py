@@ -17,7 +17,8 @@ from bench.configuration.job import Job
 from bench.configuration.parsing import build_model, parse_run
 from bench.data import tasks
 from bench.errors import InputError
-from bench.runs.run import check_against_uniform, run
+from bench.runs.divergence import check_against_uniform
+from bench.runs.run import run
 from bench.settings import trainer_config
 from bench.training.checkpoints import (
     BEST,
