@@ -14,9 +14,10 @@ from bench.records.consistency import check_consistent
 from bench.records.key import key_of
 from bench.records.provenance import environment
 from bench.records.record import read_record, record_path
-from bench.records.row import SPLITS, data_hash
+from bench.records.row import data_hash
+from bench.records.types import SPLITS
 from bench.records.tables import altered_column, chosen_rows, read_runs
-from bench.report.citation import other_code
+from bench.report.citation import has_other_code
 from bench.report.rebuilt import altered_rows, records_beside
 from bench.runs.run import describe_data, evaluate_model, run
 from bench.runs.trained import load_trained
@@ -111,7 +112,7 @@ def unverifiable(cited: Cited, altered: dict[tuple[str, str], str]) -> Verdict |
     wrong = altered.get((first["task"], first["model"]))
     if wrong is not None:
         return Verdict(cited.key, cited.label, "altered", (f"leaderboard: {wrong}",))
-    if other_code(environment.get("commit"), environment.get("code_sha256")):
+    if has_other_code(environment.get("commit"), environment.get("code_sha256")):
         reason = "code: that of the record's commit has another hash than the record says"
         return Verdict(cited.key, cited.label, "altered", (reason,))
     changed = what_changed(cited)
