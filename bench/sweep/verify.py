@@ -15,8 +15,8 @@ from bench.records.key import key_of
 from bench.records.provenance import environment
 from bench.records.record import read_record, record_path
 from bench.records.row import data_hash
-from bench.records.types import SPLITS
 from bench.records.tables import altered_column, chosen_rows, read_runs
+from bench.records.types import SPLITS
 from bench.report.citation import has_other_code
 from bench.report.rebuilt import altered_rows, records_beside
 from bench.runs.run import describe_data, evaluate_model, run
