@@ -1,8 +1,8 @@
 """`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
 
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.configuration.job import Job
 from bench.configuration.parsing import build_model, parse_run, read_yaml, resolve
@@ -22,6 +22,9 @@ from bench.sweep.single import is_single, manifest_of
 from bench.system.files import is_there
 from bench.system.printing import number, say
 from bench.tracking.wandb_settings import reachable_mode
+
+if TYPE_CHECKING:
+    from bench.sweep.engine import Finished
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
     Raises:
         InputError: Too many failures, a disk that is full, or no engine.
     """
-    from bench.sweep.restarts import finished_jobs
+    from bench.sweep.loop import Work, do_jobs
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
@@ -208,12 +211,14 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
         return request_of(plan.resources[job.key], job.config, has_gpus)
 
     with Progress(labels, cached, instant, plan.directory) as progress:
-        found = finished_jobs(pending, given, progress, options.address, options.workers)
+
+        def settle_and_count(finished: "Finished") -> None:
+            settle(finished, plan.directory, progress)
+            refuse_more_failures(progress.failed, options.max_failures)
+
+        work = Work(given, settle_and_count)
         try:
-            with closing(found):
-                for finished in found:
-                    settle(finished, plan.directory, progress)
-                    refuse_more_failures(progress.failed, options.max_failures)
+            do_jobs(pending, work, progress, options.address, options.workers)
         except KeyboardInterrupt:
             progress.say("stopped; the same command goes on where this one ended")
             raise
@@ -227,7 +232,7 @@ def refuse_more_failures(failed: int, most: int | None) -> None:
         )
 
 
-def settle(finished, directory: Path, progress: Progress) -> None:
+def settle(finished: "Finished", directory: Path, progress: Progress) -> None:
     """Write a finished run's record; the driver alone writes records.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from bench.errors import InputError
 from bench.sweep.engine import EngineLost, EngineNotStarted, Finished
@@ -17,7 +17,7 @@ def finished_jobs(
     address: str | None,
     workers: int | None,
     work: Callable | None = None,
-) -> Iterator[Finished]:
+) -> Generator[Finished, None, None]:
     """Yield each job as it ends; close it to end its engine.
 
     Args:
