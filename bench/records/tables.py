@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import Column, runs_columns
+from bench.records.columns import Column, leaderboard_columns, runs_columns
 from bench.records.row import row_of
 from bench.records.schema import KEY, is_hash, is_line, is_task
 from bench.records.types import SPLITS, TableRecord
@@ -45,6 +45,16 @@ def read_runs(path: Path) -> pd.DataFrame:
     """
     path = path.with_name("runs.csv")
     return parse_runs(bytes_of(path), str(path))
+
+
+def read_leaderboard(path: Path) -> pd.DataFrame:
+    """Read a leaderboard.csv. Raises InputError if it cannot be read or lacks a column."""
+    return parse_leaderboard(bytes_of(path), str(path))
+
+
+def parse_leaderboard(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table of a leaderboard.csv, as ``read_leaderboard`` does."""
+    return parse_table(content, where, leaderboard_columns())
 
 
 def bytes_of(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from bench.records.manifest import manifest_path, read_manifest
 from bench.records.record import has_record
 from bench.records.row import METRICS
 from bench.records.schema import LARGEST
-from bench.records.tables import bytes_of, csv_text, parse_table
+from bench.records.tables import csv_text, parse_leaderboard, read_leaderboard
 from bench.records.types import EstimateRecord, SlimRecord, TableRecord
 from bench.report.reduce import leaderboard_table, load_sweep
 from bench.system.files import is_there
@@ -41,14 +41,14 @@ def altered_rows(leaderboard: Path, runs: pd.DataFrame) -> dict[Name, str]:
         InputError: A file cannot be read, a record contradicts itself, or runs.csv has numbers that
             no run has.
     """
-    published = rows_of(parse_board(bytes_of(leaderboard), str(leaderboard)))
+    published = rows_of(read_leaderboard(leaderboard))
     source = "the records give"
     records: Sequence[TableRecord] | None = records_beside(leaderboard)
     if records is None:
         source = "runs.csv gives"
         records = [r for r in records_of(runs) if (r["task"], r["model"]) in published]
     board = leaderboard_table(records, str(runs["sweep"].iloc[0]))
-    rebuilt = rows_of(parse_board(csv_text(board).encode(), "leaderboard.csv"))
+    rebuilt = rows_of(parse_leaderboard(csv_text(board).encode(), "leaderboard.csv"))
     all_names = set(zip(runs["task"], runs["model"]))
     for task, model in published.keys() - rebuilt.keys():
         return dict.fromkeys(all_names, f"no run has its row {task} {model}")
@@ -59,10 +59,6 @@ def altered_rows(leaderboard: Path, runs: pd.DataFrame) -> dict[Name, str]:
         elif found := difference(rows[0], rebuilt[name][0]):
             wrong[name] = f"{found[0]} is {found[1]}, where {source} {found[2]}"
     return wrong
-
-
-def parse_board(content: bytes, where: str) -> pd.DataFrame:
-    return parse_table(content, where, leaderboard_columns())
 
 
 def rows_of(board: pd.DataFrame) -> dict[Name, list[PlainRow]]:

@@ -1,5 +1,6 @@
 """What is printed to be cited: nothing that is not known, and no recipe that cannot work."""
 
+import os
 import shlex
 
 import pytest
@@ -98,6 +99,15 @@ def test_a_table_that_is_not_its_records_is_named(cited, tmp_path):
     path = tmp_path / "results" / "sweep" / "runs.csv"
     path.write_text(path.read_text().replace(",2.0,", ",1.0,"))
     assert "ALTERED: the table's bits_per_dim differs from the run's" in citation(read_runs(path), path.parent)
+
+
+def test_what_is_not_a_record_is_named_and_not_passed_over(cited, tmp_path, capsys):
+    cited({"commit": COMMIT})
+    path = tmp_path / "results" / "sweep" / "runs" / f"{1:016x}" / "record.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert main(["cite", "task=digits-17 model=m", "--results", str(tmp_path / "results")]) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("commit", ["x; rm -rf ~", "$(id)", "HEAD", "-f", "nan", ""])
