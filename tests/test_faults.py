@@ -57,7 +57,7 @@ def test_a_disk_that_is_full_for_a_record_loses_no_other(tmp_path, monkeypatch, 
     before = path.read_bytes()
     other = record | {"key": "0" * 16}
     with Progress({other["key"]: "other"}, 0, set()) as progress, monkeypatch.context() as patch:
-        patch.setattr("bench.records.record.os.fsync", full)
+        patch.setattr("bench.system.files.os.fsync", full)
         with pytest.raises(InputError, match="No space left on device; what is recorded is safe"):
             settle(Finished(other["key"], other | {"notes": []}), tmp_path, progress)
     assert path.read_bytes() == before and not list(tmp_path.rglob("*.partial"))
@@ -214,7 +214,7 @@ def test_an_interrupted_sweep_ends_soon_and_says_how_to_go_on(
     code, output = driver.wait(patience(60)), driver.stdout + driver.stderr
     assert time.monotonic() - started < patience(30), output
     assert code == 130, output
-    assert "stopped; the same command goes on where this one ended" in output
+    assert "stopped; the same command resumes where this one ended" in output
     assert "Traceback" not in output
     gone, alive = psutil.wait_procs(family, timeout=patience(10))
     assert not alive

@@ -198,7 +198,7 @@ def assert_one_line(capsys, message):
 BAD_SWEEPS = [
     (
         {"matrix": SWEEP["matrix"] | {"seed": []}},
-        "matrix.seed is no list of values, no range, or an empty one",
+        "matrix.seed is neither a list of values nor a range, or it is empty",
     ),
     ({"matrix": SWEEP["matrix"], "exclud": []}, "unknown section 'exclud'"),
     ({"matrix": SWEEP["matrix"] | {"model": ["gausian_vae"]}}, "'gausian_vae' is unknown"),

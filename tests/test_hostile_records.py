@@ -341,7 +341,7 @@ def test_a_readme_of_very_many_marks_takes_no_time_and_is_left_alone(folder):
     with limited(5, 256):
         assert rewritten(end + start * 100_000, "leaderboard", "s", "new") is None
         for marks in (start * 100_000 + end, start + end * 2, start + end + start + end):
-            with pytest.raises(InputError, match="is there [0-9]+ times"):
+            with pytest.raises(InputError, match="occurs [0-9]+ times"):
                 rewritten(marks, "leaderboard", "s", "new")
     assert rewritten(f"{end} {start}", "leaderboard", "s", "new") is None
     assert rewritten(f"a {start}{end} b", "leaderboard", "s", "new") == f"a {start}\nnew\n{end} b"
@@ -469,7 +469,7 @@ def test_a_picture_of_another_kind_is_refused_before_anything_is_written(mode, f
     made["images"]["samples"] = base64.b64encode(stream.getvalue()).decode()
     write_record(folder / "s" / "runs", made)
     write_manifest(folder / "s", [made["key"]])
-    with limited(30, 256), pytest.raises(InputError, match="is no PNG to show"):
+    with limited(30, 256), pytest.raises(InputError, match="is not a PNG that can be shown"):
         report(folder / "s")
     assert sorted(path.name for path in (folder / "s").iterdir()) == ["manifest.json", "runs"]
 

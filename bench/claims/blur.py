@@ -1,7 +1,7 @@
 """Claim 12, from records alone: does the mismatch of prior and aggregated posterior cause blur?"""
 
 import numpy as np
-from scipy.stats import rankdata  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+from scipy.stats import rankdata
 
 from bench.claims.across_runs import estimate_of, value_of
 from bench.claims.rows import Row, Subject, at_most, equal

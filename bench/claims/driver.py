@@ -18,9 +18,9 @@ from bench.sweep.resources import Request, Resources, request_of
 from bench.system.printing import say
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+    import pandas as pd
 
-    from bench.sweep.engine import Finished
+    from bench.sweep.jobs import Finished
 
 
 def claims(

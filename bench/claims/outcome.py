@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 
 from bench.claims.across_runs import (
     alternating_rows,

@@ -4,7 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 
 from bench.claims.catalogue import CLAIMS, Claim
 from bench.system.files import write_atomically

@@ -97,7 +97,7 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
         tasks: Names under configs/data.
         results: Folder of all results.
     """
-    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+    import pandas as pd
 
     from bench.commands.time_left import telling_time_left
     from bench.configuration.parsing import resolve

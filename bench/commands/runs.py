@@ -59,7 +59,7 @@ def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
     from bench.records.record import read_record, record_path
     from bench.report.tables import print_estimates
     from bench.sweep.driver import check_buildable
-    from bench.sweep.folder import refuse_unwritable, write_or_refuse
+    from bench.sweep.folder import prepare_folder, write_or_refuse
     from bench.sweep.single import done_once, list_single_runs
     from bench.tracking.logger import offline_log
 
@@ -69,7 +69,7 @@ def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
     check_buildable([job])
     from bench.runs.run import run
 
-    refuse_unwritable(output, [key])
+    prepare_folder(output, [key])
     path = record_path(output / "runs", key)
     with done_once(directory) as has_waited:
         # Another process may have done the run meanwhile.

@@ -113,7 +113,7 @@ def absolute_storage(given: str | None) -> str | None:
     """
     if given is None or "://" not in given:
         return str(Path(given).absolute()) if given else None
-    import fsspec  # type: ignore[import-untyped]  # it has no types; its objects are Any
+    import fsspec
 
     try:
         fsspec.core.url_to_fs(given)
@@ -163,7 +163,7 @@ def write_report(
         readme: Markdown file; also rewrite its leaderboard and published numbers.
         chosen: Keys of the runs that decide the returned value; None is all of them.
     """
-    import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+    import pandas as pd
 
     from bench.records.manifest import missing_keys
     from bench.report.report import report as build_report

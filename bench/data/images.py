@@ -204,7 +204,7 @@ def load_raw(dataset: str) -> RawImages:
 def load_digits() -> RawImages:
     """Load scikit-learn's 8 × 8 digits, values 0…16, from its installed wheel."""
     # scikit-learn has no types.
-    from sklearn.datasets import load_digits as sklearn_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits as sklearn_digits
 
     images = sklearn_digits().images.astype(np.uint8)[:, None]
     return RawImages(images, None, 17, {"digits": sha256(images.tobytes())})

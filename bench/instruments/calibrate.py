@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TypedDict
 
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 import torch
 
 from bench.instruments.known_truths import (

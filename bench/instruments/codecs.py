@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 from PIL import Image, features
 
 from bench.data.tasks import TaskData

@@ -14,8 +14,8 @@ class Column:
         type: string, integer, number or boolean, in the sense of a Table Schema.
         unit: nats, bits/dim, or empty.
         meaning: What it is, and by which estimator.
-        bound: What the number is to the truth: a lower or upper bound of it, an estimate, or exact.
-        source: Where the definition comes from.
+        bound: Relation of the number to the true value: lower or upper bound, estimate, or exact.
+        source: The source of the definition.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Column:
 HOFFMAN = "Hoffman & Johnson 2016, ELBO surgery"
 BURDA = "Burda et al. 2016, Importance weighted autoencoders"
 
-# What identifies a row of runs.csv.
+# Columns that identify a row of runs.csv.
 RUN = (
     Column(
         "key", "string", "", "The run: 16 hexadecimal digits of the SHA-256 of its configuration"
@@ -150,7 +150,7 @@ PROVENANCE = (
         "not known",
     ),
 )  # fmt: skip
-# What a row of leaderboard.csv has beside means over seeds.
+# Columns of leaderboard.csv beside means over seeds.
 ROW = (
     Column("rank", "integer", "", "By test bits_per_dim inside the task"),
     Column("task", "string", "", "As in runs.csv"),
@@ -204,7 +204,7 @@ def leaderboard_columns() -> list[Column]:
 
 
 def timings_columns(table: pd.DataFrame) -> list[Column]:
-    """Return the columns of timings.csv, of which there are as many as there are phases."""
+    """Return the columns of timings.csv: those that identify a run, and one for each timed phase."""
     known = {column.name: column for column in RUN}
     seconds = lambda name: Column(name, "number", "s", "Wall time, which differs from run to run")
     return [known.get(name) or seconds(name) for name in table.columns]

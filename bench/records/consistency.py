@@ -1,30 +1,28 @@
-"""Whether a record says one thing: numbers that follow from each other do, whoever wrote them.
+"""Consistency of a record: numbers that follow from one another agree.
 
-A checksum tells that a record is as it was written, not who wrote it, nor that anything was run.
-What is refused here cannot have come out of a run at all.
+A checksum shows that a record is as it was written. It shows neither who wrote it, nor that anything
+was run. A record that is refused here cannot be the outcome of a run.
 """
 
+from collections.abc import Sequence
 from math import log
 
 from bench.errors import InputError
+from bench.records.types import SPLITS, Record, TableRecord
+from bench.settings import Split
 
-SPLITS = ("train", "test")
-# Parts of an identity are means of the same float64 numbers: what is left is the rounding of sums.
+# Terms of an identity are means of the same float64 numbers and differ by the rounding of sums.
 ROUNDING = 1e-6
-# Of the inference gap's ELBO, which is the model's own in float32.
+# The inference gap uses the model's own ELBO in float32.
 ROUNDING_SINGLE = 1e-4
 # The accuracy of q_agg, in nats: with an exact one no datum's mutual information exceeds log n.
 AGGREGATE = 1e-3
-# What makes the data of a task.
+# What identifies the data of a task.
 DATA = ("payload_sha256", "split_sha256", "dimensions", "levels", "sizes")
 
 
-def contradiction_of(record: dict) -> str | None:
-    """Return which numbers of a record contradict each other, in words; None if none do.
-
-    Args:
-        record: One that ``bench.records.record.read_record`` has read.
-    """
+def contradiction_of(record: TableRecord) -> str | None:
+    """Return in words which numbers of a checked record contradict each other; None if none do."""
     if record["status"] != "ok":
         return None
     for split in SPLITS:
@@ -34,37 +32,39 @@ def contradiction_of(record: dict) -> str | None:
     return None
 
 
-def check_consistent(record: dict) -> dict:
+def check_consistent(record: Record) -> Record:
     """Return a record that does not contradict itself. Raises InputError if it does."""
     wrong = contradiction_of(record)
     if wrong is not None:
         raise InputError(
-            f"record: run {record['key']} contradicts itself: {wrong}; no run has written this"
+            f"record: run {record['key']} contradicts itself: {wrong}; no run can have written this"
         )
     return record
 
 
-def check_same_data(records: list[dict]) -> None:
-    """Raise InputError if runs of one task had other data: they are no rows of one leaderboard."""
-    first: dict[str, dict] = {}
+def check_same_data(records: Sequence[TableRecord]) -> None:
+    """Raise InputError if two runs of one task used different data: one leaderboard compares them."""
+    first: dict[str, TableRecord] = {}
     for record in records:
         other = first.setdefault(record["task"], record)
         for name in DATA:
-            if record["data"][name] != other["data"][name]:
+            if record["data"].get(name) != other["data"].get(name):
                 raise InputError(
-                    f"record: runs {other['key']} and {record['key']} of {record['task']} have "
-                    f"other data ({name}), so that their numbers cannot be compared; take the one "
-                    "with the wrong data out of the folder, or out of manifest.json"
+                    f"record: runs {other['key']} and {record['key']} of {record['task']} used "
+                    f"different data ({name}), so their numbers cannot be compared; remove the run "
+                    "with the wrong data from the folder, or from manifest.json"
                 )
 
 
-def _wrong_identity(record: dict, split: str) -> str | None:
-    value = {name: part["value"] for name, part in record["metrics"][split].items()}
+def _wrong_identity(record: TableRecord, split: Split) -> str | None:
+    metrics = record["metrics"][split]
+    value = {name: part["value"] for name, part in metrics.items()}
     size = record["data"]["sizes"][split]
     nats = record["data"]["dimensions"] * log(2)
-    # The gap is over the data of the bound, the ELBO over all.
-    whole = record["metrics"][split].get("log_likelihood", {}).get("n") == size
-    identities = (
+    bound = metrics.get("log_likelihood")
+    # The gap is taken over the data of the bound, the ELBO over all data.
+    is_over_all_data = bound is not None and bound["n"] == size
+    identities: tuple[tuple[str, str, dict[str, float]], ...] = (
         ("bits_per_dim", "−log_likelihood / (D ln 2)", {"log_likelihood": -1 / nats}),
         ("log_n", "log n", {}),
         ("kl", "mutual_information + marginal_kl", {"mutual_information": 1, "marginal_kl": 1}),
@@ -75,7 +75,7 @@ def _wrong_identity(record: dict, split: str) -> str | None:
         if name not in value or not terms.keys() <= value.keys():
             continue
         is_gap = name == "inference_gap"
-        if is_gap and not whole:
+        if is_gap and not is_over_all_data:
             continue
         parts = [factor * value[term] for term, factor in terms.items()] or [log(size)]
         # Rounding is relative to the terms, which may be large and cancel.
@@ -86,7 +86,7 @@ def _wrong_identity(record: dict, split: str) -> str | None:
     return None
 
 
-def _wrong_number(record: dict, split: str) -> str | None:
+def _wrong_number(record: TableRecord, split: Split) -> str | None:
     metrics, size = record["metrics"][split], record["data"]["sizes"][split]
     evaluation = record["config"].get("evaluation")
     information = metrics.get("mutual_information")
@@ -96,15 +96,12 @@ def _wrong_number(record: dict, split: str) -> str | None:
         )
     bound = metrics.get("log_likelihood")
     if bound is None or not bound["samples"] or not isinstance(evaluation, dict):
-        return None  # an exact number has neither samples nor a choice of data
-    few = split == "train" and evaluation.get("importance_data_train")
-    asked = {
-        "samples": evaluation.get("importance_samples"),
-        "n": few or evaluation.get("importance_data"),
-    }
-    for name, number in asked.items():
-        if isinstance(number, int):
-            number = min(number, size) if name == "n" else number
-            if bound[name] != number:
-                return f"log_likelihood has {name} = {bound[name]}, its configuration {number}"
+        return None  # an exact number has no samples, and is taken over all data
+    samples, data = evaluation.get("importance_samples"), evaluation.get("importance_data")
+    if split == "train":
+        data = evaluation.get("importance_data_train") or data
+    if isinstance(samples, int) and bound["samples"] != samples:
+        return f"log_likelihood has samples = {bound['samples']}, its configuration {samples}"
+    if isinstance(data, int) and bound["n"] != min(data, size):
+        return f"log_likelihood has n = {bound['n']}, its configuration {min(data, size)}"
     return None

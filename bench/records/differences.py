@@ -1,17 +1,18 @@
-"""By which options runs differ: those of one row of a leaderboard differ in the seed alone."""
+"""Options by which configurations differ. Runs of one row of a leaderboard differ in the seed alone."""
 
 import json
 from collections.abc import Iterable
 from typing import Any
 
 from bench.errors import InputError
-from bench.records.key import counted
+from bench.records.key import hashed_part
+from bench.records.types import Config
 
 
-def options_of(config: dict[str, Any]) -> dict[str, str]:
-    """Return {option as `bench train` names it: value}, the seed left out.
+def options_of(config: Config) -> dict[str, str]:
+    """Return {option as `bench train` names it: value}, without the seed.
 
-    An option that came after the first records is there only where it is not what runs were before.
+    An option that was added after the first records is left out at the value that reproduces them.
     """
     found: dict[str, str] = {}
 
@@ -25,7 +26,7 @@ def options_of(config: dict[str, Any]) -> dict[str, str]:
         else:
             found[path] = part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
 
-    walk({name: part for name, part in counted(config).items() if name != "seed"}, "")
+    walk({name: part for name, part in hashed_part(config).items() if name != "seed"}, "")
     return found
 
 
@@ -35,12 +36,12 @@ def differing(options: list[dict[str, str]]) -> list[str]:
     return [name for name in names if len({own.get(name) for own in options}) > 1]
 
 
-def refuse_mixed_rows(runs: Iterable[tuple[str, dict[str, Any]]], where: str) -> None:
+def refuse_mixed_rows(runs: Iterable[tuple[str, Config]], where: str) -> None:
     """Raise InputError if runs of one row differ in more than the seed.
 
     Args:
         runs: The name of its row and the configuration of each run.
-        where: What asks for these runs, for the message.
+        where: The file that asks for these runs, for the message.
     """
     firsts: dict[str, tuple[Any, dict[str, str]]] = {}
     for row, config in runs:

@@ -1,11 +1,13 @@
-"""The key of a run: a hash of its canonical configuration, which no moved file changes."""
+"""The key of a run: a hash of its canonical configuration. Moving a class changes no key."""
 
 import hashlib
 import json
 from typing import Any
 
-# Classes are hashed as the first records had them: by the import path of that time. A class that
-# came later is hashed by its name. This table never changes, wherever a class moves.
+from bench.records.types import Config
+
+# Classes are hashed by the import paths that the first records had. A class that was added later is
+# hashed by its bare name. This table never changes, wherever a class moves.
 HISTORICAL_PATHS = {
     "BoltsResNet18": "bench.bolts.BoltsResNet18",
     "ResidualConvolutional": "bench.convolutional.ResidualConvolutional",
@@ -32,8 +34,8 @@ HISTORICAL_PATHS = {
     "GatedMLP": "bench.nets.GatedMLP",
     "MLP": "bench.nets.MLP",
 }
-# Options that came after the first records. At these values a run is what it was before them, and
-# so is its key.
+# Options that were added after the first records. At these values a run is the same as without the
+# option, and so is its key.
 ADDED: dict[str, dict[str, Any]] = {
     "data": {"leave_out_every": 0},
     "trainer": {
@@ -48,20 +50,20 @@ ADDED: dict[str, dict[str, Any]] = {
     },
     "evaluation": {"importance_data_train": 0},
 }
-# The same for the arguments of a model's class.
+# The same for arguments of the models' classes.
 ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
     "RealNVP": {"shift": "after_scaling"},
 }
 
 
-def key_of(config: dict[str, Any]) -> str:
+def key_of(config: Config) -> str:
     """Return the run's key: 16 hexadecimal digits of the SHA-256 of its canonical configuration."""
-    canonical = json.dumps(counted(config), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(hashed_part(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def counted(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that tells runs apart: without what was added as it was."""
+def hashed_part(config: Config) -> Config:
+    """Return the part of a configuration that identifies a run: without added options at old values."""
     kept = dict(config)
     for section, added in ADDED.items():
         if isinstance(config.get(section), dict):
@@ -76,7 +78,7 @@ def counted(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_historical_paths(value: Any) -> Any:
-    """Return plain data whose classes have the names that keys are made of."""
+    """Return nested plain data with the classes' names that keys are hashed from."""
     if isinstance(value, dict):
         kept = {name: with_historical_paths(part) for name, part in value.items()}
         if isinstance(kept.get("class_path"), str):
@@ -87,11 +89,12 @@ def with_historical_paths(value: Any) -> Any:
 
 
 def bare_name(path: str) -> str:
-    """Return the name of a class, whether it is given alone or as an import path."""
+    """Return the name of a class from its import path, or from the name itself."""
     return path.rpartition(".")[2]
 
 
 def without(added: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` without the options that are in ``added`` with the same value."""
     return {
         name: value
         for name, value in settings.items()

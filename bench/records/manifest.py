@@ -1,15 +1,24 @@
-"""The manifest of a sweep: which runs it consists of, in the order of its tables."""
+"""The manifest of a sweep: the keys of its runs, in the order of its tables."""
 
 import json
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from bench.errors import InputError
 from bench.records.record import has_record
 from bench.records.schema import is_key
 from bench.system.files import MIB, read_text, write_atomically
 
-# A million runs have 22 MB.
+# A manifest of a million runs has 22 MB.
 LONGEST_MANIFEST = 32 * MIB
+
+
+class Manifest(TypedDict):
+    """What manifest.json holds; ``single_runs`` is true where `bench train` wrote it."""
+
+    sweep: str
+    keys: list[str]
+    single_runs: NotRequired[bool]
 
 
 def manifest_path(directory: Path) -> Path:
@@ -17,7 +26,7 @@ def manifest_path(directory: Path) -> Path:
 
 
 def write_manifest(directory: Path, keys: list[str]) -> None:
-    """Write which runs the sweep consists of, in the order of its tables."""
+    """Write the keys of a sweep's runs, in the order of its tables."""
     text = json.dumps({"sweep": directory.name, "keys": keys}, indent=1) + "\n"
     path = manifest_path(directory)
     try:
@@ -29,7 +38,7 @@ def write_manifest(directory: Path, keys: list[str]) -> None:
 
 
 def read_manifest(directory: Path) -> list[str]:
-    """Return the keys of a sweep's runs. Raises InputError if there is no sweep in the folder."""
+    """Return the keys of a sweep's runs. Raises InputError if the folder has no sweep."""
     try:
         keys = json.loads(read_text(manifest_path(directory), LONGEST_MANIFEST))["keys"]
         if not isinstance(keys, list) or not all(map(is_key, keys)):

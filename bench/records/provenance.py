@@ -1,13 +1,13 @@
-"""Where a number comes from: commit, code, versions, processor."""
+"""The origin of a number: commit, code, versions, processor."""
 
 import platform
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.records.code import running_code_hash
-from bench.records.types import DataRecord
+from bench.records.types import DataRecord, Environment
 from bench.system.checkout import read_checkout
 from bench.version import __version__
 
@@ -34,34 +34,36 @@ def package_version(name: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def code_version() -> dict[str, Any]:
-    """Return the commit that the code stands at, whether it differs from it, and the hash of what
-    decides numbers.
+def code_version() -> Environment:
+    """Return the checkout's commit, whether the code differs from it, and the hash of what decides numbers.
 
-    Where there is no commit, ``commit_unknown`` says why. Taken once a process: what a process runs
-    is what it imported, whatever the tree becomes.
+    Without a commit, ``commit_unknown`` says why there is none. Read once in a process, which runs
+    what it imported, however the files change afterwards.
     """
     checkout = read_checkout()
-    known = {
+    known: Environment = {
         "version": __version__,
         "code_sha256": running_code_hash("numbers"),
         "commit": checkout.commit,
         "dirty": checkout.dirty,
     }
-    return known | ({"commit_unknown": checkout.unknown} if checkout.unknown else {})
+    if checkout.unknown:
+        known["commit_unknown"] = checkout.unknown
+    return known
 
 
 def commit_label() -> str | None:
-    """Return the commit as a table names it that has no column ``dirty``: marked, if the code is not its."""
+    """Return the commit for tables without a column ``dirty``: marked where the code differs from it."""
     known = code_version()
     return f"{known['commit']}-dirty" if known["dirty"] else known["commit"]
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str) -> Environment:
     """Return what else may decide a number: versions, processor, threads. No paths, no names."""
     import torch
 
-    return code_version() | {
+    return {
+        **code_version(),
         "python": platform.python_version(),
         "platform": platform.system(),
         "machine": platform.machine(),

@@ -1,14 +1,16 @@
-"""Records: one JSON file for each run, written once, checked when read; the only truth there is."""
+"""Records: one JSON file for each run, written once and checked whenever it is read."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import InputError
 from bench.records.schema import problem_of
+from bench.records.types import Record
 from bench.system.files import MIB, is_there, read_text, write_atomically
 
-# The longest have a tenth of a MiB; parsed, one takes up to thirty times its size in memory.
+# The longest known record has a tenth of a MiB. Parsed, it takes up to thirty times its size in memory.
 LONGEST = 16 * MIB
 
 
@@ -16,23 +18,32 @@ def record_path(runs: Path, key: str) -> Path:
     return runs / key / "record.json"
 
 
-def checksum(record: dict) -> str:
-    """Return the SHA-256 of a record's canonical JSON, its own checksum aside."""
+def has_record(runs: Path, key: str) -> bool:
+    """Tell whether anything has the name of a run's record.
+
+    This is the only way to ask: a record that is damaged, a FIFO or a folder is not a missing one,
+    and reading it says what is wrong.
+    """
+    return is_there(record_path(runs, key))
+
+
+def checksum(record: Mapping[str, object]) -> str:
+    """Return the SHA-256 of a record's canonical JSON without its own checksum."""
     content = {name: value for name, value in record.items() if name != "checksum"}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def write_record(runs: Path, record: dict) -> Path:
+def write_record(runs: Path, record: Record) -> Path:
     """Write ``record`` under its key, with its checksum. Returns the path."""
     path = record_path(runs, record["key"])
-    record = record | {"checksum": checksum(record)}
-    write_atomically(path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    content = {**record, "checksum": checksum(record)}
+    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
     return path
 
 
-def read_record(path: Path) -> dict:
-    """Read a record and check it. Raises InputError if it is damaged, altered or no record."""
+def read_record(path: Path) -> Record:
+    """Read a record and check it. Raises InputError if it is damaged, altered or not a record."""
     try:
         record = json.loads(read_text(path, LONGEST))
         intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
@@ -47,11 +58,6 @@ def read_record(path: Path) -> dict:
     return record
 
 
-def read_records(runs: Path, keys: list[str]) -> list[dict]:
-    """Read the records of ``keys`` that there are under ``runs``."""
+def read_records(runs: Path, keys: list[str]) -> list[Record]:
+    """Read those records of ``keys`` that exist under ``runs``."""
     return [read_record(record_path(runs, key)) for key in keys if has_record(runs, key)]
-
-
-def has_record(runs: Path, key: str) -> bool:
-    """Tell whether a run has a record, whole or not."""
-    return is_there(record_path(runs, key))

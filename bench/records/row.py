@@ -1,21 +1,47 @@
-"""From a record to its rows of runs.csv, one for each split."""
+"""Rows of runs.csv, made from a record: one for each split."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 from bench.records.columns import ESTIMATES
+from bench.records.types import Environment, EstimateRecord, TableRecord
+from bench.settings import Split
 
 METRICS = tuple(column.name for column in ESTIMATES)
-SPLITS = ("train", "test")
+Cell = str | int | float | None
+Row = dict[str, Cell]
 
 
-def row_of(record: dict, sweep: str, split: str) -> dict:
+def estimates_of(record: TableRecord, split: Split) -> dict[str, EstimateRecord]:
+    """Return a run's estimates on a split by name; a failed run has none."""
+    return record["metrics"].get(split, {}) if "metrics" in record else {}
+
+
+def values_of(record: TableRecord, split: Split) -> dict[str, float | None]:
+    """Return {estimate: value} for every estimate in the tables' order; None where there is none."""
+    estimates = estimates_of(record, split)
+    return {name: estimates[name]["value"] if name in estimates else None for name in METRICS}
+
+
+def bits_per_dim_stderr(record: TableRecord, split: Split) -> float | None:
+    """Return the Monte-Carlo standard error of a run's bits/dim; None where it is not known."""
+    bits = estimates_of(record, split).get("bits_per_dim")
+    return None if bits is None else bits.get("stderr")
+
+
+def importance_samples(record: TableRecord, split: Split) -> int | None:
+    """Return K of a run's bound L_K, 0 where the log-likelihood is exact; None for a failed run."""
+    bound = estimates_of(record, split).get("log_likelihood")
+    return None if bound is None else bound.get("samples")
+
+
+def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
     """Return the row of runs.csv for one split of a run; what was not measured is None."""
-    config, data = record["config"], record["data"]
-    metrics = record.get("metrics", {}).get(split, {})
-    value = {name: metrics.get(name, {}).get("value") for name in METRICS}
-    bound = metrics.get("log_likelihood", {})
-    first = {
+    data = record["data"]
+    values = values_of(record, split)
+    bound = estimates_of(record, split).get("log_likelihood")
+    first: Row = {
         "key": record["key"],
         "sweep": sweep,
         "task": record["task"],
@@ -30,28 +56,28 @@ def row_of(record: dict, sweep: str, split: str) -> dict:
         "n": data["sizes"][split],
         "parameters": record.get("parameters"),
         "epochs": record.get("epochs"),
-        "importance_samples": bound.get("samples"),
-        "bits_per_dim": value.pop("bits_per_dim"),
-        "bits_per_dim_stderr": metrics.get("bits_per_dim", {}).get("stderr"),
+        "importance_samples": importance_samples(record, split),
+        "bits_per_dim": values.pop("bits_per_dim"),
+        "bits_per_dim_stderr": bits_per_dim_stderr(record, split),
     }
-    provenance = {
-        "beta": config["trainer"]["beta"],
-        "importance_data": bound.get("n"),
+    provenance: Row = {
+        "beta": record["config"]["trainer"]["beta"],
+        "importance_data": None if bound is None else bound.get("n"),
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
         "dirty": dirty_of(record["environment"]),
     }
-    return first | value | provenance
+    return first | values | provenance
 
 
-def dirty_of(environment: dict) -> bool | None:
-    """Return whether a run's code was not that of its commit; None if nobody knows."""
+def dirty_of(environment: Environment) -> bool | None:
+    """Tell whether a run's code differed from its commit; None if that is not known."""
     dirty = environment.get("dirty")
     return dirty if isinstance(dirty, bool) else None
 
 
-def data_hash(data: dict) -> str:
-    """Return one hash for a task's raw payloads and its splits."""
+def data_hash(data: Mapping[str, object]) -> str:
+    """Return one hash of the hashes of a task's payloads and splits, as a record's ``data`` has them."""
     content = json.dumps([data["payload_sha256"], data["split_sha256"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,30 +1,31 @@
-"""What a record must be before anything is made of it: records may come from strangers."""
+"""Checks of a record before anything is made from it: records may come from strangers."""
 
 import re
 from typing import Any
 
+from bench.records.types import BOUNDS, SPLITS, Config
+
 KEY = re.compile(r"[0-9a-f]{16}")
-# Becomes part of file names.
+# A task becomes part of file names.
 TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 METRIC = re.compile(r"[a-z_]{1,60}")
-BOUNDS = ("upper", "exact", "none")
 # A map of 32 × 32 bytes in base64.
 MAP = re.compile(r"[A-Za-z0-9+/]{1366}==")
 CURVES = ("epoch", "train_elbo", "validation_elbo")
-# Sums of squares of more than this overflow; no float32 comes near.
+# Sums of squares of larger numbers overflow; no float32 comes near.
 LARGEST = 1e100
-# A probability of a discrete datum is at most 1; what its estimates miss that by is less.
+# The probability of a discrete datum is at most 1, so bits/dim are at least 0 up to estimation error.
 LEAST_BITS = -0.01
-# Columns of timings.csv that are no times.
+# Columns of timings.csv that are not times.
 IDENTITY = ("key", "task", "model", "seed")
 DEEPEST = 50
 LONGEST_REASON = 10_000
 
 
 def problem_of(record: Any) -> str | None:
-    """Return what is wrong with a record, in words that follow its name; None if nothing is."""
+    """Return what is wrong with a record, as a predicate for the message; None if nothing is wrong."""
     try:
         _check(record)
     except _Wrong as wrong:
@@ -32,10 +33,10 @@ def problem_of(record: Any) -> str | None:
     return None
 
 
-def problem_of_config(config: dict[str, Any]) -> str | None:
-    """Return why no record could hold a run of this configuration; None if one can."""
+def problem_of_config(config: Config) -> str | None:
+    """Return why a record could not hold a run of this configuration; None if it can."""
     if not _is_whole(config["seed"]):
-        return f"seed: {str(config['seed'])[:100]} is no whole number of at most 63 bits"
+        return f"seed: {str(config['seed'])[:100]} is not a whole number of at most 63 bits"
     if not _is_number(config["trainer"]["beta"]):
         return f"trainer.beta: {config['trainer']['beta']} is more than {LARGEST:g}"
     return None
@@ -46,7 +47,7 @@ class _Wrong(Exception):
 
 
 def _check(record: Any) -> None:
-    _need(isinstance(record, dict), "is no mapping")
+    _need(isinstance(record, dict), "is not a mapping")
     _need(is_key(record.get("key")), "has no key of 16 hexadecimal digits")
     _need(is_task(record.get("task")), "names no task")
     _need(is_line(record.get("model")), "names no model")
@@ -57,7 +58,7 @@ def _check(record: Any) -> None:
     data = _mapping(record, "data")
     for name in ("dimensions", "levels"):
         _need(_is_whole(data.get(name), 1), f"has no data.{name}")
-    for name in ("train", "test"):
+    for name in SPLITS:
         _need(_is_whole(_mapping(data, "sizes").get(name), 1), f"has no data.sizes.{name}")
     hashes = list(_mapping(data, "payload_sha256").values()) + [data.get("split_sha256")]
     _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
@@ -66,10 +67,14 @@ def _check(record: Any) -> None:
     timing = _mapping(record, "timing")
     are_names = all(_matches(name, METRIC) and name not in IDENTITY for name in timing)
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
-    _need(_is_shallow(record, DEEPEST), "is nested too deep")
+    _need(_is_shallow(record, DEEPEST), "is nested too deeply")
     if record["status"] == "failed":
         _need(_is_text(record.get("reason")), "failed without a reason")
-        return
+    else:
+        _check_results(record)
+
+
+def _check_results(record: dict[str, Any]) -> None:
     for name in ("decoder", "prior"):
         value = record.get(name)
         _need(value is None or value == "" or is_line(value), f"has no {name}")
@@ -77,32 +82,29 @@ def _check(record: Any) -> None:
     for name in ("parameters", "epochs", "best_epoch"):
         value = record.get(name)
         _need(value is None or _is_whole(value, 0), f"has no {name}")
-    for split in ("train", "test"):
+    for split in SPLITS:
         _check_metrics(_mapping(_mapping(record, "metrics"), split), record["bound"])
-    history = record.get("history")
-    _need(isinstance(history, list), "has no history")
-    for point in history:
+    for point in _list(record, "history"):
         _need(
             isinstance(point, dict) and all(_is_number(point.get(name)) for name in CURVES),
-            "has a history of other than numbers",
+            "has a history of other things than numbers",
         )
     images = _mapping(record, "images")
     _need(all(isinstance(value, str) for value in images.values()), "has no images")
-    # Records from before there were maps have none, and so have those of other models than VAEs.
+    # The first records have no map, nor do those of models that are not VAEs.
     if record.get("latent") is not None:
         _check_latent(_mapping(record, "latent"))
 
 
-def _check_latent(latent: dict) -> None:
+def _check_latent(latent: dict[str, Any]) -> None:
     for name in ("low", "high", "share"):
-        pair = latent.get(name)
-        _need(isinstance(pair, list) and len(pair) == 2, f"has no latent.{name}")
-        _need(all(map(_is_number, pair)), f"has no latent.{name}")
+        pair = _list(latent, name, f"latent.{name}")
+        _need(len(pair) == 2 and all(map(_is_number, pair)), f"has no latent.{name}")
     for name in ("prior", "aggregate"):
         _need(_matches(latent.get(name), MAP), f"has no latent.{name}")
 
 
-def _check_metrics(metrics: dict, bound: str) -> None:
+def _check_metrics(metrics: dict[str, Any], bound: str) -> None:
     for name, estimate in metrics.items():
         _need(_matches(name, METRIC) and isinstance(estimate, dict), "has no metrics")
         _need(_is_number(estimate.get("value")), f"has no value of {name}")
@@ -111,7 +113,7 @@ def _check_metrics(metrics: dict, bound: str) -> None:
         for count in ("n", "samples"):
             _need(_is_whole(estimate.get(count), 0), f"has no {count} of {name}")
     _need("bits_per_dim" in metrics, "has no bits_per_dim")
-    # A density that was trained without dequantization is none of the discrete data.
+    # A density that was trained without dequantization is not one of the discrete data.
     is_possible = bound == "none" or metrics["bits_per_dim"]["value"] >= LEAST_BITS
     _need(is_possible, "has negative bits_per_dim, which no model of discrete data has")
 
@@ -121,13 +123,21 @@ def _need(condition: bool, otherwise: str) -> None:
         raise _Wrong(otherwise)
 
 
-def _mapping(parent: dict, name: str) -> dict:
+def _mapping(parent: dict[str, Any], name: str) -> dict[str, Any]:
     value = parent.get(name)
-    _need(isinstance(value, dict), f"has no {name}")
+    if not isinstance(value, dict):
+        raise _Wrong(f"has no {name}")
     return value
 
 
-def _matches(value: Any, pattern: re.Pattern) -> bool:
+def _list(parent: dict[str, Any], name: str, path: str | None = None) -> list[Any]:
+    value = parent.get(name)
+    if not isinstance(value, list):
+        raise _Wrong(f"has no {path or name}")
+    return value
+
+
+def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -153,7 +163,7 @@ def _is_whole(value: Any, least: int | None = None) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # Not a number at all is not less than anything.
+    # NaN is not <= anything.
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_real and abs(value) <= LARGEST
 

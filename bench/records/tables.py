@@ -1,4 +1,4 @@
-"""Rows of published tables, found by their key or by task and model."""
+"""Published tables: read, checked, and searched for rows by key or by task and model."""
 
 import io
 from pathlib import Path
@@ -6,16 +6,17 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import Column, runs_columns
-from bench.records.row import SPLITS, row_of
+from bench.records.columns import Column, leaderboard_columns, runs_columns
+from bench.records.row import row_of
 from bench.records.schema import KEY, is_hash, is_line, is_task
+from bench.records.types import SPLITS, TableRecord
 from bench.system.files import MIB, is_there, read_bytes
 
 LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
-# Columns that came after the first tables.
+# Columns that were added after the first tables.
 ADDED = ("dirty",)
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
-# Columns of text by which rows are found and cited: what each cell must be.
+# Columns of text by which rows are found and cited: the check of a cell, and its words for messages.
 TEXTS = {
     "task": (is_task, "name of a task"),
     "model": (is_line, "name of a model"),
@@ -34,20 +35,30 @@ def read_runs(path: Path) -> pd.DataFrame:
     """Read runs.csv.
 
     Args:
-        path: The file, or a leaderboard.csv that it stands beside.
+        path: The file, or the leaderboard.csv beside it.
 
     Returns:
-        The table with every column of today's, each of its own type: a hash of digits alone is text.
+        The table with all present columns, each of its own type: a hash of digits alone is text.
 
     Raises:
-        InputError: It is not there, has not the columns of a runs.csv, or cells that are none of it.
+        InputError: It does not exist, or has other columns or cells than a runs.csv has.
     """
     path = path.with_name("runs.csv")
     return parse_runs(bytes_of(path), str(path))
 
 
+def read_leaderboard(path: Path) -> pd.DataFrame:
+    """Read a leaderboard.csv. Raises InputError if it cannot be read or lacks a column."""
+    return parse_leaderboard(bytes_of(path), str(path))
+
+
+def parse_leaderboard(content: bytes, where: str) -> pd.DataFrame:
+    """Return the table of a leaderboard.csv, as ``read_leaderboard`` does."""
+    return parse_table(content, where, leaderboard_columns())
+
+
 def bytes_of(path: Path) -> bytes:
-    """Return what is in a table's file. Raises InputError if it cannot be read."""
+    """Return the content of a table's file. Raises InputError if it cannot be read."""
     try:
         return read_bytes(path, LONGEST)
     except OSError as error:
@@ -55,14 +66,14 @@ def bytes_of(path: Path) -> bytes:
 
 
 def parse_runs(content: bytes, where: str) -> pd.DataFrame:
-    """Return the table that a runs.csv holds, as ``read_runs`` does.
+    """Return the table of a runs.csv, as ``read_runs`` does.
 
     Args:
         content: The file's bytes.
         where: Its name, for messages.
 
     Raises:
-        InputError: It has not the columns of a runs.csv, or cells that are none of it.
+        InputError: It has other columns or cells than a runs.csv has.
     """
     table = parse_table(content, where, runs_columns())
     for name in ADDED:
@@ -74,24 +85,24 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
     if not is_run.all():
         line = int((~is_run).to_numpy().argmax()) + 2
         raise InputError(
-            f"{where}: line {line} is no row of a run and split: it needs a key of 16 hexadecimal "
-            f"digits, a sweep, task, model, seed and status, a split that is train or test, and to be "
-            "the only one of that key and split"
+            f"{where}: line {line} is not a row of a run and split: it needs a key of 16 hexadecimal "
+            "digits, a sweep, task, model, seed and status, and a split that is train or test; no "
+            "other row may have its key and split"
         )
     for name, (is_right, words) in TEXTS.items():
         cells = table[name].drop_duplicates()
         cells = cells.dropna() if name in MAY_BE_EMPTY else cells
         if not cells.map(is_right).all():
-            raise InputError(f"{where}: a cell of column {name} is no {words}")
+            raise InputError(f"{where}: a cell of column {name} is not a {words}")
     return table
 
 
 def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFrame:
-    """Return the table of a CSV, each column of its type. Raises InputError if it has others."""
+    """Return the table of a CSV, each column of its type. Raises InputError if it cannot be read so."""
     types = {column.name: TYPES[column.type] for column in columns}
     check_header(content, where, [name for name in types if name not in ADDED])
     try:
-        # An empty cell alone is none: a model may be called None.
+        # Only an empty cell is a missing one: a model may be called None.
         table = pd.read_csv(
             io.BytesIO(content),
             float_precision="round_trip",
@@ -106,28 +117,27 @@ def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFra
 
 
 def check_header(content: bytes, where: str, columns: list[str]) -> None:
-    """Refuse a header of another table, of which the reader of tables may take minutes."""
+    """Refuse another table by its header: pandas may take minutes to read an arbitrary file."""
     names = content[:LONGEST_HEADER].partition(b"\n")[0].decode("utf-8", "replace").split(",")
     missing = [name for name in columns if name not in names]
     if missing:
-        raise InputError(f"{where}: is no {Path(where).name}, it has no column {missing[0]}")
+        raise InputError(f"{where}: is not a {Path(where).name}: it has no column {missing[0]}")
     if len(set(names)) < len(names):
-        raise InputError(f"{where}: is no {Path(where).name}, it has two columns of one name")
+        raise InputError(f"{where}: is not a {Path(where).name}: it has two columns of one name")
 
 
-def altered_column(row: pd.Series, record: dict) -> str | None:
-    """Return the first column in which a row of runs.csv is not what its record says, if any is.
+def altered_column(row: pd.Series, record: TableRecord) -> str | None:
+    """Return the first column in which a row of runs.csv differs from its record; None if none does.
 
     Args:
         row: The row, as ``read_runs`` returns it.
         record: The record of its run.
     """
-    own = row_of(record, str(row["sweep"]), str(row["split"]))
-    for name, value in own.items():
-        told = row[name]
-        if pd.isna(told) and (value is None or name in ADDED):
+    for name, value in row_of(record, str(row["sweep"]), row["split"]).items():
+        cell = row[name]
+        if pd.isna(cell) and (value is None or name in ADDED):
             continue
-        if value is None or pd.isna(told) or told != value:
+        if value is None or pd.isna(cell) or cell != value:
             return name
     return None
 
@@ -138,11 +148,12 @@ def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
     Args:
         table: runs.csv.
         row: A run's key or its beginning; or conditions such as "task=digits-17 model=realnvp",
-            which a row of leaderboard.csv meets with all its seeds; empty is every row.
+            which select a row of leaderboard.csv with all its seeds; empty selects every row.
         where: The file, for messages.
 
     Raises:
-        InputError: No row has it, or a condition names no column.
+        InputError: No row matches, several runs have the beginning of the key, or a condition does
+            not name a column.
     """
     if not row.strip():
         return table
@@ -150,19 +161,20 @@ def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
         found = table[table["key"].str.startswith(row.strip())]
         if found["key"].nunique() > 1:
             raise InputError(
-                f"row: {found['key'].nunique()} runs begin with '{row}'; give more of it"
+                f"row: {found['key'].nunique()} runs begin with '{row}'; give more digits"
             )
     else:
         found = table
-        # A model's name may hold spaces and equality signs of its own: only columns start a part.
+        # A model's name may hold spaces and equality signs: only a column's name starts a condition.
         for name, value in conditions(row, list(table.columns)):
             found = found[found[name].astype(str) == value]
     if found.empty:
-        raise InputError(f"row: no row of {where} has '{row}'")
+        raise InputError(f"row: no row of {where} matches '{row}'")
     return found
 
 
 def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
+    """Return (column, value) of each condition. Raises InputError if one does not name a column."""
     parts: list[tuple[str, str]] = []
     for word in text.split():
         name, equals, value = word.partition("=")
@@ -172,12 +184,12 @@ def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
             parts[-1] = (parts[-1][0], f"{parts[-1][1]} {word}")
         else:
             raise InputError(
-                f"row: '{word}' is no condition column=value; columns are those of runs.csv"
+                f"row: '{word}' is not a condition column=value with a column of runs.csv"
             )
     return parts
 
 
 def all_runs(results: Path) -> list[Path]:
-    """Return every runs.csv under a folder of results: of one's own sweeps, then of published ones."""
+    """Return every runs.csv under a folder of results: first of its sweeps, then of published ones."""
     own, published = sorted(results.glob("*")), sorted(results.glob("published/*"))
     return [path for folder in own + published if is_there(path := folder / "runs.csv")]

@@ -1,8 +1,15 @@
-"""What a record holds, as types: written by a run, read by everything that makes tables."""
+"""Types of records: a run writes a record, and everything that makes tables reads it.
 
-from typing import Any, Literal, NotRequired, TypedDict
+``read_record`` checks what tables, figures and the page need. A record may hold more than is named
+here, and an older one lacks what came later.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from bench.settings import Bound, Split
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+BOUNDS: tuple[Bound, ...] = get_args(Bound)
 
 # A run's canonical configuration: sections data, model, trainer and evaluation, and the seed.
 Config = dict[str, Any]
@@ -11,19 +18,22 @@ Config = dict[str, Any]
 class EstimateRecord(TypedDict):
     """One number of a run.
 
+    A record has ``stderr``, ``n`` and ``samples`` of every estimate; what tables keep of a record in
+    memory has them of bits/dim and of the log-likelihood alone.
+
     Attributes:
         value: The estimate.
         stderr: Its Monte-Carlo standard error; None where it is not known.
-        n: Data that it is a mean over.
+        stderr_data: Its standard error as a mean over the data; None where it is not known.
+        n: Number of data that it is a mean over.
         samples: Draws per datum.
-        stderr_data: Standard error of the mean as an estimate for the population of the data.
     """
 
     value: float
-    stderr: float | None
-    n: int
-    samples: int
+    stderr: NotRequired[float | None]
     stderr_data: NotRequired[float | None]
+    n: NotRequired[int]
+    samples: NotRequired[int]
 
 
 # {name of the estimate: the estimate}, for each split.
@@ -39,7 +49,7 @@ class EpochRecord(TypedDict):
 
 
 class DataRecord(TypedDict):
-    """Which data a run was made with."""
+    """The data that a run was made with."""
 
     payload_sha256: dict[str, str]
     split_sha256: str
@@ -66,14 +76,17 @@ class LatentMap(TypedDict):
     aggregate: str
 
 
-class Environment(TypedDict):
-    """What else may decide a number. ``commit_unknown`` says why there is no commit."""
+class Environment(TypedDict, total=False):
+    """What else may decide a number. ``commit_unknown`` says why there is no commit.
+
+    A run writes all of it; of a record that is read, only the commit is checked.
+    """
 
     version: str
     code_sha256: str
     commit: str | None
     dirty: bool | None
-    commit_unknown: NotRequired[str]
+    commit_unknown: str
     python: str
     platform: str
     machine: str
@@ -85,8 +98,8 @@ class Environment(TypedDict):
     blas: str
 
 
-class Record(TypedDict):
-    """A run: its configuration, and either its numbers or the reason why there are none."""
+class TableRecord(TypedDict):
+    """The part of a record that rows of runs.csv and leaderboard.csv are made of."""
 
     key: str
     config: Config
@@ -96,18 +109,36 @@ class Record(TypedDict):
     status: Literal["ok", "failed"]
     data: DataRecord
     environment: Environment
+    # Seconds of each phase.
     timing: dict[str, float]
     reason: NotRequired[str]
-    decoder: NotRequired[str]
-    prior: NotRequired[str]
-    parameters: NotRequired[int]
+    decoder: NotRequired[str | None]
+    prior: NotRequired[str | None]
+    parameters: NotRequired[int | None]
     bound: NotRequired[Bound]
-    epochs: NotRequired[int]
+    epochs: NotRequired[int | None]
     best_epoch: NotRequired[int | None]
-    history: NotRequired[list[EpochRecord]]
     metrics: NotRequired[Metrics]
+
+
+class SlimRecord(TableRecord):
+    """The part of a record that stays in memory for the tables and the page of its sweep.
+
+    Attributes:
+        config_text: The configuration without its seed, as JSON.
+        environment_text: The environment, as JSON.
+    """
+
+    config_text: str
+    environment_text: str
+
+
+class Record(TableRecord):
+    """A run: its configuration, and either its numbers or the reason why there are none."""
+
+    history: NotRequired[list[EpochRecord]]
     images: NotRequired[dict[str, str]]
     latent: NotRequired[LatentMap | None]
-    # What the user of this run should see; leaves the record before it is written.
+    # What the user of this run should see; it leaves the record before that is written.
     notes: NotRequired[list[str]]
     checksum: NotRequired[str]

@@ -1,4 +1,4 @@
-"""What to cite for a run or a row: code, data, keys, and how to do it again."""
+"""The citation of a run or a row: code, data, keys, and the commands that repeat it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,18 +8,19 @@ import pandas as pd
 
 from bench.records.code import hashes_at
 from bench.records.consistency import check_consistent
-from bench.records.record import read_record, record_path
+from bench.records.record import has_record, read_record, record_path
 from bench.records.tables import altered_column
+from bench.records.types import Environment
 from bench.system.checkout import COMMIT, lacks_at
 from bench.system.printing import number
 
 
 def citation(table: pd.DataFrame, directory: Path) -> str:
-    """Return what to cite for runs.
+    """Return what to cite for runs, as lines of text.
 
     Args:
-        table: Their rows of runs.csv, as ``read_runs`` returns it.
-        directory: The folder of that runs.csv, with the runs' records if they are there.
+        table: Their rows of runs.csv, as ``read_runs`` returns them.
+        directory: The folder of that runs.csv, and of the runs' records if they exist.
     """
     lines = [f"Likelihood Bench, {directory}/leaderboard.csv"]
     for (task, model), group in table.groupby(["task", "model"], sort=False):
@@ -42,15 +43,15 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
 
 @dataclass(frozen=True)
 class Code:
-    """The code that made a run: what the table and, if it is there, the record tell of it.
+    """The code that made a run, according to the table and, if it exists, the record.
 
     Attributes:
-        commit: Its commit, None if that is not known.
-        unknown: Why it is not; None if it is.
-        is_dirty: The code was not the commit's.
+        commit: Its commit; None if that is not known.
+        unknown: Why the commit is not known; None if it is.
+        is_dirty: The code differed from the commit.
         code_sha256: The code's hash, if there is a record.
-        version: Its version, likewise.
-        troubles: What a reader must know before citing it.
+        version: The code's version, if there is a record.
+        warnings: What a reader must know before citing it.
     """
 
     commit: str | None
@@ -58,7 +59,7 @@ class Code:
     is_dirty: bool
     code_sha256: str | None
     version: str | None
-    troubles: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def code_of(run: pd.Series, directory: Path) -> Code:
@@ -67,35 +68,40 @@ def code_of(run: pd.Series, directory: Path) -> Code:
     Raises:
         InputError: Its record is damaged or contradicts itself.
     """
-    path = record_path(directory / "runs", str(run["key"]))
-    record = check_consistent(read_record(path)) if path.is_file() else None
-    environment = {} if record is None else record["environment"]
-    told = lambda name: text if isinstance(text := environment.get(name), str) else None
+    runs, key = directory / "runs", str(run["key"])
+    record = (
+        check_consistent(read_record(record_path(runs, key))) if has_record(runs, key) else None
+    )
+    environment: Environment = {} if record is None else record["environment"]
     commit = str(run["commit"]) if COMMIT.fullmatch(str(run["commit"])) else None
+    code_sha256 = text_or_none(environment.get("code_sha256"))
     is_dirty = environment.get("dirty") is True or (pd.notna(run["dirty"]) and bool(run["dirty"]))
-    unknown = told("commit_unknown") or "the code was in no checkout that git could read"
-    troubles = []
+    unknown = text_or_none(environment.get("commit_unknown"))
+    warnings = []
     if is_dirty:
-        troubles.append(
-            "DIRTY: the code was not that of this commit, and no checkout makes it again"
-        )
-    elif other_code(commit, told("code_sha256")):
-        troubles.append("WRONG: the code of this commit has another hash than the record's")
-    altered = record and altered_column(run, record)
-    if altered:
-        troubles.append(f"ALTERED: the table's {altered} is not that of the run's record")
+        warnings.append("DIRTY: the code differed from this commit, and no checkout has it")
+    elif has_other_code(commit, code_sha256):
+        warnings.append("WRONG: the code of this commit has another hash than the record's")
+    altered = None if record is None else altered_column(run, record)
+    if altered is not None:
+        warnings.append(f"ALTERED: the table's {altered} differs from the run's record")
     return Code(
         commit,
-        None if commit else unknown,
+        None if commit else unknown or "the code was in no checkout that git could read",
         is_dirty,
-        told("code_sha256"),
-        told("version"),
-        tuple(troubles),
+        code_sha256,
+        text_or_none(environment.get("version")),
+        tuple(warnings),
     )
 
 
-def other_code(commit: str | None, code_sha256: str | None) -> bool:
-    """Tell whether a commit is in this checkout's history, and its code not that of the hash."""
+def text_or_none(value: object) -> str | None:
+    """Return a value of a record's environment if it is text: reading does not check its type."""
+    return value if isinstance(value, str) else None
+
+
+def has_other_code(commit: str | None, code_sha256: str | None) -> bool:
+    """Tell whether this checkout's history has a commit, and the hash of its code is another one."""
     if commit is None or code_sha256 is None:
         return False
     possible = hashes_at(commit)
@@ -103,12 +109,12 @@ def other_code(commit: str | None, code_sha256: str | None) -> bool:
 
 
 def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
-    """Return which code made runs, and how to run them again: for each code that did.
+    """Return the lines on the code that made runs, and on running them again, for each code.
 
     Args:
         runs: One row of runs.csv for each run of a task and model.
         directory: The folder of runs.csv.
-        row: What `bench verify --row` takes for all of them.
+        row: The argument of `bench verify --row` that selects all of them.
     """
     codes: dict[Code, list[pd.Series]] = {}
     for _, run in runs.iterrows():
@@ -117,7 +123,7 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
     for code, own in codes.items():
         whose = f" (seed {seeds_of(own)})" if len(codes) > 1 else ""
         lines.append(f"  commit   {code.commit or f'unknown: {code.unknown}'}{whose}")
-        lines += [f"           {trouble}" for trouble in code.troubles]
+        lines += [f"           {warning}" for warning in code.warnings]
         if code.code_sha256:
             version = code.version or "unknown"
             lines.append(f"  code     sha256 {code.code_sha256}, version {version}")
@@ -125,23 +131,21 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
         table = quote(f"{directory}/runs.csv")
         again = [f"bench verify {table} --row {quote(one)}" for one in rows]
         if code.commit is not None and lacks_at(code.commit, "bench/sweep/verify.py"):
-            # Before there was `bench verify`, a sweep made its runs anew in another folder.
+            # Before `bench verify` existed, runs were repeated by a sweep into another folder.
             again = [f"bench sweep {quote(str(own[0]['sweep']))} --results again"]
         lines += again_lines(code, again)
     return lines
 
 
 def again_lines(code: Code, again: list[str]) -> list[str]:
-    """Return the lines that tell how runs of one code are done again, if they can be."""
+    """Return the lines on how to repeat runs of one code; ``again`` are the commands."""
     if code.is_dirty:
-        return ["  again    not from here: run it anew at a commit, and cite that"]
+        return ["  again    not possible: run it anew at a commit, and cite that"]
     if code.commit is None:
         version = f"version {code.version}" if code.version else "the version that made it"
-        first = (
-            f"  again    install {version} of likelihood-bench; verify says whether the code is it"
-        )
+        first = f"  again    install {version} of likelihood-bench; verify says whether the code is the same"
         return [first, *(f"           {line}" for line in again)]
-    # Beside this checkout: at that commit the tables of now were not there yet.
+    # Beside this checkout, whose tables do not exist at that commit.
     place = f"../at-{code.commit[:12]}"
     first = f"  again    git worktree add --detach {place} {code.commit} && make -C {place} setup"
     return [first, *(f"           {place}/.venv/bin/{line}" for line in again)]

@@ -1,44 +1,52 @@
 """Intervals over seeds, of means and of paired differences (Student t, 95 %)."""
 
+from collections.abc import Iterable, Sequence
 from math import isfinite, sqrt
 
+from bench.records.types import TableRecord
+
+# Mean, low and high.
 Interval = tuple[float | None, float | None, float | None]
 
 
-def interval(values: list[float], is_exact: bool) -> Interval:
+def interval(values: Iterable[float | None], is_exact: bool) -> Interval:
     """Return mean, low and high of a 95 % interval over seeds (Student t).
 
-    One seed has no interval, unless the model is exact and has no seed to vary: then all its values
-    are one.
+    A single seed gives no interval. An exact model, all of whose values are equal, has an interval of
+    width 0: it has no seed to vary.
+
+    Args:
+        values: A value for each seed; missing and infinite ones are left out.
+        is_exact: The model's values are exact.
     """
-    values = [value for value in values if value is not None and isfinite(value)]
-    if not values:
+    finite = [value for value in values if value is not None and isfinite(value)]
+    if not finite:
         return None, None, None
-    mean = sum(values) / len(values)
-    if is_exact and min(values) == max(values):
+    mean = sum(finite) / len(finite)
+    if is_exact and min(finite) == max(finite):
         return mean, mean, mean
-    if len(values) == 1:
+    if len(finite) == 1:
         return mean, None, None
     from scipy.stats import t
 
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    half = float(t.ppf(0.975, len(values) - 1)) * sqrt(variance / len(values))
+    variance = sum((value - mean) ** 2 for value in finite) / (len(finite) - 1)
+    half = float(t.ppf(0.975, len(finite) - 1)) * sqrt(variance / len(finite))
     return mean, mean - half, mean + half
 
 
-def paired_difference(group: list[dict], best: list[dict]) -> Interval:
+def paired_difference(group: Sequence[TableRecord], best: Sequence[TableRecord]) -> Interval:
     """Return mean, low and high of the difference of test bits/dim of two models, seed by seed.
 
     Seeds that only one of them has are left out. An exact model has one value for all seeds.
 
     Args:
-        group: Records of the one model on a task.
+        group: Records of one model on a task.
         best: Records of the other; the same list gives no difference.
     """
     if group is best:
         return None, None, None
     own, other = bits_by_seed(group), bits_by_seed(best)
-    exact = [is_exact(members) for members in (group, best)]
+    exact = [has_one_exact_value(members) for members in (group, best)]
     if exact == [True, False]:
         own = dict.fromkeys(other, next(iter(own.values())))
     elif exact == [False, True]:
@@ -47,13 +55,13 @@ def paired_difference(group: list[dict], best: list[dict]) -> Interval:
     return interval(differences, all(exact))
 
 
-def is_exact(group: list[dict]) -> bool:
+def has_one_exact_value(group: Sequence[TableRecord]) -> bool:
     """Tell whether a model has one exact value, whatever the seed."""
     bounds = {record["bound"] for record in group if record["status"] == "ok"}
     return bounds == {"exact"} and len(set(bits_by_seed(group).values())) == 1
 
 
-def bits_by_seed(group: list[dict]) -> dict[int, float]:
+def bits_by_seed(group: Sequence[TableRecord]) -> dict[int, float]:
     return {
         record["seed"]: record["metrics"]["test"]["bits_per_dim"]["value"]
         for record in group

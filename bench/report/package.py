@@ -1,4 +1,4 @@
-"""datapackage.json and the data dictionary: what the tables hold, for programs and for people."""
+"""Descriptions of the tables: datapackage.json for programs, the data dictionary for readers."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from bench.records.columns import Column, leaderboard_columns, runs_columns, timings_columns
+from bench.records.types import Environment
 from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
-# Raised when a column is added; a new first number when one is renamed, or means something else.
+# A new column raises the second number, a renamed column or a changed meaning the first.
 SCHEMA_VERSION = "1.2.0"
 TITLE = "# What the tables hold"
-# Tables that no sweep's package holds.
+# The dictionary's text on tables that are in no package of a sweep.
 OTHER_TABLES = (
     "",
     "## Others",
@@ -40,17 +41,14 @@ KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": [
 
 
 def package_files(
-    directory: Path, timings: pd.DataFrame, environments: list[dict]
+    directory: Path, timings: pd.DataFrame, environments: list[Environment]
 ) -> dict[Path, str]:
-    """Return a sweep's datapackage.json (Data Package v2), and the dictionary beside the sweeps.
+    """Return {file: content}: a sweep's datapackage.json (Data Package v2) and the data dictionary.
 
     Args:
-        directory: The sweep's folder.
+        directory: The sweep's folder; the dictionary is README.md in its parent folder.
         timings: timings.csv.
-        environments: The distinct environments that its runs were made in.
-
-    Returns:
-        {file: what it is to hold}.
+        environments: The distinct environments of its runs.
     """
     tables = {
         "runs": runs_columns(),
@@ -69,20 +67,22 @@ def package_files(
     }
     files = {directory / "datapackage.json": json.dumps(package, indent=1) + "\n"}
     readme = directory.parent / "README.md"
-    # Somebody else's README may stand where the results are.
+    # A README that this did not write is left alone.
     if not is_there(readme) or is_ours(readme):
         files[readme] = dictionary()
     return files
 
 
 def is_ours(readme: Path) -> bool:
+    """Tell whether a README begins like the data dictionary."""
     try:
         return read_bytes(readme, MIB).startswith(TITLE.encode())
     except OSError:
         return False
 
 
-def resource(name: str, columns: list[Column]) -> dict:
+def resource(name: str, columns: list[Column]) -> dict[str, object]:
+    """Return the description of one table for datapackage.json."""
     return {
         "name": name,
         "type": "table",
@@ -99,14 +99,14 @@ def resource(name: str, columns: list[Column]) -> dict:
     }
 
 
-def field(column: Column) -> dict:
+def field(column: Column) -> dict[str, str]:
     more = {"unit": column.unit, "bound": column.bound, "source": column.source}
     described = {"name": column.name, "type": column.type, "description": column.meaning}
     return described | {name: text for name, text in more.items() if text}
 
 
 def dictionary() -> str:
-    """Return results/README.md: every column of every table."""
+    """Return results/README.md, which describes every column of every table."""
     lines = [
         TITLE,
         "",

@@ -1,5 +1,6 @@
-"""paper_match.csv: our rows held against published numbers, with a tolerance fixed beforehand."""
+"""paper_match.csv: our rows compared with published numbers, by tolerances fixed beforehand."""
 
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from bench.system.printing import number
 
 
 def follows_a_paper(sweep: str) -> bool:
-    """Tell whether a published number has its recipe in this sweep."""
+    """Tell whether this sweep runs the recipe of a published number."""
     return any(entry.sweep == sweep for entry in published())
 
 
@@ -20,8 +21,8 @@ def paper_match_of(results: Path, own: Path, runs: pd.DataFrame) -> pd.DataFrame
 
     Args:
         results: The folder.
-        own: The runs.csv that is about to be written.
-        runs: What it is to hold.
+        own: The path of the runs.csv that is about to be written.
+        runs: Its content.
 
     Raises:
         InputError: A runs.csv of another sweep cannot be read.
@@ -31,10 +32,10 @@ def paper_match_of(results: Path, own: Path, runs: pd.DataFrame) -> pd.DataFrame
 
 
 def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows for the published numbers that ``runs``, rows of runs.csv, have recipes of.
+    """Return a row for each published number whose recipe is among ``runs``, rows of runs.csv.
 
-    difference is ours less theirs; the verdict is match where it is inside the tolerance, else
-    better or worse, where that can be said, or different.
+    ``difference`` is ours minus theirs. ``verdict`` is match where the difference is within the
+    tolerance; else better or worse; or different, for a column that has no better direction.
     """
     good = runs[runs["status"] == "ok"]
     rows = []
@@ -45,13 +46,16 @@ def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
             & (good["model"] == entry.model)
             & (good["split"] == entry.split)
         ].drop_duplicates("key")
-        if not own[entry.column].dropna().empty:
-            rows.append(row_of(entry, own))
+        mean, low, high = interval(own[entry.column], False)
+        if mean is not None:
+            rows.append(comparison(entry, own, mean, low, high))
     return pd.DataFrame(rows)
 
 
-def row_of(entry: Published, own: pd.DataFrame) -> dict:
-    mean, low, high = interval(list(own[entry.column]), False)
+def comparison(
+    entry: Published, own: pd.DataFrame, mean: float, low: float | None, high: float | None
+) -> dict[str, object]:
+    """Return the row of paper_match.csv for a published number, our runs and our interval."""
     difference = mean - entry.value
     return {
         "sweep": entry.sweep,
@@ -79,9 +83,9 @@ def row_of(entry: Published, own: pd.DataFrame) -> dict:
 
 
 def paper_match_markdown(table: pd.DataFrame) -> str:
-    """Return the table for people: means with the half width of their 95 % interval over seeds.
+    """Return the table in Markdown: means with the half width of their 95 % interval over seeds.
 
-    K is the number of samples of the bound L_K, where the row is one.
+    K is the number of samples of L_K, in rows of a likelihood.
     """
     names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "verdict", "source"]
     lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 5 + "---|---|"]
@@ -106,10 +110,13 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
 
 
 def with_half(value: float, half: float | None, digits: int) -> str:
-    return number(value, digits) + ("" if pd.isna(half) else f" ± {number(half, digits)}")
+    """Return a mean and the half width of its interval as text; an unknown width is None or NaN."""
+    if half is None or isnan(half):
+        return number(value, digits)
+    return f"{number(value, digits)} ± {number(half, digits)}"
 
 
-# Columns of which more, or less, is better; of the others a number is only another one.
+# 1 where more is better, -1 where less is; other columns have no better direction.
 SIGN = {"log_likelihood": 1, "elbo": 1, "bits_per_dim": -1}
 
 

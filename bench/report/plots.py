@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
 
 import matplotlib
@@ -9,43 +10,55 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
+from bench.records.types import Record, TableRecord  # noqa: E402
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
 from bench.system.printing import number  # noqa: E402
 
-# Characters of a panel's title before it goes on in the next line.
+# Characters in a line of a panel's title.
 PANEL = 28
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
 
-def figures_of(records: list[dict]) -> dict[str, bytes]:
+def figure_names(records: Iterable[TableRecord]) -> list[str]:
+    """Return the names of all files that ``figures_of`` may give for these records or some of them."""
+    tasks = dict.fromkeys(record["task"] for record in records)
+    return [figure_name(task, name) for task in tasks for name in FIGURES]
+
+
+def figure_name(task: str, name: str) -> str:
+    return f"{task}-{name}.png"
+
+
+def figures_of(records: Sequence[Record]) -> dict[str, bytes]:
     """Return every figure of a sweep as a PNG by its file's name."""
     good = [record for record in records if record["status"] == "ok"]
     drawn = {}
     for task in dict.fromkeys(record["task"] for record in good):
         own = [record for record in good if record["task"] == task]
         for name, draw in FIGURES.items():
-            # A model's name is text, also where it has dollar signs.
+            # A model's name is text, even if it contains dollar signs.
             with plt.rc_context({"text.parse_math": False}):
                 figure = draw(own, task)
                 if figure is not None:
-                    drawn[f"{task}-{name}.png"] = as_png(figure)
+                    drawn[figure_name(task, name)] = as_png(figure)
     return drawn
 
 
-def as_png(figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     # Without the software's name and date, equal figures are equal files.
     with warnings.catch_warnings():
-        # A name in letters that the font does not have.
+        # The font may lack letters of a model's name.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(stream, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return stream.getvalue()
 
 
-def training_curves(records: list[dict], task: str):
-    """Training and validation bound against epochs, a panel for each model, a line for each seed."""
+def training_curves(records: Sequence[Record], task: str) -> Figure | None:
+    """Draw training and validation bound against epochs: a panel per model, a line per seed."""
     models = {m: rs for m, rs in by_model(records).items() if any(r["history"] for r in rs)}
     if not models:
         return None
@@ -73,8 +86,8 @@ def training_curves(records: list[dict], task: str):
     return figure
 
 
-def samples_beside_data(records: list[dict], task: str):
-    """Data, and one seed's samples and reconstructions of each model."""
+def samples_beside_data(records: Sequence[Record], task: str) -> Figure | None:
+    """Draw data, and the samples and reconstructions of one seed of each model."""
     firsts = [group[0] for group in by_model(records).values()]
     panels = [("data (test)", r["images"]["data"]) for r in firsts if "data" in r["images"]][:1]
     for record in firsts:
@@ -103,8 +116,8 @@ def samples_beside_data(records: list[dict], task: str):
     return figure
 
 
-def elbo_decomposition(records: list[dict], task: str):
-    """−ELBO as stacked bars: −reconstruction + mutual information + marginal KL, test split."""
+def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
+    """Draw −ELBO as stacked bars: −reconstruction + mutual information + marginal KL, test split."""
     needed = {"reconstruction", "mutual_information", "marginal_kl", "log_n"}
     models = {
         model: group
@@ -130,7 +143,7 @@ def elbo_decomposition(records: list[dict], task: str):
         axis.text(total, position, f" {number(total, 1)}", va="center", fontsize=9)
     log_n = value_of(next(iter(models.values()))[0], "log_n")
     axis.set_xlabel("−ELBO (nats per image)")
-    # Over the figure, not the axes, which long names of models make narrow.
+    # Centred over the figure: long names of models make the axes narrow.
     figure.suptitle(
         f"{task}: the ELBO taken apart, test split, means over seeds; "
         f"mutual information ≤ log n = {number(log_n, 2)}",
@@ -144,11 +157,11 @@ def elbo_decomposition(records: list[dict], task: str):
     return figure
 
 
-def value_of(record: dict, name: str) -> float:
+def value_of(record: Record, name: str) -> float:
     return record["metrics"]["test"][name]["value"]
 
 
-FIGURES = {
+FIGURES: dict[str, Callable[[Sequence[Record], str], Figure | None]] = {
     "curves": training_curves,
     "samples": samples_beside_data,
     "decomposition": elbo_decomposition,

@@ -1,4 +1,4 @@
-"""Published numbers: what papers report for the recipes that the sweeps run."""
+"""Published numbers: the results of papers whose recipes the sweeps run."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,16 +14,16 @@ class Published:
 
     Attributes:
         sweep: The sweep that runs its recipe.
-        task: The task that it belongs to.
+        task: The task in that sweep.
         model: The row of the leaderboard that follows its recipe.
-        column: The column of runs.csv that it is held against.
+        column: The column of runs.csv that it is compared with.
         value: The number, in ``unit``.
         unit: nats, bits/dim or units.
         source: Paper and place.
         how: read: seen in the source's own text; recalled: not seen there.
-        tolerance: How far ours may be from it, fixed before anything was run.
-        differs: What differs between their recipe and ours.
-        split: The split of ours that it is held against.
+        tolerance: Largest difference to ours that counts as a match, fixed before anything was run.
+        differs: Differences between their recipe and ours.
+        split: The split of ours that it is compared with.
         spread: Their own error, if they state one.
     """
 
@@ -48,12 +48,12 @@ def published() -> list[Published]:
     return [Published(**entry) for entry in yaml.safe_load(text)]
 
 
-# Of the data sets whose papers report nats per image.
+# Dimensions of the data sets whose papers report nats per image.
 DIMENSIONS = {"mnist": 784, "fashion": 784}
 
 
 def published_value(sweep: str, task: str, model: str) -> tuple[float | None, str | None]:
-    """Return a row's published bits/dim and its source, or nothing."""
+    """Return the published bits/dim for a row and their source; (None, None) if there are none."""
     for entry in published():
         if (entry.sweep, entry.task, entry.model) != (sweep, task, model):
             continue

@@ -1,7 +1,9 @@
-"""What a published leaderboard says, against one that is built anew from its records or runs."""
+"""A published leaderboard compared with one that is rebuilt from its records or its runs.csv."""
 
+from collections.abc import Sequence
 from math import isclose
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,101 +13,99 @@ from bench.records.manifest import manifest_path, read_manifest
 from bench.records.record import has_record
 from bench.records.row import METRICS
 from bench.records.schema import LARGEST
-from bench.records.tables import bytes_of, csv_text, parse_table
+from bench.records.tables import csv_text, parse_leaderboard, read_leaderboard
+from bench.records.types import EstimateRecord, SlimRecord, TableRecord
 from bench.report.reduce import leaderboard_table, load_sweep
+from bench.system.files import is_there
 
-# A cell is a float64 that was written in full; sums over seeds may come in another order.
+# Cells are float64 that were written in full; only the order of sums over seeds may differ.
 ROUNDING = 1e-9
 # Task and model.
 Name = tuple[str, str]
+# A row of a table whose columns have been checked: each cell has its column's type, or is None.
+PlainRow = dict[str, Any]
 
 
 def altered_rows(leaderboard: Path, runs: pd.DataFrame) -> dict[Name, str]:
-    """Return what rows of leaderboard.csv say that their runs do not, in words, by task and model.
+    """Return in words how rows of leaderboard.csv differ from their runs, by task and model.
 
-    Where all records of the sweep are beside it, the leaderboard is built from these, and must have
-    the same rows. Else it is built from runs.csv, which does not say which models bound nothing: a
-    model without a row claims nothing. A row that no run has puts every other in doubt.
+    If all records of the sweep are beside it, the leaderboard is rebuilt from them and must have the
+    same rows. Otherwise it is rebuilt from runs.csv, which does not say which models bound nothing,
+    so a model without a row is not an error. A row without any run makes all rows doubtful.
 
     Args:
         leaderboard: The file.
-        runs: runs.csv beside it, as ``read_runs`` returns it.
+        runs: The runs.csv beside it, as ``read_runs`` returns it.
 
     Raises:
         InputError: A file cannot be read, a record contradicts itself, or runs.csv has numbers that
             no run has.
     """
-    told = rows_of(parse_board(bytes_of(leaderboard), str(leaderboard)))
-    sweep = str(runs["sweep"].iloc[0])
-    gives, records = "the records give", records_beside(leaderboard)
+    published = rows_of(read_leaderboard(leaderboard))
+    source = "the records give"
+    records: Sequence[TableRecord] | None = records_beside(leaderboard)
     if records is None:
-        gives, records = "runs.csv gives", [r for r in records_of(runs) if name_of(r) in told]
-    board = leaderboard_table(records, sweep)
-    built = rows_of(parse_board(csv_text(board).encode(), "leaderboard.csv"))
-    everyone = set(zip(runs["task"], runs["model"]))
-    for task, model in told.keys() - built.keys():
-        return dict.fromkeys(everyone, f"no run has its row {task} {model}")
-    wrong = {name: f"no row, where {gives} one" for name in built.keys() - told.keys()}
-    for name, rows in told.items():
+        source = "runs.csv gives"
+        records = [r for r in records_of(runs) if (r["task"], r["model"]) in published]
+    board = leaderboard_table(records, str(runs["sweep"].iloc[0]))
+    rebuilt = rows_of(parse_leaderboard(csv_text(board).encode(), "leaderboard.csv"))
+    all_names = set(zip(runs["task"], runs["model"]))
+    for task, model in published.keys() - rebuilt.keys():
+        return dict.fromkeys(all_names, f"no run has its row {task} {model}")
+    wrong = {name: f"no row, where {source} one" for name in rebuilt.keys() - published.keys()}
+    for name, rows in published.items():
         if len(rows) > 1:
-            wrong[name] = f"{len(rows)} rows, where {gives} one"
-        elif words := difference(rows[0], built[name][0]):
-            wrong[name] = f"{words[0]} is {words[1]}, where {gives} {words[2]}"
+            wrong[name] = f"{len(rows)} rows, where {source} one"
+        elif found := difference(rows[0], rebuilt[name][0]):
+            wrong[name] = f"{found[0]} is {found[1]}, where {source} {found[2]}"
     return wrong
 
 
-def parse_board(content: bytes, where: str) -> pd.DataFrame:
-    return parse_table(content, where, leaderboard_columns())
-
-
-def rows_of(board: pd.DataFrame) -> dict[Name, list[dict]]:
-    """Return the rows of a leaderboard by task and model, empty cells as None."""
-    rows: dict[Name, list[dict]] = {}
+def rows_of(board: pd.DataFrame) -> dict[Name, list[PlainRow]]:
+    """Return the rows of a leaderboard by task and model."""
+    rows: dict[Name, list[PlainRow]] = {}
     for row in plain_rows(board):
-        rows.setdefault(name_of(row), []).append(row)
+        rows.setdefault((str(row["task"]), str(row["model"])), []).append(row)
     return rows
 
 
-def plain_rows(table: pd.DataFrame) -> list[dict]:
+def plain_rows(table: pd.DataFrame) -> list[PlainRow]:
+    """Return the rows of a table, empty cells as None."""
     return [
         {name: None if pd.isna(cell) else cell for name, cell in row.items()}
         for row in table.to_dict("records")
     ]
 
 
-def name_of(row: dict) -> Name:
-    return str(row["task"]), str(row["model"])
-
-
-def difference(told: dict, built: dict) -> tuple[str, object, object] | None:
-    """Return the first column in which two rows differ, with both cells; None if none does."""
+def difference(published: PlainRow, rebuilt: PlainRow) -> tuple[str, object, object] | None:
+    """Return the first column in which two rows differ, with both cells; None if they agree."""
     for column in leaderboard_columns():
-        old, new = told[column.name], built[column.name]
+        old, new = published[column.name], rebuilt[column.name]
         if old is None or new is None or column.type != "number":
             is_same = old == new
         else:
             is_same = isclose(old, new, rel_tol=ROUNDING, abs_tol=ROUNDING)
         if not is_same:
-            return column.name, show(old), show(new)
+            return column.name, shown(old), shown(new)
     return None
 
 
-def show(cell: object) -> object:
+def shown(cell: object) -> object:
     return "empty" if cell is None else cell
 
 
-def records_beside(table: Path) -> list[dict] | None:
-    """Return the records of the sweep that a table belongs to; None unless all of them are there."""
+def records_beside(table: Path) -> list[SlimRecord] | None:
+    """Return the records of a table's sweep; None if there is no manifest, or a record is missing."""
     folder = table.parent
-    if not manifest_path(folder).is_file():
+    if not is_there(manifest_path(folder)):
         return None
     if not all(has_record(folder / "runs", key) for key in read_manifest(folder)):
         return None
     return load_sweep(folder)
 
 
-def records_of(runs: pd.DataFrame) -> list[dict]:
-    """Return of each run in runs.csv what a leaderboard needs of its record.
+def records_of(runs: pd.DataFrame) -> list[TableRecord]:
+    """Return what a leaderboard needs of the record of each run in runs.csv.
 
     Raises:
         InputError: A run that ended well has no bits/dim, or a number is beyond any run's.
@@ -118,23 +118,33 @@ def records_of(runs: pd.DataFrame) -> list[dict]:
     return [record_of(row) for row in plain_rows(tests)]
 
 
-def record_of(row: dict) -> dict:
-    metrics = {name: {"value": row[name]} for name in METRICS}
-    metrics["bits_per_dim"]["stderr"] = row["bits_per_dim_stderr"]
-    metrics["log_likelihood"]["samples"] = row["importance_samples"]
-    metrics["log_likelihood"]["n"] = row["importance_data"]
-    sizes = {"test": row["n"]}
-    return {name: row[name] for name in ("key", "task", "model", "seed", "status")} | {
+def record_of(row: PlainRow) -> TableRecord:
+    """Return what a leaderboard needs of a run's record, from its row of runs.csv for test."""
+    estimates: dict[str, EstimateRecord] = {
+        name: {"value": row[name]} for name in METRICS if row[name] is not None
+    }
+    if "bits_per_dim" in estimates:
+        estimates["bits_per_dim"]["stderr"] = row["bits_per_dim_stderr"]
+    if "log_likelihood" in estimates:
+        estimates["log_likelihood"]["samples"] = row["importance_samples"]
+        estimates["log_likelihood"]["n"] = row["importance_data"]
+    return {
+        "key": row["key"],
+        "task": row["task"],
+        "model": row["model"],
+        "seed": row["seed"],
+        "status": row["status"],
         # Exact numbers have no samples.
         "bound": "exact" if row["importance_samples"] == 0 else "upper",
         "config": {"trainer": {"beta": row["beta"]}},
         "data": {
             "dimensions": row["dimensions"],
             "levels": row["levels"],
-            "sizes": sizes,
+            "sizes": {"test": row["n"]},
             "payload_sha256": {},
-            "split_sha256": None,
+            "split_sha256": "",
         },
         "environment": {},
-        "metrics": {"test": metrics},
+        "timing": {},
+        "metrics": {"test": estimates},
     }

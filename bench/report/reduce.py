@@ -1,12 +1,14 @@
-"""From records to rows: runs.csv, leaderboard.csv, timings.csv. Reads records only, no PyTorch."""
+"""Records reduced to tables: runs.csv, leaderboard.csv, timings.csv. Needs no PyTorch."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
 from sys import intern
+from typing import cast
 
 import pandas as pd
 
@@ -16,38 +18,59 @@ from bench.records.consistency import check_consistent, check_same_data
 from bench.records.differences import differing, options_of
 from bench.records.manifest import read_manifest
 from bench.records.record import has_record, read_record, record_path
-from bench.records.row import METRICS, SPLITS, dirty_of, row_of
+from bench.records.row import (
+    METRICS,
+    Cell,
+    Row,
+    bits_per_dim_stderr,
+    dirty_of,
+    estimates_of,
+    importance_samples,
+    row_of,
+    values_of,
+)
 from bench.records.schema import is_line
+from bench.records.types import (
+    SPLITS,
+    DataRecord,
+    Environment,
+    EstimateRecord,
+    Record,
+    SlimRecord,
+    TableRecord,
+)
 from bench.report.intervals import interval, paired_difference
 from bench.report.published import published_value
+from bench.settings import Split
 from bench.system.machine import usable_cores
 
-# From this many records on, starting processes to read them pays.
+# From this many records on, reading them in several processes is faster.
 PARALLEL_FROM = 2_000
 CHUNK = 500
-# Characters of a name that was too long; its options' hash comes behind them.
+# Characters that are kept of a longer name; a hash follows them.
 LONGEST_NAME = 200
+# Parts of a record that only figures and the page need.
 LEFT_OUT = ("history", "images", "latent")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
 
 
-def runs_table(records: list[dict], sweep: str) -> pd.DataFrame:
+def runs_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFrame:
     """Return runs.csv: one row for each run and split, in the records' order."""
-    columns: dict[str, list] = {}
-    # Column by column: a dictionary for each of very many rows would take several times as much.
+    columns: dict[str, list[Cell]] = {}
+    # Column by column: a dictionary for each of very many rows would take several times the memory.
     for record in records:
         for split in SPLITS:
             for name, value in row_of(record, sweep, split).items():
                 columns.setdefault(name, []).append(value)
-    # Types that may be empty.
+    # pandas' types whose cells may be empty.
     types = {"integer": "Int64", "boolean": "boolean"}
     own = {column.name: types[column.type] for column in runs_columns() if column.type in types}
     return pd.DataFrame(columns).astype(own)
 
 
-def timings_table(records: list[dict]) -> pd.DataFrame:
-    """Return timings.csv: seconds, which differ from run to run and therefore stand apart."""
+def timings_table(records: Sequence[TableRecord]) -> pd.DataFrame:
+    """Return timings.csv: seconds. They differ from run to run, so no other table has them."""
     rows = [
         {"key": r["key"], "task": r["task"], "model": r["model"], "seed": r["seed"]} | r["timing"]
         for r in records
@@ -55,63 +78,66 @@ def timings_table(records: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def leaderboard_table(records: list[dict], sweep: str) -> pd.DataFrame:
+def leaderboard_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFrame:
     """Return leaderboard.csv: one row for each task and model, ranked by test bits/dim.
 
-    A model whose numbers bound nothing (trained without dequantization) has no place in it.
+    It leaves out models whose numbers bound nothing (trained without dequantization).
     """
-    groups: dict[tuple[str, str], list[dict]] = {}
+    groups: dict[tuple[str, str], list[TableRecord]] = {}
     for record in records:
-        if record.get("bound") == "none":
-            continue
-        groups.setdefault((record["task"], record["model"]), []).append(record)
-    rows = [leaderboard_row(task, model, group, sweep) for (task, model), group in groups.items()]
-    rows.sort(key=lambda row: (row["task"], row["bits_per_dim"] is None, row["bits_per_dim"] or 0))
-    rank: dict[str, int] = {}
-    best: dict[str, list[dict]] = {}
-    for row in rows:
-        task, group = row["task"], groups[row["task"], row["model"]]
-        rank[task] = rank.get(task, 0) + 1
-        row["rank"] = rank[task] if row["bits_per_dim"] is not None else None
-        mean, low, high = paired_difference(group, best.setdefault(task, group))
-        bound = row.pop("bound")
+        if record.get("bound") != "none":
+            groups.setdefault((record["task"], record["model"]), []).append(record)
+    rows = {name: leaderboard_row(*name, group) for name, group in groups.items()}
+
+    def order(name: tuple[str, str]) -> tuple[str, bool, float]:
+        bits = rows[name]["bits_per_dim"]
+        return name[0], bits is None, float(bits or 0)
+
+    ranks: dict[str, int] = {}
+    best: dict[str, list[TableRecord]] = {}
+    ranked = []
+    for name in sorted(rows, key=order):
+        (task, model), row = name, rows[name]
+        ranks[task] = ranks.get(task, 0) + 1
+        row["rank"] = ranks[task] if row["bits_per_dim"] is not None else None
+        mean, low, high = paired_difference(groups[name], best.setdefault(task, groups[name]))
         row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
-        value, source = published_value(sweep, task, row["model"])
-        row |= {"bound": bound, "reference": value, "reference_source": source}
-    table = pd.DataFrame(rows, columns=[column.name for column in leaderboard_columns()])
+        row["reference"], row["reference_source"] = published_value(sweep, task, model)
+        ranked.append(row)
+    table = pd.DataFrame(ranked, columns=[column.name for column in leaderboard_columns()])
     return table.astype({"rank": "Int64", "importance_samples": "Int64"})
 
 
-def leaderboard_row(task: str, model: str, group: list[dict], sweep: str) -> dict:
+def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
+    """Return what a row of leaderboard.csv says of its own runs, without rank and comparison."""
     good = [record for record in group if record["status"] == "ok"]
-    tests = [row_of(record, sweep, "test") for record in good]
+    values = [values_of(record, "test") for record in good]
     bounds = {record["bound"] for record in good}
     bound = "upper" if len(bounds) > 1 else next(iter(bounds), None)
-    row = {"rank": None, "task": task, "model": model}
+    row: Row = {"task": task, "model": model, "bound": bound}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
     for name in METRICS:
-        mean, low, high = interval([test[name] for test in tests], bound == "exact")
+        mean, low, high = interval([own[name] for own in values], bound == "exact")
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-        if name == "bits_per_dim":
-            errors = [test["bits_per_dim_stderr"] for test in tests]
-            known = errors and all(error is not None for error in errors)
-            # Monte-Carlo errors of different seeds are independent.
-            combined = sqrt(sum(e * e for e in errors)) / len(errors) if known else None
-            row["bits_per_dim_stderr"] = combined
-            row["importance_samples"] = tests[0]["importance_samples"] if tests else None
-    return row | {"bound": bound}
+    errors = [bits_per_dim_stderr(record, "test") for record in good]
+    known = [error for error in errors if error is not None]
+    # Monte-Carlo errors of different seeds are independent.
+    is_known = errors and len(known) == len(errors)
+    row["bits_per_dim_stderr"] = sqrt(sum(e * e for e in known)) / len(known) if is_known else None
+    row["importance_samples"] = importance_samples(good[0], "test") if good else None
+    return row
 
 
-def load_sweep(directory: Path) -> list[dict]:
-    """Return what tables need of a sweep's records, in its own order.
+def load_sweep(directory: Path) -> list[SlimRecord]:
+    """Return what tables need of a sweep's records, in the order of its manifest.
 
-    Records of runs that the sweep no longer has stay out, and so do curves and images, which only
-    figures need and which are most of a record. Many records are read and checked by a process
-    for each core that there is to use.
+    Records that the manifest does not name are left out. So are curves and images, which are most
+    of a record and which only figures need. Many records are read and checked in parallel, by one
+    process for each usable core.
 
     Raises:
         InputError: There is no sweep, a record is damaged or contradicts itself, or runs of one task
-            had other data.
+            used different data.
     """
     runs = directory / "runs"
     keys = [key for key in read_manifest(directory) if has_record(runs, key)]
@@ -126,16 +152,17 @@ def load_sweep(directory: Path) -> list[dict]:
     return named_apart(records)
 
 
-def named_apart(records: list[dict]) -> list[dict]:
-    """Return slim records, those of one task and model differing in the seed alone.
+def named_apart(records: list[SlimRecord]) -> list[SlimRecord]:
+    """Return records in which runs of one task and model differ in the seed alone.
 
-    Where they differ in more, a model's name tells by which options, so that each configuration
-    has a row of its own.
+    Where they differ in more, the model's name gets the options in which they differ, so that each
+    configuration has a row of its own.
     """
-    texts: dict[tuple[str, str], dict[str, str]] = {}
+    suffixes: dict[tuple[str, str], dict[str, str]] = {}
     for record in records:
-        texts.setdefault((record["task"], record["model"]), {})[record["config_text"]] = ""
-    for own in texts.values():
+        name = record["task"], record["model"]
+        suffixes.setdefault(name, {})[record["config_text"]] = ""
+    for own in suffixes.values():
         if len(own) == 1:
             continue
         options = {text: options_of(json.loads(text)) for text in own}
@@ -143,58 +170,61 @@ def named_apart(records: list[dict]) -> list[dict]:
         for text, chosen in options.items():
             own[text] = "".join(f" {name}={chosen[name]}" for name in names if name in chosen)
     for record in records:
-        told = texts[record["task"], record["model"]][record["config_text"]]
-        record["model"] = in_a_line(record["model"] + told)
+        suffix = suffixes[record["task"], record["model"]][record["config_text"]]
+        record["model"] = in_a_line(record["model"] + suffix)
     return records
 
 
 def in_a_line(name: str) -> str:
-    """Return a model's name that tables and figures can hold; other names stay others."""
+    """Return a model's name that fits in tables and figures; different names stay different."""
     if is_line(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{escaped(name[:LONGEST_NAME])[:LONGEST_NAME]}… {digest[:8]}"
 
 
-def slim_records(runs: Path, keys: list[str]) -> list[dict]:
+def slim_records(runs: Path, keys: list[str]) -> list[SlimRecord]:
     return [slim(check_consistent(read_record(record_path(runs, key)))) for key in keys]
 
 
-def slim(record: dict) -> dict:
-    """Return what tables need of a record; names are shared, of which every record has a hundred.
+def slim(record: Record) -> SlimRecord:
+    """Return what tables and the page need of a record, with strings shared between records.
 
-    What the page shows of its configuration and its environment is kept as text, of which the
-    seeds of a model have one between them.
+    Every record has about a hundred names. Configuration and environment, which the page shows, are
+    kept as text: the seeds of a model share one.
     """
-    kept = {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
+    # The checker does not follow a dictionary that is made key by key.
+    kept = cast(
+        SlimRecord, {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
+    )
     without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
     kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of(environment)}
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
-    kept["data"] = {intern(name): part for name, part in record["data"].items()}
-    kept["metrics"] = {split: slim_metrics(record, split) for split in SPLITS}
+    kept["data"] = cast(DataRecord, {intern(name): part for name, part in record["data"].items()})
+    kept["metrics"] = {split: slim_estimates(record, split) for split in SPLITS}
     return kept
 
 
-def environments_of(records: list[dict]) -> list[dict]:
-    """Return the distinct environments that runs were made in, in the records' order."""
+def environments_of(records: Sequence[SlimRecord]) -> list[Environment]:
+    """Return the distinct environments of the runs, in the records' order."""
     texts = dict.fromkeys(record["environment_text"] for record in records)
     return [json.loads(text) for text in texts]
 
 
-def slim_metrics(record: dict, split: str) -> dict:
-    """Return values alone, but for the two estimates of which tables say more."""
+def slim_estimates(record: Record, split: Split) -> dict[str, EstimateRecord]:
+    """Return the values of a run's estimates, and the two estimates of which tables say more."""
     return {
         intern(name): estimate
         if name in ("bits_per_dim", "log_likelihood")
         else {"value": estimate["value"]}
-        for name, estimate in record.get("metrics", {}).get(split, {}).items()
+        for name, estimate in estimates_of(record, split).items()
     }
 
 
-def keys_to_draw(records: list[dict], board: pd.DataFrame) -> list[str]:
+def keys_to_draw(records: Sequence[TableRecord], board: pd.DataFrame) -> list[str]:
     """Return the keys of the runs that figures show: a few seeds of each task's best models."""
     best = board.groupby("task").head(MOST_MODELS)
     left = {row: MOST_SEEDS for row in zip(best["task"], best["model"])}

@@ -1,5 +1,6 @@
-"""`bench report`: tables, figures and the page of a sweep, rebuilt from its records alone."""
+"""`bench report`: rebuild tables, figures and the page of a sweep from its records alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from bench.errors import InputError
 from bench.records.record import read_records
 from bench.records.tables import csv_text, parse_runs
+from bench.records.types import Record, SlimRecord
 from bench.report.package import package_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
@@ -22,20 +24,20 @@ from bench.system.files import refuse_unwritable, write_atomically
 
 
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
-    """Write the tables of a sweep, what describes and shows them, figures and page.html.
+    """Write the tables of a sweep and their descriptions, its figures and page.html.
 
-    Everything is made before anything is written.
+    Nothing is written before all files are made.
 
     Args:
         directory: The sweep's folder, results/<sweep>.
-        readme: Where the leaderboard and paper_match.csv stand between their marks, if anywhere.
+        readme: A README to update: the leaderboard and paper_match.csv between their marks.
 
     Returns:
         The leaderboard.
 
     Raises:
-        InputError: There is no sweep, no record, or a damaged one; a file of another sweep or the
-            README cannot be read; or something cannot be written.
+        InputError: There is no sweep or no record; a record is damaged; a file of another sweep or
+            the README cannot be read; or a file cannot be written.
     """
     records = load_sweep(directory)
     if not records:
@@ -45,17 +47,16 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     files: dict[Path, str | bytes] = {**tables}
     own = directory / "runs.csv"
     match = pd.DataFrame()
-    # Beside any other sweep it stays as it is, to the last digit, whatever versions made it.
+    # Reports of other sweeps leave it as it is: other versions may have made it.
     if follows_a_paper(directory.name):
         match = paper_match_of(directory.parent, own, parse_runs(tables[own].encode(), "runs.csv"))
     if len(match):
         files[directory.parent / "paper_match.csv"] = csv_text(match)
     if readme is not None:
         files |= readme_files(readme, directory, board, match)
-    # Before what takes long.
-    refuse_unwritable([*files, directory / "figures" / "x.png", directory / "page.html"], "report")
+    # Checked before drawing, which takes long.
+    refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
     files |= drawn_files(directory, records, board)
-    refuse_unwritable(list(files), "report")
     try:
         for path, content in files.items():
             write_atomically(path, content)
@@ -64,8 +65,10 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     return board
 
 
-def table_files(directory: Path, records: list[dict], board: pd.DataFrame) -> dict[Path, str]:
-    """Return {file: what it is to hold} of a sweep's tables, and of what describes them."""
+def table_files(
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
+) -> dict[Path, str]:
+    """Return {file: content} of a sweep's tables and of their descriptions."""
     timings = timings_table(records)
     tables = {
         "runs.csv": runs_table(records, directory.name),
@@ -80,7 +83,7 @@ def table_files(directory: Path, records: list[dict], board: pd.DataFrame) -> di
 def readme_files(
     readme: Path, directory: Path, board: pd.DataFrame, match: pd.DataFrame
 ) -> dict[Path, str]:
-    """Return {README: what it is to hold}, nothing where it has no marks or holds it already."""
+    """Return {README: new content}; empty if it has no marks or nothing changes."""
     old = text = read_readme(readme)
     text = rewritten(text, "leaderboard", directory.name, markdown(board)) or text
     if len(match):
@@ -89,17 +92,27 @@ def readme_files(
     return {readme: text} if text != old else {}
 
 
+def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
+    """Return the paths of all files that ``drawn_files`` may give."""
+    from bench.report.plots import figure_names
+
+    figures = directory / "figures"
+    return [*(figures / name for name in figure_names(records)), directory / "page.html"]
+
+
 def drawn_files(
-    directory: Path, records: list[dict], board: pd.DataFrame
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
 ) -> dict[Path, str | bytes]:
-    """Return {file: what it is to hold} of the figures and the page."""
-    # matplotlib and Altair take a second each to import, and only these need them.
+    """Return {file: content} of the figures and the page."""
+    # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.page.write import page_of
     from bench.report.plots import figures_of
 
     names = {record["key"]: record["model"] for record in records}
-    drawn = read_records(directory / "runs", keys_to_draw(records, board))
-    drawn = [record | {"model": names[record["key"]]} for record in drawn]
+    drawn: list[Record] = [
+        {**record, "model": names[record["key"]]}
+        for record in read_records(directory / "runs", keys_to_draw(records, board))
+    ]
     figures = figures_of(drawn)
     page = page_of(directory.name, records, board, drawn)
     return {directory / "figures" / name: png for name, png in figures.items()} | {

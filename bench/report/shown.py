@@ -1,29 +1,36 @@
-"""What figures and the page share: which part of a record they show, and how."""
+"""Shared by figures and the page: which part of a record is shown, and how."""
 
 import io
 from base64 import b64decode
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import InputError
+from bench.records.types import Record
 
-# Pixels of the largest picture: a small file may claim to have any number.
+# Pixels of the largest picture: the header of a small file may claim any number.
 MOST_PIXELS = 2**22
-CURVES = ("train_elbo", "validation_elbo")
+# The curves of a training, in nats per datum.
+Curve = Literal["train_elbo", "validation_elbo"]
+CURVES: tuple[Curve, ...] = get_args(Curve)
 
 
-def by_model(records: list[dict]) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
+def by_model(records: Sequence[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record["model"], []).append(record)
     return groups
 
 
-def visible_range(records: list[dict]) -> tuple[float, float] | None:
-    """Return the range of nats in which one model's curves are drawn; None draws all of them.
+def visible_range(records: Sequence[Record]) -> tuple[float, float] | None:
+    """Return the range of nats that a figure shows of one model's curves; None is the whole range.
 
-    The first epochs of a long training are far below; what is to be seen is where the curves end.
+    The bounds of the first epochs of a long training are far lower than the ends of its curves,
+    which are what a figure should resolve.
     """
     ends = [point[name] for r in records for point in r["history"][2:] for name in CURVES]
     if len(ends) < 20 * len(records):
@@ -32,12 +39,14 @@ def visible_range(records: list[dict]) -> tuple[float, float] | None:
     return low - 0.05 * (high - low), high + 0.08 * (high - low)
 
 
-def decoded(encoded: str, title: str) -> np.ndarray:
-    """Return the pixels of a grey or coloured PNG in base64. Raises InputError if it is none."""
+def decoded(encoded: str, title: str) -> NDArray[np.uint8]:
+    """Return the pixels of a grey or coloured PNG in base64. Raises InputError if it is not one."""
     try:
         image = Image.open(io.BytesIO(b64decode(encoded)), formats=["PNG"])
         if image.mode not in ("L", "RGB") or image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} × {image.height} pixels of kind {image.mode}")
         return np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"record: an image of {title!r} is no PNG to show: {error}") from None
+        raise InputError(
+            f"record: an image of {title!r} is not a PNG that can be shown: {error}"
+        ) from None

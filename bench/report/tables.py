@@ -1,4 +1,4 @@
-"""The leaderboard for people: in the terminal, and as Markdown."""
+"""The leaderboard for readers: in the terminal, as Markdown and as LaTeX."""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.errors import InputError, escaped
 from bench.records.columns import DIFFERENCE
+from bench.records.types import Metrics
 from bench.system.files import MIB, is_there, read_text, write_atomically
 from bench.system.printing import number, print_table, say
 
@@ -28,9 +29,9 @@ LONGEST_README = 16 * MIB
 
 
 def enough_decimals(rows: pd.DataFrame, name: str, least: int) -> int:
-    """Return how many decimals a task's column needs for its narrowest interval not to look like 0."""
+    """Return how many decimals show the narrowest interval of a task's column as more than 0."""
     widths = (rows[name] - rows[f"{name}_low"]).dropna()
-    widths = widths[widths > 0]  # an exact number has an interval of no width
+    widths = widths[widths > 0]  # the interval of an exact number has width 0
     enough = (n for n in range(least, MOST_DECIMALS) if (widths >= 0.5 * 10.0**-n).all())
     return next(enough, MOST_DECIMALS)
 
@@ -47,7 +48,7 @@ def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
 
 
 def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
-    """Return {column: text} for each row of one task's leaderboard."""
+    """Return {column of leaderboard.csv: text} for each row of one task's leaderboard."""
     columns = [
         (name, enough_decimals(rows, name, least) if wide else least, wide)
         for name, _, least, wide in SHOWN
@@ -56,7 +57,7 @@ def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
-    """Return (task, rows of cells) in the leaderboard's order."""
+    """Return (task, rows of cells) for each task, in the leaderboard's order."""
     tables = []
     for task, rows in board.groupby("task", sort=False):
         cells = []
@@ -73,28 +74,28 @@ def headings() -> list[str]:
 
 
 def print_leaderboard(board: pd.DataFrame) -> None:
-    """Print a table for each task; bits/dim with its 95 % interval over seeds."""
+    """Print a table for each task, bits/dim with their 95 % interval over seeds."""
     for task, rows in shown_rows(board):
         print_table(f"{task}: test split, lower bits/dim is better", headings(), rows, texts={1})
     say(
-        "bits/dim, and paired differences to the task's first, ± half width of the 95 % interval "
-        "over seeds; all else in nats per image, log-lik. what bits/dim is taken from, exact or the "
-        "bound L_K."
+        "bits/dim, and paired differences to the task's best model, ± half width of the 95 % "
+        "interval over seeds; all else in nats per image. log-lik.: the exact log-likelihood or the "
+        "bound L_K, from which bits/dim are computed."
     )
 
 
 def in_markdown(text: str) -> str:
-    """Return text that is shown as it is: no markup, no end of a cell, no comment, no formula."""
+    """Return text escaped for a cell of Markdown: no markup, no end of a cell, comment or formula."""
     return re.sub(r"[\\`*\[\]<>|$&]", lambda found: f"&#{ord(found[0])};", escaped(text))
 
 
-def markdown(board: pd.DataFrame, shown: Callable[[str], str] = in_markdown) -> str:
-    """Return a table in Markdown for each task; ``shown`` makes a text one that is shown as it is."""
+def markdown(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) -> str:
+    """Return a table in Markdown for each task; ``escape`` is applied to the text of every cell."""
     lines = []
     for task, rows in shown_rows(board):
-        lines += [f"**{shown(task)}**", "", "| " + " | ".join(headings()) + " |"]
+        lines += [f"**{escape(task)}**", "", "| " + " | ".join(headings()) + " |"]
         lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
-        lines += ["| " + " | ".join(map(shown, cells)) + " |" for cells in rows] + [""]
+        lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in rows] + [""]
     return "\n".join(lines)
 
 
@@ -105,7 +106,7 @@ LATEX_CHARACTERS = str.maketrans(
 
 
 def in_latex(text: str) -> str:
-    """Return a cell for LaTeX: its special characters written out, signs as mathematics."""
+    """Return text escaped for a cell of LaTeX, with its signs in math mode."""
     text = escaped(" ".join(text.split())).translate(LATEX_CHARACTERS)
     return text.replace("±", r"$\pm$").replace("–", "--")
 
@@ -129,13 +130,13 @@ def latex(board: pd.DataFrame) -> str:
 
 
 def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
-    """Replace what stands between a sweep's marks in a README; tell whether it has them.
+    """Replace the text between a sweep's marks in a README. Returns whether it has the marks.
 
     Args:
         path: The README.
         kind: leaderboard, or another table.
         sweep: The sweep's name, or that of the folder of results.
-        text: What to put there.
+        text: The new text.
     """
     old = read_readme(path)
     new = rewritten(old, kind, sweep, text)
@@ -145,7 +146,7 @@ def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
 
 
 def read_readme(path: Path) -> str:
-    """Return a README's text, nothing if there is none. Raises InputError if it cannot be read."""
+    """Return a README's text, empty if there is none. Raises InputError if it cannot be read."""
     if not is_there(path):
         return ""
     try:
@@ -155,10 +156,10 @@ def read_readme(path: Path) -> str:
 
 
 def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
-    """Return a README with ``text`` between a sweep's marks; None if it has none.
+    """Return a README with ``text`` between a sweep's marks; None if it does not have them.
 
     Raises:
-        InputError: One of the marks is there more than once, so that nobody knows what to replace.
+        InputError: One of the marks occurs more than once, so it is unclear what to replace.
     """
     start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
     opening = old.find(start)
@@ -167,11 +168,11 @@ def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
         return None
     for mark in (start, end):
         if old.count(mark) > 1:
-            raise InputError(f"readme: {mark} is there {old.count(mark)} times; leave one of them")
+            raise InputError(f"readme: {mark} occurs {old.count(mark)} times; keep one of them")
     return f"{old[:opening]}{start}\n{text}\n{end}{old[closing + len(end) :]}"
 
 
-def print_estimates(metrics: dict) -> None:
+def print_estimates(metrics: Metrics) -> None:
     """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
     units = {"bits_per_dim": "bits/dim", "active_units": ""}
     units |= {f"sharpness{of}": "of data's" for of in ("", "_aggregate", "_reconstruction")}
@@ -180,9 +181,11 @@ def print_estimates(metrics: dict) -> None:
     for name in dict.fromkeys(name for split in splits for name in metrics[split]):
         cells = []
         for split in splits:
-            estimate = metrics[split].get(name)
-            error = estimate and estimate["stderr"]
-            text = "" if estimate is None else number(estimate["value"], 4)
-            cells.append(text + (f" ± {number(error, 4)}" if error else ""))
+            if (estimate := metrics[split].get(name)) is None:
+                cells.append("")
+                continue
+            error = estimate.get("stderr")
+            spread = f" ± {number(error, 4)}" if error else ""
+            cells.append(number(estimate["value"], 4) + spread)
         rows.append([f"{name} ({units.get(name, 'nats')})".replace(" ()", ""), *cells])
     print_table("value ± Monte-Carlo standard error", ["", *splits], rows, texts={0})

@@ -180,7 +180,7 @@ def results_once(
             "data": describe_data(data),
         }
         grids = {name: enlarged(grid_of(grid, data)) for name, grid in images.items()}
-        tracker.finish(identity | results, grids)
+        tracker.finish(cast(Record, identity | results), grids)
     return results
 
 

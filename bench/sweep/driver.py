@@ -1,43 +1,41 @@
-"""`bench sweep`: do what a matrix asks for and has no record yet, then reduce."""
+"""`bench sweep`: do the runs of a matrix that have no record yet."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run, read_yaml, resolve
+from bench.configuration.parsing import build_model, parse_run, resolve
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
 from bench.records.key import key_of
 from bench.records.manifest import write_manifest
-from bench.records.record import read_record, record_path
+from bench.records.record import has_record, read_record, record_path
+from bench.records.types import Record
 from bench.settings import trainer_config
-from bench.sweep.folder import locked, refuse_unwritable, write_or_refuse
+from bench.sweep.folder import locked, prepare_folder, write_or_refuse
+from bench.sweep.jobs import Finished
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import Progress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
-from bench.system.files import is_there
 from bench.system.printing import number, say
+from bench.system.yaml_text import read_yaml
 from bench.tracking.wandb_settings import reachable_mode
-
-if TYPE_CHECKING:
-    from bench.sweep.engine import Finished
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How a sweep is driven; nothing of it decides a number.
+    """How a sweep is driven. No option here changes a number.
 
     Attributes:
         address: Address of a running Ray cluster; None starts one on this machine.
         workers: Largest number of runs at once; None is as many as fit.
         wandb_mode: offline, online or disabled.
         retry_failed: Do failed runs again, which otherwise keep their record.
-        only: Conditions such as ``task=digits-17 seed=1,2`` that a run must meet to be done.
-        max_failures: Stop when more runs than this have failed; None never does.
+        only: Conditions such as ``task=digits-17 seed=1,2``; only runs that meet them are done.
+        max_failures: Stop when more runs than this have failed; None never stops.
         storage: Folder or fsspec address for checkpoints; None keeps them beside the records.
     """
 
@@ -52,12 +50,12 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep consists of, and what of it is to do.
+    """The jobs of a sweep, and which of them this call may do.
 
     Attributes:
         directory: The sweep's folder.
         jobs: {key: job} of the whole sweep, in the order of its tables.
-        resources: {key: what the job asks for}.
+        resources: {key: resources that the job asks for}.
         chosen: Keys of the jobs that this call may do.
     """
 
@@ -75,7 +73,7 @@ class Plan:
         return f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
 
     def pending(self, retry_failed: bool) -> list[Job]:
-        """Return the chosen jobs without a (good) record."""
+        """Return the chosen jobs that have no record, or a failed one if those are retried."""
         return [
             job
             for key, job in self.jobs.items()
@@ -84,15 +82,16 @@ class Plan:
 
 
 def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
-    """Return what a sweep consists of; reads configurations, writes nothing.
+    """Return the plan of a sweep. Reads configurations and writes nothing.
 
     Raises:
-        InputError: Anything wrong with the matrix or a configuration.
+        InputError: The matrix or a configuration is wrong.
     """
     path = resolve("sweep", name)
     directory = results / path.stem
     jobs: dict[str, Job] = {}
-    resources, cells = {}, []
+    resources: dict[str, Resources] = {}
+    cells = []
     for cell in expand(read_yaml(path), path.name):
         config = parse_run(list(cell.arguments))
         key = key_of(config)
@@ -120,21 +119,21 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
 
 
 def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
-    """Run a sweep and return its plan; everything is checked before anything is written.
+    """Run a sweep and return its plan. Everything is checked before anything is written.
 
     Args:
         name: Name under configs/sweep, or a path to a YAML file.
-        results: Folder of all results; the sweep's own is named after its file in it.
-        options: How.
+        results: Folder of all results. The sweep's own folder in it has the name of the YAML file.
+        options: How the sweep is driven.
 
     Raises:
-        InputError: Anything wrong with the matrix, a configuration, the data or the resources, or
-            a disk that is full, or a cluster that is gone.
+        InputError: The matrix, a configuration, the data or the resources are wrong; the disk is
+            full; or the cluster is gone.
     """
     plan = make_plan(name, results, options)
     if is_single(manifest_of(plan.directory)):
         raise InputError(
-            f"results: {plan.directory} has the single runs of `bench train`; a sweep needs another "
+            f"results: {plan.directory} has the single runs of `bench train`; give the sweep another "
             "name, or another folder by --results"
         )
     check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
@@ -155,7 +154,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
         cached = len(plan.chosen) - len(pending)
         say(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record")
         if pending:
-            refuse_unwritable(plan.directory, [job.key for job in pending])
+            prepare_folder(plan.directory, [job.key for job in pending])
             mode = reachable_mode(options.wandb_mode, say)
             pending = [replace(job, wandb_mode=mode) for job in pending]
             run_pending(plan, pending, cached, options)
@@ -163,7 +162,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
 
 
 def check_buildable(jobs: list[Job]) -> None:
-    """Load every task and construct every model once, so that what cannot work fails now."""
+    """Load every task and construct every model. Raises InputError if a job cannot work."""
     from bench.data.tasks import load_task
     from bench.training.batches import TrainingBatches
     from bench.training.module import GenerativeModel
@@ -185,13 +184,13 @@ def check_buildable(jobs: list[Job]) -> None:
 
 
 def needs_run(directory: Path, key: str, retry_failed: bool) -> bool:
-    path = record_path(directory / "runs", key)
-    if not is_there(path):
+    """Tell whether a run is to be done: it has no record, a damaged one, or a failed one to retry."""
+    if not has_record(directory / "runs", key):
         return True
     try:
-        record = read_record(path)
+        record = read_record(record_path(directory / "runs", key))
     except InputError as error:
-        say(f"{error}; it is done again")
+        say(f"{error}; the run is done again")
         return True
     return retry_failed and record["status"] != "ok"
 
@@ -200,27 +199,27 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
     """Do the pending runs.
 
     Raises:
-        InputError: Too many failures, a disk that is full, or no engine.
+        InputError: Too many runs have failed, the disk is full, or there is no engine.
     """
     from bench.sweep.loop import Work, do_jobs
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
 
-    def given(job: Job, has_gpus: bool) -> Request:
+    def request(job: Job, has_gpus: bool) -> Request:
         return request_of(plan.resources[job.key], job.config, has_gpus)
 
     with Progress(labels, cached, instant, plan.directory) as progress:
 
-        def settle_and_count(finished: "Finished") -> None:
+        def settle_and_count(finished: Finished) -> None:
             settle(finished, plan.directory, progress)
             refuse_more_failures(progress.failed, options.max_failures)
 
-        work = Work(given, settle_and_count)
+        work = Work(request, settle_and_count)
         try:
             do_jobs(pending, work, progress, options.address, options.workers)
         except KeyboardInterrupt:
-            progress.say("stopped; the same command goes on where this one ended")
+            progress.say("stopped; the same command resumes where this one ended")
             raise
 
 
@@ -232,16 +231,16 @@ def refuse_more_failures(failed: int, most: int | None) -> None:
         )
 
 
-def settle(finished: "Finished", directory: Path, progress: Progress) -> None:
-    """Write a finished run's record; the driver alone writes records.
+def settle(finished: Finished, directory: Path, progress: Progress) -> None:
+    """Write a finished run's record. Only the driver writes records.
 
     Raises:
-        InputError: The disk is full, or cannot be written for another reason.
+        InputError: The record cannot be written, for example to a full disk.
     """
-    record = finished.record
+    record: Record | None = finished.record
     if record is None:
-        # Nothing came back (say, its worker was killed again and again): no record, so that the
-        # next call tries again.
+        # Without a record, for example because its worker kept being killed, the next call does the
+        # run again.
         progress.finish(finished.key, True, finished.reason)
         return
     for line in record.pop("notes"):

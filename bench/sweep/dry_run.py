@@ -1,4 +1,4 @@
-"""`bench sweep --dry-run`: what a sweep would do, and about how long it would take."""
+"""`bench sweep --dry-run`: the runs that a sweep would do, and an estimate of their time."""
 
 from pathlib import Path
 from statistics import median
@@ -13,10 +13,10 @@ from bench.system.printing import print_table, say
 
 
 def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
-    """Print every chosen run with its key and what there is of it, and an estimate of the time.
+    """Print every chosen run with its key and state, and an estimate of the time.
 
-    A run is taken to last as long as recorded runs of its task, model and samples of L_K did (their
-    median, under any sweep of ``results``), and training by mini-batches in proportion to its epochs.
+    The estimate for a run is the median over recorded runs of its task, model and samples of L_K in
+    all sweeps of ``results``. The time of training by mini-batches is proportional to the epochs.
     """
     known = recorded_rates(results)
     pending = {job.key for job in plan.pending(options.retry_failed)}
@@ -27,8 +27,10 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
             continue
         task = task_of(job.config).name
         samples = job.config["evaluation"]["importance_samples"]
-        rates = known.get((task, job.model, samples))
-        seconds = rates and rates[0] * job.config["trainer"]["max_epochs"] + rates[1]
+        seconds = None
+        if (rates := known.get((task, job.model, samples))) is not None:
+            per_epoch, rest = rates
+            seconds = per_epoch * job.config["trainer"]["max_epochs"] + rest
         if key in pending:
             total, unknown = total + (seconds or 0), unknown + (seconds is None)
         state = "to do" if key in pending else "recorded"
@@ -41,7 +43,7 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
         workers = options.workers or usable_cores()
         words += f", about {duration(total / min(workers, len(pending)))} with {workers} at once"
     if unknown:
-        words += f"; nothing is known of the time of {unknown} of them"
+        words += f"; the time of {unknown} of them is unknown"
     say(words)
 
 
@@ -55,11 +57,17 @@ def recorded_rates(results: Path) -> dict[tuple[str, str, int], tuple[float, flo
                 continue
             fit, total = record["timing"]["fit_seconds"], record["timing"]["total_seconds"]
             samples = record["config"]["evaluation"]["importance_samples"]
+            epochs = record["epochs"]
+            # A model that is fitted in closed form or by EM has no best epoch; its time does not
+            # depend on the epochs of the trainer.
+            is_trained = record["best_epoch"] is not None
+            per_epoch = fit / epochs if epochs is not None and is_trained else 0.0
             place = rates.setdefault((record["task"], record["model"], samples), [])
-            # What is fitted in closed form or by EM has no best epoch, and no epochs to go by.
-            an_epoch = fit / record["epochs"] if record["best_epoch"] is not None else 0.0
-            place.append((an_epoch, total - an_epoch * record["epochs"]))
-        # A record that reports take may lack what only this asks for.
+            place.append((per_epoch, total - per_epoch * (epochs or 0)))
+        # Reports need less of a record than this does.
         except (InputError, KeyError, TypeError, ZeroDivisionError):
             continue
-    return {name: tuple(median(part) for part in zip(*runs)) for name, runs in rates.items()}
+    return {
+        name: (median(per_epoch for per_epoch, _ in runs), median(rest for _, rest in runs))
+        for name, runs in rates.items()
+    }

@@ -1,24 +1,30 @@
-"""The engine: Ray gives each run its cores or its GPU, retries what is killed, brings records back."""
+"""The engine: Ray assigns cores and GPUs to runs, retries killed workers and returns records."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.configuration.job import Job
 from bench.errors import InputError
+from bench.records.types import Record
+from bench.settings import Progress
+from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
+from bench.sweep.progress import RunProgress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
 from bench.system.machine import GIB, usable_cores, usable_memory
 from bench.system.memory import keep_freed_memory
 
-# A worker outlives its runs, and its runs may be given different GPUs; PyTorch must see them all
-# from the start. Each run is told which are its own.
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+# A worker outlives its runs, which may get different GPUs, so PyTorch must see all GPUs from the
+# start. Each run gets the names of its own.
 WORKER_ENVIRONMENT = {
     "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -27,7 +33,7 @@ os.environ.update(
     {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "disabled"),
-        # A run that was killed for want of memory is tried again as often as any other, not for ever.
+        # A run that was killed for lack of memory is retried as often as any other, not forever.
         "RAY_task_oom_retries": os.environ.get("RAY_task_oom_retries", "2"),
         **WORKER_ENVIRONMENT,
     }
@@ -38,58 +44,40 @@ LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
 
 
-class EngineLost(RuntimeError):
-    """The cluster itself is gone, or this process' part of it.
-
-    Attributes:
-        retries: How often in a row an engine of our own is started again after it, without that any
-            job has ended meanwhile.
-    """
-
-    retries = 10
-
-
-class EngineNotStarted(InputError, EngineLost):
-    """There was none: a process of it was killed meanwhile, or Ray cannot work here."""
-
-    retries = 2
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that ended: its record (what ``work`` returned), or the reason why there is none."""
-
-    key: str
-    record: dict | None
-    reason: str = ""
-
-
 class Engine:
     """A Ray cluster: one embedded on this machine, or the running one at ``address``.
 
     Args:
         address: Address of a running cluster; None starts one here, bound to loopback.
         workers: Largest number of runs at once; None is as many as fit.
-        logical: Numbers of cores and GPUs that an embedded cluster pretends to have,
+        logical: Numbers of cores and GPUs that an embedded cluster claims to have,
             ``{"num_cpus": …, "num_gpus": …}``; None is what the machine has.
 
     Raises:
         InputError: There is no cluster at the address.
+        EngineNotStarted: Ray cannot start or connect.
     """
 
     def __init__(
-        self, address: str | None = None, workers: int | None = None, logical: dict | None = None
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        logical: dict[str, int] | None = None,
     ):
         if address is None or address.startswith(LOOPBACK):
-            # Ray's name for it is historical: at 0 all of its servers listen on loopback alone.
-            # Read once, when Ray is imported.
+            # At 0 all of Ray's servers listen on loopback alone, whatever the variable's name says.
+            # Ray reads it once, when it is imported.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
         if address is not None:
             refuse_no_cluster(address)
         self.ray, self.workers = ray, workers
-        options = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
+        options: dict[str, Any] = {
+            "logging_level": "ERROR",
+            "log_to_driver": False,
+            "configure_logging": False,
+        }
         if address is None:
             options |= {
                 "address": "local",  # else Ray joins a cluster that happens to run here
@@ -102,17 +90,19 @@ class Engine:
             options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         try:
             ray.init(**options)
-        except Exception as error:  # Ray has many ways, a bare Exception among them
+        except Exception as error:  # Ray raises many types, a bare Exception among them
             self.close()
             where = f"no Ray cluster at {address}" if address else "Ray does not start here"
             raise EngineNotStarted(f"engine: {where}: {one_line(error)}") from None
-        # Slurm and others end a job by SIGTERM: the same clean stop as Ctrl-C. Ray has just put a
-        # handler of its own there, which aborts.
+        # Slurm and others end a job by SIGTERM, which stops as cleanly as Ctrl-C. It replaces the
+        # handler that Ray has just installed, which aborts.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         with self._lost():
-            self.board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
-        self._read_board, self._last_board = None, {}
+            # Ray's types do not know the methods of an actor's handle.
+            self.board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        self._read_board: ObjectRef[dict[str, RunProgress]] | None = None
+        self._last_board: dict[str, RunProgress] = {}
 
     @property
     def has_gpus(self) -> bool:
@@ -120,7 +110,7 @@ class Engine:
             return self.ray.cluster_resources().get("GPU", 0) > 0
 
     def refuse_what_never_fits(self, requests: list[Request]) -> None:
-        """Raise InputError if no node can ever give a run what it asks for."""
+        """Raise InputError if a run asks for more than every node has."""
         with self._lost():
             nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         refuse_what_never_fits(
@@ -139,26 +129,30 @@ class Engine:
         return max(min(int(min(fits)), self.workers or len(requests), len(requests)), 1)
 
     def map(
-        self, jobs: list, requests: dict[str, Request], work: Callable | None = None
+        self,
+        jobs: Sequence[Keyed],
+        requests: dict[str, Request],
+        work: WorkerFunction | None = None,
     ) -> Iterator[Finished | None]:
-        """Do all jobs, yielding each as it ends, and None whenever nothing did for a moment.
+        """Do all jobs, yielding each as it ends, and None whenever none has ended for a moment.
 
         Args:
-            jobs: Anything with a ``key``.
-            requests: {key: what the job is given}.
-            work: What a worker does: called with a job and the board, returns what comes back.
-                None trains and evaluates.
+            jobs: The jobs.
+            requests: {key: resources of the job}.
+            work: The function that a worker calls; None is `execute`, which trains and evaluates.
 
         Raises:
-            InputError: A job asks for what no node has.
+            InputError: A job asks for more than every node has.
+            EngineLost: The cluster is gone.
         """
         ray, wanted = self.ray, [requests[job.key] for job in jobs]
         self.refuse_what_never_fits(wanted)
         remote = ray.remote(max_retries=WORKER_RETRIES, max_calls=0)(tethered)
         options = {request: remote.options(**ray_options(request)) for request in set(wanted)}
-        # A few more than run at once are handed over, so that no worker waits for the next.
+        # More jobs are submitted than run at once, so that no worker waits for its next one.
         at_once = self.workers or 2 * self.slots(wanted)
-        waiting, pending = iter(jobs), {}
+        waiting = iter(jobs)
+        pending: dict[ObjectRef[Any], Keyed] = {}
         while True:
             with self._lost():
                 for job in islice(waiting, at_once - len(pending)):
@@ -167,24 +161,24 @@ class Engine:
                 if not pending:
                     return
                 done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-                if done:  # whatever else has ended meanwhile
+                if done:  # then take all that have ended
                     done, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
             for reference in done:
                 yield self._result(pending.pop(reference), reference)
             if not done:
                 yield None
 
-    def _result(self, job, reference) -> Finished:
+    def _result(self, job: Keyed, reference: "ObjectRef[Any]") -> Finished:
         exceptions = self.ray.exceptions
         try:
             return Finished(job.key, self.ray.get(reference))
         except exceptions.RayTaskError as error:
-            # Not `raise`: one run's trouble must not end the others.
+            # Not raised: the failure of one run must not end the others.
             cause = error.cause or error
             name = "" if isinstance(cause, InputError) else f"{type(cause).__name__}: "
             return Finished(job.key, None, name + " ".join(str(cause).split())[:300])
         except exceptions.OutOfMemoryError:
-            return Finished(job.key, None, "out of memory: its machine killed it again and again")
+            return Finished(job.key, None, "out of memory: its machine killed it on every attempt")
         except (exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
             return Finished(
                 job.key,
@@ -194,10 +188,10 @@ class Engine:
         except exceptions.RayError as error:
             raise EngineLost(one_line(error)) from None
 
-    def progress(self) -> dict[str, tuple[str, float, str]]:
-        """Return {key: (phase, share done, text)} of the runs that have reported.
+    def progress(self) -> dict[str, RunProgress]:
+        """Return the progress of the runs that have reported, by key.
 
-        Never waits: an answer that takes its time is read at a later call.
+        Never waits: an answer that is not there yet is read by a later call.
         """
         try:
             if self._read_board is None:
@@ -205,20 +199,22 @@ class Engine:
             if self.ray.wait([self._read_board], timeout=0)[0]:
                 answer, self._read_board = self._read_board, None
                 self._last_board = self.ray.get(answer)
-        except self.ray.exceptions.RayError:  # killed; it starts anew, and runs report again
+        except (
+            self.ray.exceptions.RayError
+        ):  # it was killed; Ray restarts it, and runs report again
             self._last_board = {}
         return self._last_board
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
-        """Raise EngineLost where Ray says, in one of its ways, that the cluster is gone."""
+        """Raise EngineLost for each of the errors by which Ray says that the cluster is gone."""
         try:
             yield
         except (self.ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
             raise EngineLost(one_line(error)) from None
 
     def close(self) -> None:
-        """End what this process has of the engine."""
+        """Disconnect from the cluster, and end it if it is embedded."""
         self.ray.shutdown()
 
 
@@ -226,33 +222,33 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def ray_options(request: Request) -> dict:
+def ray_options(request: Request) -> dict[str, float]:
     options = {"num_cpus": request.cpus, "num_gpus": request.gpus}
     return options | ({"memory": int(request.memory_gib * GIB)} if request.memory_gib else {})
 
 
 def machine() -> tuple[float, float, float]:
-    """Return (cores, GPUs, GiB of memory) that runs may use here; needs no cluster to tell."""
+    """Return (cores, GPUs, GiB of memory) that runs may use on this machine; needs no cluster."""
     import torch
 
     return usable_cores(), torch.cuda.device_count(), usable_memory()
 
 
 class Board:
-    """An actor on which runs write how far they are."""
+    """An actor to which runs report their progress."""
 
-    def __init__(self):
-        self.rows: dict[str, tuple[str, float, str]] = {}
+    def __init__(self) -> None:
+        self.rows: dict[str, RunProgress] = {}
 
     def write(self, key: str, phase: str, share: float, text: str) -> None:
         self.rows[key] = (phase, share, text)
 
-    def read(self) -> dict[str, tuple[str, float, str]]:
+    def read(self) -> dict[str, RunProgress]:
         return self.rows
 
 
-def tethered(work: Callable, job, board) -> Any:
-    """Do ``work`` in a worker that ends with its node: one without could never hand in a result."""
+def tethered(work: WorkerFunction, job: Keyed, board: Any) -> Any:
+    """Do ``work`` in a worker that ends with its node: an orphaned worker cannot return results."""
     keep_freed_memory()
     if not any(thread.name == TETHER for thread in threading.enumerate()):
         threading.Thread(target=end_with, args=(os.getppid(),), name=TETHER, daemon=True).start()
@@ -260,12 +256,13 @@ def tethered(work: Callable, job, board) -> Any:
 
 
 def end_with(parent: int) -> None:
+    """End this process once its parent has ended."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
-def execute(job: Job, board) -> dict:
+def execute(job: Job, board: Any) -> Record:
     """Do a run in a worker."""
     import ray
 
@@ -275,8 +272,8 @@ def execute(job: Job, board) -> dict:
     return run(job, reporter(job.key, board), gpus)
 
 
-def reporter(key: str, board) -> Callable[[str, float, str], None]:
-    """Return a function that writes a run's progress on the board, once a second at most."""
+def reporter(key: str, board: Any) -> Progress:
+    """Return a callback that writes a run's progress to the board, at most once a second."""
     last = 0.0
 
     def report(phase: str, share: float, text: str) -> None:

@@ -1,32 +1,32 @@
-"""A folder of results: whether it can be written to, and by which driver."""
+"""The folder of a sweep: checked for writing, locked by one driver, and written to."""
 
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import InputError
 from bench.records.manifest import manifest_path
 from bench.records.record import record_path, write_record
+from bench.records.types import Record
 from bench.runs.log import NAME as LOG
 from bench.sweep.progress import STATUS
 from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK
 from bench.sweep.status import LOCK
-from bench.system.files import open_own, refuse_strange, write_atomically
-from bench.system.files import refuse_unwritable as refuse_unwritable_files
+from bench.system.files import open_own, refuse_strange, refuse_unwritable, write_atomically
 
 
-def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
-    """Make a folder of results, and refuse what could not be written to it later.
+def prepare_folder(directory: Path, keys: Iterable[str] = ()) -> None:
+    """Make a sweep's folder, and check that its files can be written before any work is done.
 
     Args:
         directory: The folder.
-        keys: Of runs that are about to be done.
+        keys: Keys of the runs that are about to be done.
 
     Raises:
-        InputError: Nothing can be written to it; or a folder, a FIFO or the like has the name of a
-            file to write; or a link that of one to lock or append to.
+        InputError: The folder cannot be written; a folder, a FIFO or the like has the name of a
+            file to write; or a link has the name of a file to lock or to append to.
     """
     from bench.training.checkpoints import BEST, LAST
 
@@ -36,7 +36,7 @@ def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
     for key in keys:
         replaced += [record_path(runs, key), runs / key / LAST, runs / key / BEST]
         extended += [runs / key / RUN_LOCK, runs / key / LOG]
-    refuse_unwritable_files(replaced, "results")
+    refuse_unwritable(replaced, "results")
     for path in extended:
         refuse_strange(path)
     probe = directory / f".driver.probe.{os.getpid()}"
@@ -49,9 +49,9 @@ def refuse_unwritable(directory: Path, keys: Iterable[str] = ()) -> None:
 
 
 @contextmanager
-def locked(directory: Path):
-    """Hold the sweep's folder, so that a second driver refuses instead of overwriting."""
-    refuse_unwritable(directory)
+def locked(directory: Path) -> Iterator[None]:
+    """Lock a sweep's folder against a second driver, which raises InputError instead of overwriting."""
+    prepare_folder(directory)
     with open_own(directory / LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,12 +62,12 @@ def locked(directory: Path):
         yield
 
 
-def write_or_refuse(directory: Path, record: dict) -> None:
-    """Write a record under a folder of results. Raises InputError if it cannot be."""
+def write_or_refuse(directory: Path, record: Record) -> None:
+    """Write a record to a sweep's folder. Raises InputError if it cannot be written."""
     try:
         write_record(directory / "runs", record)
     except OSError as error:
         raise InputError(
             f"results: {directory} cannot be written: {error.strerror}; what is recorded is safe, "
-            "and the same command goes on with the rest"
+            "and the same command resumes with the rest"
         ) from None

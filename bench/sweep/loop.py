@@ -1,16 +1,16 @@
-"""The loop of a driver: jobs go to the engine, and each is settled as it ends."""
+"""The loop of a driver: it hands jobs to an engine and settles each one when it ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from bench.sweep.engine import Finished
+from bench.sweep.jobs import Finished, Keyed, WorkerFunction
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request
 from bench.sweep.restarts import finished_jobs
 
-JobT = TypeVar("JobT")
+JobT = TypeVar("JobT", bound=Keyed)
 
 
 @dataclass(frozen=True)
@@ -21,32 +21,32 @@ class Work(Generic[JobT]):
         request: Returns the resources of a job, given the job and whether there are GPUs.
         settle: Called in the driver with each finished job: writes its result, and calls
             ``Progress.finish``.
-        execute: Called in a worker, see `Engine.map`; None trains and evaluates.
+        execute: The function that a worker calls, see `Engine.map`; None trains and evaluates.
     """
 
     request: Callable[[JobT, bool], Request]
     settle: Callable[[Finished], None]
-    execute: Callable[[JobT, Any], Any] | None = None
+    execute: WorkerFunction | None = None
 
 
 def do_jobs(
-    pending: list[JobT],
+    pending: Sequence[JobT],
     work: Work[JobT],
     progress: Progress,
     address: str | None,
     workers: int | None,
 ) -> None:
-    """Do jobs on an engine, which is started again when it dies, and ended at the end.
+    """Do jobs on an engine, which is restarted when it dies and closed at the end.
 
     Args:
-        pending: Anything with a ``key``.
+        pending: The jobs.
         work: What to do with each.
-        progress: Shows how far the jobs are.
+        progress: Shows the progress of the jobs.
         address: Address of a running Ray cluster; None starts one on this machine.
         workers: Largest number of jobs at once; None is as many as fit.
 
     Raises:
-        InputError: The cluster at the address is gone, or one of our own dies again and again.
+        InputError: The cluster at the address is gone, or embedded engines keep dying.
     """
     jobs = finished_jobs(pending, work.request, progress, address, workers, work.execute)
     with closing(jobs):

@@ -1,28 +1,57 @@
-"""How far a sweep is: a live table on a terminal, plain lines elsewhere, a file for others."""
+"""Progress of a sweep: a live table on a terminal, plain lines elsewhere, and status.json."""
 
 import json
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from bench.system.files import write_atomically
 from bench.system.printing import new_console, printable, say
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 PLAIN_LINE_SECONDS = 10.0
 STATUS_SECONDS = 2.0
 STATUS = "status.json"
-# Of a run's time, where nothing better is known: the share that training takes.
+# Assumed share of training in the time of a run.
 TRAINING_SHARE = 0.7
+# Phase, share of it that is done in [0, 1], and text.
+RunProgress = tuple[str, float, str]
+
+
+class RunningRun(TypedDict):
+    """What is shown of a run at work; ``seconds_left`` is the time until its phase ends."""
+
+    key: str
+    label: str
+    phase: str
+    share: float
+    text: str
+    seconds_left: float | None
+
+
+class Snapshot(TypedDict):
+    """Everything that is shown of a sweep: numbers of runs, the time left, and the runs at work."""
+
+    ended: bool
+    to_do: int
+    cached: int
+    done: int
+    failed: int
+    seconds_left: float | None
+    running: list[RunningRun]
 
 
 class Progress:
-    """Counts a sweep's runs and shows what is left.
+    """Counts a sweep's runs, shows its progress and estimates the time left.
 
     Args:
-        labels: {key: words} of the runs to do.
-        cached: Number of runs that had a record already.
-        instant: Keys of the runs that train nothing, which tell nothing of the time left.
-        directory: Folder that gets status.json, for `bench status`; None writes none.
+        labels: {key: label} of the runs to do.
+        cached: Number of runs that already had a record.
+        instant: Keys of runs without training, which the estimate of the time left ignores.
+        directory: Folder for status.json, which `bench status` reads; None writes none.
     """
 
     def __init__(
@@ -35,11 +64,11 @@ class Progress:
         self.directory = directory
         self.done: set[str] = set()
         self.trained_done = self.failed = 0
-        self.running: dict[str, tuple[str, float, str]] = {}
-        # When a run was first seen in its phase, and how far it was then.
-        self.seen: dict[str, tuple[str, float, float]] = {}
+        self.running: dict[str, RunProgress] = {}
+        # {key: (phase, its share done when first seen, time when first seen)}.
+        self.phase_starts: dict[str, tuple[str, float, float]] = {}
         self.started = time.monotonic()
-        # Of the runs that told: when the first began, the last ended, and their times' sum.
+        # Of runs with a known duration: start of the first, end of the last, sum of durations.
         self.first = self.last = self.own_seconds = 0.0
         self.last_line = self.last_status = 0.0
         self.console = new_console()
@@ -52,21 +81,21 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.live:
             self.live.stop()
         self.running = {}
         self._write_status(ended=True)
 
-    def update(self, board: dict[str, tuple[str, float, str]]) -> None:
-        """Show the runs' own reports, {key: (phase, share done, text)}."""
+    def update(self, board: dict[str, RunProgress]) -> None:
+        """Show what the runs at work have reported, by key."""
         now = time.monotonic()
         if self.live is None and now - self.last_status < STATUS_SECONDS:
             return
         self.running = {key: row for key, row in board.items() if key not in self.done}
         for key, (phase, share, _) in self.running.items():
-            if self.seen.get(key, ("",))[0] != phase:
-                self.seen[key] = phase, share, now
+            if key not in self.phase_starts or self.phase_starts[key][0] != phase:
+                self.phase_starts[key] = phase, share, now
         if self.live:
             self.live.update(table_of(self.snapshot()), refresh=True)
         elif now - self.last_line > PLAIN_LINE_SECONDS:
@@ -76,7 +105,7 @@ class Progress:
             self._write_status()
 
     def finish(self, key: str, failed: bool, words: str, seconds: float = 0.0) -> None:
-        """Note that a run ended, which took so many seconds."""
+        """Count a run that ended, and print a line; ``seconds`` is its duration, 0 if not known."""
         if seconds:
             self.last = time.monotonic()
             self.first = min(self.first or self.last, self.last - seconds)
@@ -84,18 +113,18 @@ class Progress:
         self.done.add(key)
         self.trained_done += key not in self.instant
         self.running.pop(key, None)
-        self.seen.pop(key, None)
+        self.phase_starts.pop(key, None)
         self.failed += failed
         self.say(f"{'failed' if failed else 'done':6}  {self.labels[key]}  {words}")
 
     def efficiency(self, workers: int) -> str:
-        """Return how long the runs took together, beside their own times shared out evenly."""
+        """Compare the wall time of all runs with the sum of their durations over the workers."""
         wall, shared = self.last - self.first, self.own_seconds / workers
         if not shared:
             return ""
         return (
-            f"{len(self.done)} runs in {wall:.1f} s; their own times, shared out evenly over "
-            f"{workers}, are {shared:.1f} s (ratio {wall / shared:.2f})"
+            f"{len(self.done)} runs in {wall:.1f} s; the sum of their durations over {workers} "
+            f"workers is {shared:.1f} s (ratio {wall / shared:.2f})"
         )
 
     def say(self, line: str) -> None:
@@ -106,7 +135,7 @@ class Progress:
             say(line)
 
     def time_left(self) -> float | None:
-        """Return seconds left, if runs go on as fast as they did on average."""
+        """Estimate the seconds left from the average speed so far; None at the start."""
         work = float(self.trained_done)
         for key, (phase, share, _) in self.running.items():
             if key not in self.instant:
@@ -116,15 +145,15 @@ class Progress:
         return (time.monotonic() - self.started) / work * max(self.trained - work, 0)
 
     def time_left_of(self, key: str) -> float | None:
-        """Return seconds until a run's present phase ends, going on as it did."""
+        """Estimate the seconds until a run's phase ends from its speed; None before it progresses."""
         _, share, _ = self.running[key]
-        _, first_share, first = self.seen.get(key, ("", share, 0.0))
+        _, first_share, first = self.phase_starts.get(key, ("", share, 0.0))
         if share - first_share < 1e-3:
             return None
         return (time.monotonic() - first) / (share - first_share) * (1 - share)
 
-    def snapshot(self, ended: bool = False) -> dict:
-        """Return all there is to show, as plain data."""
+    def snapshot(self, ended: bool = False) -> Snapshot:
+        """Return everything that is shown, as plain data."""
         return {
             "ended": ended,
             "to_do": len(self.labels),
@@ -151,11 +180,11 @@ class Progress:
             try:
                 write_atomically(self.directory / STATUS, json.dumps(self.snapshot(ended)) + "\n")
             except OSError:
-                pass  # only for onlookers
+                pass  # the sweep itself does not need it
 
 
 def share_of_run(phase: str, share: float) -> float:
-    """Return the share of a whole run that is done, from that of its phase."""
+    """Return the share of a whole run that is done, from the share of its phase."""
     if phase == "train":
         return TRAINING_SHARE * share
     return TRAINING_SHARE + (1 - TRAINING_SHARE) * share
@@ -165,7 +194,8 @@ def duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def summary_of(snapshot: dict) -> str:
+def summary_of(snapshot: Snapshot) -> str:
+    """Return a sweep's progress in one line."""
     queued = snapshot["to_do"] - snapshot["done"] - len(snapshot["running"])
     text = f"{snapshot['done']} of {snapshot['to_do']} runs done"
     text += f" (and {snapshot['cached']} before)" if snapshot["cached"] else ""
@@ -174,8 +204,8 @@ def summary_of(snapshot: dict) -> str:
     return text + (f", about {duration(left)} left" if left is not None else "")
 
 
-def table_of(snapshot: dict):
-    """Return the summary and a line for each running run, to print on a terminal."""
+def table_of(snapshot: Snapshot) -> "Table":
+    """Return the summary and a line for each run at work, as rich's table."""
     from rich.markup import escape
     from rich.table import Table
 

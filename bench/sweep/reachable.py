@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers, asked before Ray is: it would wait for minutes and end the process."""
+"""Check that a Ray cluster answers before Ray connects: Ray waits for minutes, then ends the process."""
 
 import os
 import socket
@@ -7,18 +7,18 @@ import time
 from bench.errors import InputError
 
 SECONDS = 8.0
-# How HTTP/2 begins, and with it gRPC, which Ray speaks: the client's preface and empty settings.
+# The start of HTTP/2 and so of gRPC, Ray's protocol: the client's preface and empty settings.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 SETTINGS = 4
 
 
 def refuse_no_cluster(address: str) -> None:
-    """Raise InputError if no Ray cluster answers at an address, which may be auto."""
+    """Raise InputError if no Ray cluster answers at an address, HOST:PORT or auto."""
     if address == "auto":
         from ray._private.services import canonicalize_bootstrap_address
 
         try:
-            # Where one was started last on this machine; it may have been killed since.
+            # The cluster that was started last on this machine; it may have been killed since.
             address = canonicalize_bootstrap_address(address) or address
         except (ConnectionError, ValueError):
             raise InputError("engine: no Ray cluster was started on this machine") from None
@@ -27,10 +27,10 @@ def refuse_no_cluster(address: str) -> None:
 
 
 def refuse_unreachable(address: str, seconds: float | None = None) -> None:
-    """Wait until a server of gRPC answers at ``host:port``, for ``seconds`` at most (None: 8).
+    """Wait until a gRPC server answers at ``host:port``, for at most ``seconds`` (None: 8).
 
     Raises:
-        InputError: None did, or the address is none.
+        InputError: None answers, or the address is invalid.
     """
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -41,7 +41,7 @@ def refuse_unreachable(address: str, seconds: float | None = None) -> None:
             answers(host.strip("[]"), int(port), deadline)
             return
         except (OSError, UnicodeError) as error:
-            # Both have just been started: the cluster may come a moment later.
+            # Both may have just been started: the cluster may come a moment later.
             if time.monotonic() + 0.5 > deadline or isinstance(
                 error, (socket.gaierror, UnicodeError)
             ):
@@ -51,7 +51,7 @@ def refuse_unreachable(address: str, seconds: float | None = None) -> None:
 
 
 def answers(host: str, port: int, deadline: float) -> None:
-    """Raise OSError unless a server of gRPC answers before the deadline."""
+    """Raise OSError unless a gRPC server answers before the deadline."""
     left = max(deadline - time.monotonic(), 0.1)
     with socket.create_connection((host, port), timeout=left) as connection:
         connection.sendall(PREFACE)
@@ -60,7 +60,7 @@ def answers(host: str, port: int, deadline: float) -> None:
             connection.settimeout(max(deadline - time.monotonic(), 0.1))
             part = connection.recv(9 - len(header))
             if not part:
-                raise OSError("what listens there is no Ray cluster")
+                raise OSError("the server there is not a Ray cluster")
             header += part
     if header[3] != SETTINGS:
-        raise OSError("what listens there is no Ray cluster")
+        raise OSError("the server there is not a Ray cluster")

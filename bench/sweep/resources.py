@@ -1,21 +1,22 @@
-"""What a run is given, and whether any machine has it."""
+"""Resources of runs: what a sweep asks for, what a run gets, and whether a machine has it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from bench.errors import InputError
+from bench.records.types import Config
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a sweep asks for each of its runs.
+    """Resources that a sweep asks for each of its runs.
 
     Args:
-        cpus: CPU cores of a run; None is one for each of its threads on each of its devices.
-        gpus: GPUs of a run; a fraction lets runs share one. None is one for each of its devices
-            where there is any GPU, else none.
-        memory_gib: Memory of a run, in GiB, which is set aside for it; None sets nothing aside.
+        cpus: CPU cores of a run; None is one for each thread on each device.
+        gpus: GPUs of a run; a fraction lets runs share one. None is one for each device if the
+            machine has GPUs, else 0.
+        memory_gib: Memory reserved for a run, in GiB; None reserves none.
     """
 
     cpus: float | None = None
@@ -25,7 +26,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Request:
-    """What one run is given: numbers, nothing left open."""
+    """Resources of one run, with every default resolved."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -39,11 +40,11 @@ class Request:
         return f"{self.cpus:g} cores and {self.gpus:g} GPUs{memory}"
 
 
-def request_of(resources: Resources, config: dict, has_gpus: bool) -> Request:
-    """Return what a run of this configuration is given.
+def request_of(resources: Resources, config: Config, has_gpus: bool) -> Request:
+    """Return the resources that a run of this configuration gets.
 
     Raises:
-        InputError: Several devices that would have to share a GPU.
+        InputError: Several devices would share a GPU.
     """
     devices, threads = config["trainer"]["devices"], config["trainer"]["threads"]
     gpus = (devices if has_gpus else 0) if resources.gpus is None else resources.gpus
@@ -57,7 +58,7 @@ def request_of(resources: Resources, config: dict, has_gpus: bool) -> Request:
 
 
 def checked_resources(given: Any, where: str) -> Resources:
-    """Return ``given`` (a mapping) as Resources. Raises InputError where it is none."""
+    """Return ``given``, a mapping or None, as Resources. Raises InputError if it is invalid."""
     known = ", ".join(field.name for field in fields(Resources))
     try:
         resources = Resources(**(given or {}))
@@ -70,7 +71,7 @@ def checked_resources(given: Any, where: str) -> Resources:
         is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
         if not (is_number and least <= amount < 1e6):
             raise InputError(
-                f"{where}: resources.{name}: {amount!r} is no number of {least} or more"
+                f"{where}: resources.{name}: {amount!r} is not a number of {least} or more"
             )
     gpus = resources.gpus
     if gpus is not None and gpus > 1 and gpus != int(gpus):
@@ -84,7 +85,7 @@ def refuse_what_never_fits(
     """Raise InputError if a run asks for more than every node has.
 
     Args:
-        requests: What the runs are given.
+        requests: The resources of the runs.
         nodes: (cores, GPUs, GiB of memory) of each node.
     """
     for request in dict.fromkeys(requests):
@@ -94,5 +95,5 @@ def refuse_what_never_fits(
                 for cpus, gpus, memory in dict.fromkeys(nodes)
             )
             raise InputError(
-                f"resources: a run asks for {request}, and no machine has them (there is: {most})"
+                f"resources: a run asks for {request}, and no machine has them (available: {most})"
             )

@@ -1,37 +1,40 @@
-"""Jobs done on an engine that is started again when it dies."""
+"""Jobs done on an engine that is restarted when it dies."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TypeVar
 
 from bench.errors import InputError
-from bench.sweep.engine import EngineLost, EngineNotStarted, Finished
+from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
 from bench.sweep.progress import Progress
 from bench.sweep.resources import Request
 
+JobT = TypeVar("JobT", bound=Keyed)
+
 
 def finished_jobs(
-    pending: list,
-    request_of: Callable[..., Request],
+    pending: Sequence[JobT],
+    request_of: Callable[[JobT, bool], Request],
     progress: Progress,
     address: str | None,
     workers: int | None,
-    work: Callable | None = None,
+    work: WorkerFunction | None = None,
 ) -> Generator[Finished, None, None]:
-    """Yield each job as it ends; close it to end its engine.
+    """Yield each job as it ends. Closing the generator ends its engine.
 
     Args:
-        pending: Anything with a ``key``.
-        request_of: Called with a job and whether there are GPUs: what the job is given.
-        progress: Is told what happens; its ``done`` says which jobs another engine need not do.
+        pending: The jobs.
+        request_of: Returns the resources of a job, given the job and whether there are GPUs.
+        progress: Shows messages; another engine leaves out the jobs in its ``done``.
         address: Address of a running Ray cluster; None starts one on this machine.
         workers: Largest number of jobs at once; None is as many as fit.
-        work: What a worker does, see `Engine.map`.
+        work: The function that a worker calls, see `Engine.map`.
 
     Raises:
-        InputError: The cluster at the address is gone, or one of our own dies again and again.
+        InputError: The cluster at the address is gone, or embedded engines keep dying.
     """
-    losses: Counter = Counter()  # of each kind, since a job has ended
+    losses: Counter[type[EngineLost]] = Counter()  # since a job has ended
     while left := [job for job in pending if job.key not in progress.done]:
         done = len(progress.done)
         try:
@@ -45,23 +48,23 @@ def finished_jobs(
             reason = str(error).removeprefix("engine: ")
             if address is not None or losses[type(error)] > error.retries:
                 raise InputError(
-                    f"engine: {reason}; what is recorded is safe, and the same command goes on"
+                    f"engine: {reason}; what is recorded is safe, and the same command resumes"
                 ) from None
-            progress.say(f"the engine died ({reason}); started again")
+            progress.say(f"the engine died ({reason}); it is restarted")
 
 
 def on_one_engine(
-    pending: list,
-    request_of: Callable[..., Request],
+    pending: Sequence[JobT],
+    request_of: Callable[[JobT, bool], Request],
     progress: Progress,
     address: str | None,
     workers: int | None,
-    work: Callable | None,
+    work: WorkerFunction | None,
 ) -> Iterator[Finished]:
-    """Start an engine, or reach the one that there is, and yield each job as it ends.
+    """Start an engine, or connect to the running one, and yield each job as it ends.
 
     Raises:
-        InputError: There is no cluster at the address, or a job asks for what no node has.
+        InputError: There is no cluster at the address, or a job asks for more than every node has.
         EngineLost: The engine died.
     """
     from bench.sweep.apart import EngineApart
@@ -70,7 +73,7 @@ def on_one_engine(
     started = time.monotonic()
     engine = EngineApart(address, workers)
     try:
-        progress.say(f"the engine is there after {time.monotonic() - started:.1f} s")
+        progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
         requests = {job.key: request_of(job, engine.has_gpus) for job in pending}
         for finished in engine.map(pending, requests, work):
             if finished is not None:

@@ -1,4 +1,4 @@
-"""The processes of a session, as Linux tells of them; elsewhere none is found."""
+"""The processes of a session, read from Linux' /proc. On other systems none are found."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ class Process:
 
     Attributes:
         pid: Its id.
-        name: The first 15 characters of its program's.
-        parent: Id of the process that it is a child of.
-        session: Id of its session, which is that of the session's first process.
+        name: The first 15 characters of its program's name.
+        parent: Id of its parent process.
+        session: Id of its session, which is the id of the session's first process.
     """
 
     pid: int
@@ -46,8 +46,8 @@ def members(session: int) -> list[Process]:
 
 
 def end_session(session: int) -> None:
-    """SIGKILL the processes of a session, but for this one: whoever their parents were."""
-    deadline = time.monotonic() + LONGEST_SECONDS  # beyond that, one hangs in the kernel
+    """SIGKILL all processes of a session except this one, whoever their parents are."""
+    deadline = time.monotonic() + LONGEST_SECONDS  # one that is left then hangs in the kernel
     while time.monotonic() < deadline:
         others = [found.pid for found in members(session) if found.pid != os.getpid()]
         if not others:

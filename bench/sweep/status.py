@@ -1,4 +1,4 @@
-"""`bench status`: how far a sweep is, seen from outside its driver, also when it is over."""
+"""`bench status`: the progress of a sweep, seen from outside its driver, also after it has ended."""
 
 import fcntl
 import json
@@ -7,18 +7,19 @@ from pathlib import Path
 from bench.errors import InputError
 from bench.records.manifest import read_manifest
 from bench.records.record import has_record, read_record, record_path
-from bench.sweep.progress import STATUS, table_of
+from bench.records.types import Record
+from bench.sweep.progress import STATUS, Snapshot, table_of
 from bench.sweep.single import is_single, manifest_of
 from bench.system.files import MIB, read_text, regular_file
 from bench.system.printing import say, table_console
 
-# status.json has a line for each running run; a duration of more has no name.
+# status.json has one entry for each run at work. Longer durations cannot be shown.
 LONGEST, MOST_SECONDS = 16 * MIB, 1e9
 LOCK = ".driver.lock"
 
 
 def is_driven(directory: Path) -> bool:
-    """Tell whether a driver is at work on a sweep's folder; takes nothing from it."""
+    """Tell whether a driver holds a sweep's folder, without blocking the driver."""
     try:
         with regular_file(directory / LOCK) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -33,14 +34,16 @@ def show_status(directory: Path) -> int:
     """Print what is done, failed, missing and, while a driver is at work, running.
 
     Returns:
-        0 if every run of the sweep has a record of success, else 1.
+        0 if every run of the sweep has a record with numbers, else 1.
 
     Raises:
         InputError: There is no sweep in the folder.
     """
     keys = read_manifest(directory)
     again = "`bench train` of it" if is_single(manifest_of(directory)) else "`bench sweep`"
-    good, failed, damaged, missing = [], [], [], []
+    good: list[Record] = []
+    failed: list[Record] = []
+    damaged, missing = [], []
     for key in keys:
         if not has_record(directory / "runs", key):
             missing.append(key)
@@ -61,20 +64,20 @@ def show_status(directory: Path) -> int:
             f"({record['key']}): {record['reason']}"
         )
     for key in damaged:
-        say(f"damaged {key}: done again by the next {again}")
+        say(f"damaged {key}: the next {again} does it again")
     if is_driven(directory):
         snapshot = read_snapshot(directory)
         if snapshot is None or snapshot["ended"]:
-            say("a driver is at work and has not said yet how far it is")
+            say("a driver is at work and has not yet reported its progress")
         else:
             table_console().print(table_of(snapshot))
     elif missing or damaged:
-        say(f"no driver is at work; {again} goes on with what is left")
+        say(f"no driver is at work; {again} resumes with what is left")
     return 0 if len(good) == len(keys) else 1
 
 
-def read_snapshot(directory: Path) -> dict | None:
-    """Return what a driver last said of its progress; None if that is nothing that one says."""
+def read_snapshot(directory: Path) -> Snapshot | None:
+    """Return the progress that a driver has last written; None if no driver can have written it."""
     try:
         snapshot = json.loads(read_text(directory / STATUS, LONGEST))
         numbers = [snapshot[name] for name in ("to_do", "cached", "done", "failed")]

@@ -1,8 +1,8 @@
-"""What becomes of a cited run that was run again: numbers held against tolerances.
+"""Verdicts on cited runs that were run again: published numbers compared by tolerances.
 
-A publisher can write anything into a table and its records. So a tolerance is never taken from the
-row under test: its Monte-Carlo part is the new run's own, and what other published seeds say of the
-spread counts up to a limit that is fixed here.
+A publisher can write anything into a table and its records, so a tolerance never comes from the row
+under test. Its Monte-Carlo part comes from the new run. The spread over the other published seeds
+counts up to a limit that is fixed here.
 """
 
 from dataclasses import dataclass, replace
@@ -10,23 +10,25 @@ from math import isfinite, sqrt
 
 import pandas as pd
 
-from bench.records.row import METRICS, row_of
+from bench.records.row import METRICS, bits_per_dim_stderr, row_of, values_of
+from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
+from bench.settings import Split
 
-# What float64 sums may differ by on machines whose instructions differ.
+# Relative difference of float64 sums between machines with different instructions.
 ROUNDING = 1e-6
-# The most that seeds may differ by, as a share of the new run's |log_likelihood|. Of the published
-# models (three seeds, 8 × 8 digits) the widest two spreads of bits/dim and of the terms in nats have
-# standard deviations of 1.6 % and 2.3 %, and two runs differ by 1.96 √2 as much: 4.5 % and 6.4 %.
-# On MNIST they are below 0.1 %, and there the published interval decides.
+# Largest difference between seeds, as a share of the new run's |log_likelihood|. Among the published
+# models (three seeds, 8 × 8 digits) the largest spreads of bits/dim and of the terms in nats have
+# standard deviations of 1.6 % and 2.3 %; two runs differ by 1.96 √2 times that: 4.5 % and 6.4 %.
+# On MNIST they are below 0.1 %, and the published interval decides.
 MOST_OF_LIKELIHOOD = 0.05
-# The same for what is no likelihood: latent dimensions, and the data's sharpness.
+# The same for other columns, in latent dimensions and in the data's sharpness.
 MOST = {"active_units": 3.0}
 MOST |= {f"sharpness{of}": 0.05 for of in ("", "_aggregate", "_reconstruction")}
-# A Monte-Carlo error is an estimate as well: it is false if it is off by more than this factor.
+# A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
-# Names of the code beside its hash. They decide no number and anybody can write them.
+# Parts of an environment that decide no number: labels of the code, whose hash is compared.
 LABELS = ("commit", "commit_unknown", "dirty", "version")
-# What a row says of its run beside estimates; each must be the same in the new run.
+# Columns other than estimates. Each must be the same for the new run.
 FACTS = (
     "key", "task", "model", "decoder", "prior", "seed", "split", "status", "dimensions", "levels",
     "n", "parameters", "importance_samples", "beta", "importance_data", "data_sha256",
@@ -37,16 +39,16 @@ GOOD = ("identical", "within")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one run.
+    """The verdict on one run.
 
     Attributes:
         key: The run.
         label: Task, model and seed.
-        outcome: identical: every number to the last bit; within: in another environment, inside
-            the tolerances; outside; changed: data or configuration are not what they were; altered:
-            table, record and commit do not say the same; or dirty: the code was not that of its
-            commit. Of the last three nothing was run.
-        reasons: What differs: numbers that are outside, or what has changed.
+        outcome: identical: every number agrees to the last bit; within: in another environment, all
+            numbers are within the tolerances; outside: some are not; changed: data or configuration
+            differ from the published ones; altered: table, record and commit contradict each other;
+            or dirty: the code differed from its commit. In the last three cases nothing is run.
+        reasons: The differences: numbers outside the tolerances, or what has changed.
     """
 
     key: str
@@ -67,15 +69,15 @@ class Cited:
         key: The run.
         rows: Its rows of runs.csv, as ``read_runs`` returns them.
         config: Its configuration, if that is known.
-        record: Its record, if it is there.
-        model: The name that tables have for its model by its record, or else by the sweep, if
-            either is there.
+        record: Its record, if there is one.
+        model: The name of its model in tables, according to the record or else to the sweep; None if
+            there is neither.
     """
 
     key: str
     rows: pd.DataFrame
-    config: dict | None
-    record: dict | None
+    config: Config | None
+    record: Record | None
     model: str | None
 
     @property
@@ -84,28 +86,29 @@ class Cited:
         return f"{first['task']} {first['model']} seed {first['seed']}"
 
     @property
-    def environment(self) -> dict | None:
+    def environment(self) -> Environment | None:
         return None if self.record is None else self.record["environment"]
 
 
 def tolerance(
-    record: dict, split: str, column: str, others: list[float], same_weights: bool
+    record: TableRecord, split: Split, column: str, others: list[float], same_weights: bool
 ) -> float:
-    """Return how far a published estimate may be from the new one; nothing of its row enters.
+    """Return the largest allowed difference of a published estimate to the new one.
 
-    Monte-Carlo estimates may differ by 1.96 · √2 · standard error, of the new run, which has the
-    published number of samples and data. A training that is done again elsewhere is as another seed:
-    it may also differ by the 95 % prediction interval of one more seed, from the spread s of the n
-    others with the new one, t · s · √(1 + 1/n), and by no more than a fixed share of the new run's
-    log-likelihood, since the others come from the same publisher. Of a single seed nobody knows the
-    spread: bits/dim and log-likelihood have their Monte-Carlo error alone, as strict as one can be,
-    and the other estimates that share.
+    Nothing of the published row enters. Monte-Carlo estimates may differ by 1.96 · √2 · standard
+    error of the new run, which has the published number of samples and data. A training that is
+    repeated elsewhere is like another seed. It may also differ by the 95 % prediction interval of one
+    more seed, t · s · √(1 + 1/n), where s is the standard deviation of the n values that consist of
+    the others and the new one; but by at most a fixed share of the new run's log-likelihood, because
+    the others come from the same publisher. With a single seed the spread is unknown: the tolerance
+    of bits/dim and log-likelihood is their Monte-Carlo error alone, that of other estimates also has
+    the fixed share.
 
     Args:
         record: The new run.
         split: train or test.
         column: The estimate; it is in the record.
-        others: What was published of it for other seeds of the same task and model.
+        others: The published values for other seeds of the same task and model.
         same_weights: Nothing was trained again, so that seeds do not matter.
     """
     from scipy.stats import t
@@ -123,14 +126,14 @@ def tolerance(
     return allowed + min(most, quantile * float(seeds.std()) * sqrt(1 + 1 / len(seeds)))
 
 
-def likelihood_of(metrics: dict, column: str) -> float:
-    """Return the size of a run's log-likelihood, in the unit of a column: bits/dim or nats."""
+def likelihood_of(metrics: dict[str, EstimateRecord], column: str) -> float:
+    """Return the magnitude of a run's log-likelihood in the unit of a column: bits/dim or nats."""
     name = "bits_per_dim" if column == "bits_per_dim" else "log_likelihood"
     return abs(metrics[name]["value"])
 
 
-def judge(cited: Cited, record: dict, runs: pd.DataFrame, same_weights: bool) -> Verdict:
-    """Hold a run's new record against its published rows.
+def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: bool) -> Verdict:
+    """Compare a run's new record with its published rows.
 
     Args:
         cited: The published run.
@@ -138,24 +141,25 @@ def judge(cited: Cited, record: dict, runs: pd.DataFrame, same_weights: bool) ->
         runs: The whole runs.csv.
         same_weights: Nothing was trained again.
     """
-    different, outside = [], []
+    different: list[str] = []
+    outside: list[str] = []
     for _, row in cited.rows.iterrows():
-        again = row_of(record, str(row["sweep"]), str(row["split"]))
+        again = row_of(record, str(row["sweep"]), row["split"])
         outside += [
             f"{row['split']} {name}: published {row[name]}, now {again[name]}"
             for name in FACTS
             if not same_cell(row[name], again[name])
         ]
-        # How long training took elsewhere is free, but not how long it can have taken.
+        # Early stopping may end elsewhere after other epochs, but not beyond the configured number.
         if not same_weights and not same_cell(row["epochs"], again["epochs"]):
             longest = record["config"]["trainer"]["max_epochs"] if record.get("parameters") else -1
             is_possible = pd.notna(row["epochs"]) and 0 < row["epochs"] <= longest
             words = f"{row['split']} epochs: published {row['epochs']}, now {again['epochs']}"
             (different if is_possible else outside).append(words)
-        numbers, wrong = hold(row, again, record, runs, same_weights)
+        numbers, wrong = compare_estimates(row, record, runs, same_weights)
         different, outside = different + numbers, outside + wrong
     if different and cited.environment is not None and is_same(cited.environment, record):
-        # On the same kind of machine, with the same code and versions, nothing may differ at all.
+        # With the same code and versions, on the same kind of machine, nothing may differ.
         outside = outside or different[:3]
     outcome = "outside" if outside else "within" if different else "identical"
     if record["status"] != "ok":
@@ -164,11 +168,13 @@ def judge(cited: Cited, record: dict, runs: pd.DataFrame, same_weights: bool) ->
     return with_environment(verdict, cited, record)
 
 
-def hold(
-    row: pd.Series, again: dict, record: dict, runs: pd.DataFrame, same_weights: bool
+def compare_estimates(
+    row: pd.Series, record: TableRecord, runs: pd.DataFrame, same_weights: bool
 ) -> tuple[list[str], list[str]]:
-    """Return, in words, which of a row's estimates differ, and which by more than is allowed."""
-    split, different, outside = str(row["split"]), [], []
+    """Return, in words, a row's estimates that differ, and those outside the tolerances."""
+    split: Split = row["split"]
+    different, outside = [], []
+    now = values_of(record, split) | {"bits_per_dim_stderr": bits_per_dim_stderr(record, split)}
     others = runs[
         (runs["task"] == row["task"])
         & (runs["model"] == row["model"])
@@ -176,7 +182,7 @@ def hold(
         & (runs["key"] != row["key"])
     ]
     for column in (*METRICS, "bits_per_dim_stderr"):
-        old, new = row[column], again[column]
+        old, new = row[column], now[column]
         if same_cell(old, new):
             continue
         words = f"{split} {column}: published {old!r}, now {new!r}"
@@ -196,13 +202,13 @@ def hold(
     return different, outside
 
 
-def same_cell(old, new) -> bool:
-    """Tell whether a published cell is what it would be now; empty ones are None."""
+def same_cell(old: object, new: object) -> bool:
+    """Tell whether a published cell equals the new one; a new empty cell is None."""
     return new is None if pd.isna(old) else new is not None and bool(old == new)
 
 
-def with_environment(verdict: Verdict, cited: Cited, record: dict) -> Verdict:
-    """Add to a verdict what differs between the published environment and this one."""
+def with_environment(verdict: Verdict, cited: Cited, record: TableRecord) -> Verdict:
+    """Add to a verdict the differences between the published environment and this one."""
     if verdict.outcome == "identical":
         return verdict
     if cited.environment is None:
@@ -213,22 +219,22 @@ def with_environment(verdict: Verdict, cited: Cited, record: dict) -> Verdict:
     return replace(verdict, reasons=(*verdict.reasons, text))
 
 
-def is_same(published: dict, record: dict) -> bool:
-    """Tell whether an environment has all that decides numbers in common with a new record's."""
+def is_same(published: Environment, record: TableRecord) -> bool:
+    """Tell whether a published environment agrees with a new record's in all that decides numbers."""
     old, new = flat(published), flat(record["environment"])
     return all(old.get(name) == new[name] for name in new if name not in LABELS)
 
 
-def differences(published: dict, record: dict) -> list[str]:
-    """Return what of a published environment is another one in a new record."""
+def differences(published: Environment, record: TableRecord) -> list[str]:
+    """Return in words how a published environment differs from a new record's."""
     old, new = flat(published), flat(record["environment"])
     return [
         f"{name}: {old.get(name)} → {new.get(name)}" for name in new if old.get(name) != new[name]
     ]
 
 
-def flat(environment: dict) -> dict:
-    """Return an environment with its package versions beside the rest; hashes of code are short."""
+def flat(environment: Environment) -> dict[str, object]:
+    """Return an environment with package versions on the top level and short hashes of the code."""
     plain = {name: value for name, value in environment.items() if name != "packages"}
     for name in ("commit", "code_sha256"):
         if plain.get(name):

@@ -1,4 +1,4 @@
-"""`bench verify`: run cited rows again from their configuration, and judge what comes out."""
+"""`bench verify`: run cited rows again from their configuration, and judge the numbers."""
 
 import tempfile
 from dataclasses import replace
@@ -13,10 +13,11 @@ from bench.errors import InputError
 from bench.records.consistency import check_consistent
 from bench.records.key import key_of
 from bench.records.provenance import describe_data, environment
-from bench.records.record import read_record, record_path
-from bench.records.row import SPLITS, data_hash
+from bench.records.record import has_record, read_record, record_path
+from bench.records.row import data_hash
 from bench.records.tables import altered_column, chosen_rows, read_runs
-from bench.report.citation import other_code
+from bench.records.types import SPLITS, Config, Environment, Record, TableRecord
+from bench.report.citation import has_other_code
 from bench.report.rebuilt import altered_rows, records_beside
 from bench.runs.run import evaluate_model, run
 from bench.runs.trained import load_trained
@@ -27,13 +28,13 @@ from bench.sweep.verdicts import Cited, Verdict, judge
 
 
 def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
-    """Return the runs that ``row`` of a table names, and the whole runs.csv.
+    """Return the runs that ``row`` of a table selects, and the whole runs.csv.
 
-    A configuration is taken from the run's record where that is there, else from the sweep of the
-    same name in configs/: it is the same if its key is.
+    The configuration comes from the run's record if there is one, else from the run of the same key
+    in the sweep of the same name under configs/.
 
     Raises:
-        InputError: No such table or row, or a record that is damaged or contradicts itself.
+        InputError: There is no such table or row, or a record is damaged or contradicts itself.
     """
     if table.name not in ("runs.csv", "leaderboard.csv"):
         raise InputError(f"table: {table} is named neither runs.csv nor leaderboard.csv")
@@ -43,9 +44,8 @@ def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
     names: dict[str, str] | None = None
     cited = []
     for key, rows in chosen.groupby("key", sort=False):
-        path = record_path(table.parent / "runs", str(key))
-        if path.is_file():
-            record = check_consistent(read_record(path))
+        if has_record(table.parent / "runs", str(key)):
+            record = check_consistent(read_record(record_path(table.parent / "runs", str(key))))
             model = record["model"]
             if not rows["model"].eq(model).all():
                 names = names if names is not None else names_in_tables(table)
@@ -53,19 +53,20 @@ def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
             cited.append(Cited(str(key), rows, readable(record["config"]), record, model))
             continue
         planned = planned or jobs_of(str(rows["sweep"].iloc[0]))
-        job = planned.get(str(key))
-        config, model = (job.config, job.model) if job is not None else (None, None)
-        cited.append(Cited(str(key), rows, config, None, model))
+        if (job := planned.get(str(key))) is None:
+            cited.append(Cited(str(key), rows, None, None, None))
+        else:
+            cited.append(Cited(str(key), rows, job.config, None, job.model))
     return cited, runs
 
 
 def names_in_tables(table: Path) -> dict[str, str]:
-    """Return models' names by their runs' keys; those of one name may differ in their options."""
+    """Return {key: name of the model in tables}, in which names of several options differ."""
     return {record["key"]: record["model"] for record in records_beside(table) or []}
 
 
-def readable(config: dict) -> dict | None:
-    """Return a recorded configuration with the options that came since; None if it cannot be read."""
+def readable(config: Config) -> Config | None:
+    """Return a recorded configuration with the options added since; None if it cannot be read."""
     try:
         return validate(config)
     except InputError:
@@ -73,7 +74,7 @@ def readable(config: dict) -> dict | None:
 
 
 def jobs_of(sweep: str) -> dict[str, Job]:
-    """Return the jobs of a sweep under configs/ by their keys; none if there is no such sweep."""
+    """Return the jobs of a sweep under configs/ by their keys; empty if there is no such sweep."""
     try:
         return make_plan(sweep, Path("results"), SweepOptions()).jobs
     except InputError:
@@ -81,49 +82,52 @@ def jobs_of(sweep: str) -> dict[str, Job]:
 
 
 def altered_in(table: Path, runs: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return what is wrong in rows of the table that was named, if it is a leaderboard.csv."""
+    """Return what is wrong in rows of the named table, if it is a leaderboard.csv."""
     return altered_rows(table, runs) if table.name == "leaderboard.csv" else {}
 
 
 def unverifiable(cited: Cited, altered: dict[tuple[str, str], str]) -> Verdict | None:
-    """Return the verdict on a run that need not be done again, because it cannot count; else None.
+    """Return the verdict on a run that is not worth running again; None for all others.
 
     Args:
         cited: The run.
         altered: What is wrong in rows of the leaderboard, by task and model.
     """
-    environment = cited.environment or {}
+    environment: Environment = cited.environment or {}
     if environment.get("dirty") is True or cited.rows["dirty"].eq(True).any():
-        reason = "code: it was not that of the commit when this was run, so that nobody else has it"
+        reason = "code: it differed from the commit when this was run, so that nobody else has it"
         return Verdict(cited.key, cited.label, "dirty", (reason,))
     for _, row in cited.rows.iterrows():
-        record = cited.record and cited.record | {"model": cited.model}
-        column = altered_column(row, record) if record is not None else None
-        if column is None and cited.model not in (None, row["model"]):
-            column = "model"
-        if column is not None:
-            told = "the run's record" if cited.record is not None else "the sweep"
-            reason = (
-                f"table: {row['split']} {column} is {row[column]}, which is not what {told} says"
-            )
+        if (column := contradicted_column(cited, row)) is not None:
+            source = "the run's record" if cited.record is not None else "the sweep"
+            reason = f"table: {row['split']} {column} is {row[column]}, which contradicts {source}"
             return Verdict(cited.key, cited.label, "altered", (reason,))
     first = cited.rows.iloc[0]
     wrong = altered.get((first["task"], first["model"]))
     if wrong is not None:
         return Verdict(cited.key, cited.label, "altered", (f"leaderboard: {wrong}",))
-    if other_code(environment.get("commit"), environment.get("code_sha256")):
-        reason = "code: that of the record's commit has another hash than the record says"
+    if has_other_code(environment.get("commit"), environment.get("code_sha256")):
+        reason = "code: the code of the record's commit has another hash than the record"
         return Verdict(cited.key, cited.label, "altered", (reason,))
     changed = what_changed(cited)
-    return changed and Verdict(cited.key, cited.label, "changed", (changed,))
+    return None if changed is None else Verdict(cited.key, cited.label, "changed", (changed,))
+
+
+def contradicted_column(cited: Cited, row: pd.Series) -> str | None:
+    """Return the first column of a run's row that its record or its sweep contradicts, if any."""
+    if cited.record is not None and cited.model is not None:
+        named: Record = {**cited.record, "model": cited.model}
+        if (column := altered_column(row, named)) is not None:
+            return column
+    return "model" if cited.model not in (None, row["model"]) else None
 
 
 def what_changed(cited: Cited) -> str | None:
-    """Say why a run cannot be compared: its configuration or its data are not what they were."""
+    """Return why a run cannot be compared: its configuration or data differ; None if they do not."""
     if cited.config is None:
         return "configuration: neither a readable record nor this version's sweep has this key"
     if key_of(cited.config) != cited.key:
-        return "configuration: this version reads it differently, its key is another"
+        return "configuration: this version reads it differently, and its key differs"
     here = data_hash(describe_data(load_task(task_of(cited.config))))
     published = cited.rows["data_sha256"].iloc[0]
     if here != published:
@@ -132,12 +136,15 @@ def what_changed(cited: Cited) -> str | None:
 
 
 def verify(table: Path, row: str, progress: Progress) -> list[Verdict]:
-    """Run the chosen rows again, one after the other, and judge each; writes nothing.
+    """Run the chosen rows again, one after the other, and judge each. Writes nothing.
 
-    ``report`` is told the share of all of them that is done.
+    Args:
+        table: A runs.csv, or the leaderboard.csv beside it.
+        row: The rows, see ``chosen_rows``.
+        progress: Called with the share of all rows that is done.
 
     Raises:
-        InputError: No such table or row.
+        InputError: There is no such table or row.
     """
     cited, runs = cited_runs(table, row)
     altered, verdicts = altered_in(table, runs), []
@@ -151,6 +158,7 @@ def verify(table: Path, row: str, progress: Progress) -> list[Verdict]:
         if known is not None:
             verdicts.append(known)
             continue
+        assert one.config is not None  # otherwise the run is unverifiable
         with tempfile.TemporaryDirectory() as folder:
             first = one.rows.iloc[0]
             job = Job(one.config, str(first["model"]), str(first["sweep"]), folder, "disabled")
@@ -160,10 +168,10 @@ def verify(table: Path, row: str, progress: Progress) -> list[Verdict]:
 
 
 def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progress) -> list[Verdict]:
-    """Evaluate a released checkpoint again, without training, and judge it by its run's rows.
+    """Evaluate a released checkpoint again, without training, and compare it with its run's rows.
 
     Raises:
-        InputError: No such table, row or checkpoint, or the row is of another run.
+        InputError: There is no such table, row or checkpoint, or the row is of another run.
     """
     trained = load_trained(checkpoint)
     key = key_of(trained.config)
@@ -180,7 +188,7 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progres
     if known is not None:
         return [known]
     metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", progress)
-    record = {
+    record: TableRecord = {
         "key": key,
         "config": trained.config,
         "task": trained.data.task.name,
@@ -192,6 +200,7 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progres
         "parameters": sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
         "metrics": {split: metrics[split] for split in SPLITS},
         "environment": environment("cpu"),
+        "timing": {},
         "data": describe_data(trained.data),
     }
     return [judge(one, record, runs, True)]

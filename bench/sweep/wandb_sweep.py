@@ -1,4 +1,4 @@
-"""A sweep as a W&B sweep: a grid over the keys of its runs, which `wandb agent` goes through."""
+"""A sweep as a W&B sweep: a grid over the keys of its runs, for `wandb agent`."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from bench.tracking.wandb_settings import project
 FILE = "wandb-sweep.yaml"
 
 
-def wandb_sweep(plan: Plan, name: str, results: Path) -> dict:
+def wandb_sweep(plan: Plan, name: str, results: Path) -> dict[str, object]:
     """Return the chosen runs of a plan as W&B's sweep configuration.
 
-    A matrix has exclusions, overrides and linked axes, for which W&B's grid has no words. So the
-    grid has one parameter, the key, and each point runs the cell of that key.
+    W&B's grid cannot express the exclusions, overrides and linked axes of a matrix. So it has one
+    parameter, the key, and each point does the run of that key.
 
     Args:
         plan: The sweep.
@@ -28,10 +28,10 @@ def wandb_sweep(plan: Plan, name: str, results: Path) -> dict:
         "project": project(),
         "method": "grid",
         "metric": {"name": "bits_per_dim", "goal": "minimize"},
-        # The command does not use it; W&B's agent wants one to be named.
+        # W&B's agent requires a program, which the command does not use.
         "program": "bench",
         "parameters": {"key": {"values": [key for key in plan.jobs if key in plan.chosen]}},
-        # W&B fills in what starts with a dollar: python, and key=<one of the values>.
+        # W&B substitutes the words with a dollar: python, and key=<one of the values>.
         "command": [
             "${env}",
             "${interpreter}",
@@ -48,7 +48,7 @@ def wandb_sweep(plan: Plan, name: str, results: Path) -> dict:
 
 
 def write_wandb_sweep(plan: Plan, name: str, results: Path) -> Path:
-    """Write ``wandb_sweep`` beside a sweep's tables and return its path.
+    """Write ``wandb_sweep`` to a sweep's folder and return its path.
 
     Raises:
         InputError: The folder cannot be written.

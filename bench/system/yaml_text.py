@@ -7,7 +7,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # PyYAML has no types, so its classes are Any
+import yaml
 
 from bench.errors import InputError
 from bench.system.files import regular_file, size_of
@@ -19,7 +19,7 @@ MOST_BRACKETS = 1000
 LARGEST_WHOLE = 2**63 - 1
 
 
-class Loader(yaml.SafeLoader):  # type: ignore[misc]  # subclasses Any, see the import
+class Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with a limit on the size of merge keys (``<<``).
 
     A key that occurs twice in one mapping is an error; PyYAML would use its last value.
@@ -42,7 +42,7 @@ class Loader(yaml.SafeLoader):  # type: ignore[misc]  # subclasses Any, see the 
             raise yaml.YAMLError("it expands to too much data")
 
 
-class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # subclasses Any, see the import
+class Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper without aliases: repeated data is written out each time."""
 
     def ignore_aliases(self, data: object) -> bool:

@@ -1,26 +1,32 @@
-"""W&B: each run's curves, images and final numbers. Whatever goes wrong there, the run goes on."""
+"""W&B: curves, images and final numbers of each run. No error of W&B ends a run."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.configuration.job import Job
+from bench.records.types import SPLITS, TableRecord
 from bench.system.launchers import hidden
-from bench.tracking.wandb_settings import SILENT, project, reachable_mode, server
+from bench.tracking.wandb_settings import SILENT, Note, project, reachable_mode, server
 
-# A longer one is refused, and with it the run.
+if TYPE_CHECKING:
+    import wandb
+
+# W&B refuses a run with a longer tag.
 LONGEST_TAG = 64
-# Seconds that a server may take to open a run, and to take the rest of what was logged.
+# Seconds that a server may take to open a run, and to receive the rest of its log.
 OPENING, CLOSING = 30.0, 60.0
-# What curves are drawn against: optimizer steps. The name is Lightning's.
+# The horizontal axis of curves: optimizer steps. The name is Lightning's.
 STEP = "trainer/global_step"
-# W&B's variables that speak of one run, which is not ours: an agent's, or what a shell still holds.
-# The point of an agent's sweep, WANDB_SWEEP_PARAM_PATH, goes into the run's configuration. The SERVICE
-# is a process of the one that started this, and may have ended.
+# W&B's variables of one run, which is another one: that of an agent, or of an earlier command in this
+# shell. The point of an agent's sweep, WANDB_SWEEP_PARAM_PATH, stays: it goes into the run's
+# configuration. SERVICE is a process of the parent, which may have ended.
 OF_A_RUN = {
     f"WANDB_{name}"
     for name in (
@@ -28,13 +34,14 @@ OF_A_RUN = {
         "SWEEP_ID CONFIG CONFIG_PATHS LAUNCH LAUNCH_CONFIG_PATH SERVICE"
     ).split()
 }
-Note = Callable[[str], object]
 
 
-def quiet_settings(sweep: str | None = None, **more):
+def quiet_settings(sweep: str | None = None, **more: Any) -> "wandb.Settings":
     """Return settings of a W&B run that prints nothing and sends nothing about the machine.
 
-    ``sweep`` is the id of the W&B sweep that it belongs to, if any; ``more`` are further settings.
+    Args:
+        sweep: The id of the W&B sweep that the run belongs to, if any.
+        more: Further settings.
     """
     import wandb
 
@@ -47,7 +54,7 @@ def quiet_settings(sweep: str | None = None, **more):
         save_code=False,
         disable_git=True,
         init_timeout=OPENING,
-        # Without it a killed run leaves an empty log.
+        # Without this setting a killed run leaves an empty log.
         x_transaction_log_flush_interval=1,
         **({"sweep_id": sweep} if sweep else {}),
         **more,
@@ -55,27 +62,27 @@ def quiet_settings(sweep: str | None = None, **more):
 
 
 class Tracker:
-    """A run's W&B side; without a W&B run it does nothing."""
+    """Logs a run to W&B; without a W&B run it does nothing."""
 
-    def __init__(self, run=None, note: Note = print):
-        self.run, self.note, self.told = run, note, False
+    def __init__(self, run: "wandb.Run | None" = None, note: Note = print) -> None:
+        self.run, self.note, self.has_failed = run, note, False
 
     def log(self, point: dict[str, float]) -> None:
-        """Log a point of every curve; ``step`` is the number of optimizer steps taken before it."""
+        """Log a point of every curve; its ``step`` is the number of optimizer steps before it."""
         if self.run is None:
             return
         try:
             self.run.log({STEP: point["step"]} | {k: v for k, v in point.items() if k != "step"})
-        except Exception as error:  # its network or its disk: never the run's trouble
-            if not self.told:
+        except Exception as error:  # of W&B's network or disk, which must not end the run
+            if not self.has_failed:
                 self.note(f"W&B: curves are not logged: {error}")
-            self.told = True
+            self.has_failed = True
 
-    def finish(self, record: dict, images: dict[str, np.ndarray]) -> None:
+    def finish(self, record: TableRecord, images: dict[str, NDArray[np.uint8]]) -> None:
         """Log images, and the final numbers under the names of runs.csv's columns.
 
-        The test split's numbers have the columns' own names, so that W&B's table and the CSV can
-        be laid side by side; those of the training split stand under ``train/``.
+        Numbers of the test split have the names of the columns, so that W&B's table and the CSV can
+        be compared. Those of the training split have the prefix ``train/``.
         """
         if self.run is None:
             return
@@ -85,7 +92,8 @@ class Tracker:
 
         try:
             self.run.log({f"images/{name}": wandb.Image(image) for name, image in images.items()})
-            for split, prefix in (("test", ""), ("train", "train/")):
+            for split in reversed(SPLITS):
+                prefix = "train/" if split == "train" else ""
                 row = row_of(record, self.run.group, split)
                 self.run.summary.update({prefix + k: v for k, v in row.items() if v is not None})
         except Exception as error:
@@ -94,9 +102,13 @@ class Tracker:
 
 @contextmanager
 def tracked(job: Job, task: str, wanted: bool, note: Note) -> Iterator[Tracker]:
-    """Open a run's W&B side, and close it whatever happens, so that the next run gets its own.
+    """Open a run's W&B run, and close it whatever happens, so that the next run gets its own.
 
-    ``note`` is told what goes wrong with it.
+    Args:
+        job: The run.
+        task: Its task's name.
+        wanted: Whether to log it; False gives a tracker that does nothing.
+        note: Called with each error of W&B.
     """
     run = open_run(job, task, note) if wanted and job.wandb_mode != "disabled" else None
     failed = True
@@ -108,26 +120,27 @@ def tracked(job: Job, task: str, wanted: bool, note: Note) -> Iterator[Tracker]:
             close(run, int(failed), note)
 
 
-def close(run, exit_code: int, note: Note) -> None:
+def close(run: "wandb.Run", exit_code: int, note: Note) -> None:
+    """Close a W&B run; ``note`` is called with its error, if any."""
     log = run.settings.sync_dir
     try:
         run.finish(exit_code=exit_code)
     except TimeoutError:
         SILENT.add(server())
-        note(f"W&B: the server did not take all of the log; `wandb sync {quote(log)}` sends it")
+        note(f"W&B: the server did not receive all of the log; `wandb sync {quote(log)}` sends it")
     except Exception as error:
         note(f"W&B: {error}")
 
 
-def open_run(job: Job, task: str, note: Note):
-    """Return a run's W&B run; offline if it cannot be opened as asked, None if not even so."""
+def open_run(job: Job, task: str, note: Note) -> "wandb.Run | None":
+    """Return a run's W&B run, offline if it cannot be opened in its mode; None if that fails too."""
     import wandb
 
     with hidden(OF_A_RUN.__contains__) as found:
         for mode in dict.fromkeys((reachable_mode(job.wandb_mode, note), "offline")):
             before = logs_of(job)
             try:
-                # Else it tells, once in a process, where it found the key.
+                # Otherwise W&B prints, once in a process, where it found the key.
                 wandb.setup(wandb.Settings(silent=True))
                 run = wandb.init(
                     project=project(),
@@ -141,8 +154,8 @@ def open_run(job: Job, task: str, note: Note):
                     mode=mode,
                     resume="allow" if mode == "online" else None,
                     settings=quiet_settings(
-                        # As a variable W&B would take the agent's id for the run and not ours,
-                        # which would make a second W&B run for one key.
+                        # Given as a variable, it would also replace our id by the agent's, which
+                        # makes a second W&B run for one key.
                         found.get("WANDB_SWEEP_ID"),
                         reinit="create_new",
                         finish_timeout=CLOSING,
@@ -156,7 +169,7 @@ def open_run(job: Job, task: str, note: Note):
                 note(f"W&B ({mode}): {' '.join(str(error).split())}")
                 if mode == "online":
                     SILENT.add(server())
-                # Its service holds what could not be opened, and would refuse the same id.
+                # W&B's service keeps the run that failed to open, and would refuse the same id.
                 wandb.teardown()
                 for stub in logs_of(job) - before:
                     shutil.rmtree(stub, ignore_errors=True)
@@ -170,6 +183,6 @@ def logs_of(job: Job) -> set[Path]:
 
 def offline_log(job: Job) -> Path | None:
     """Return the folder of a run's latest W&B log if that is offline; None if there is none."""
-    # A name holds the time of its start.
+    # The name contains the time of the start.
     latest = max(logs_of(job), key=lambda path: path.name.removeprefix("offline-"), default=None)
     return latest if latest and latest.name.startswith("offline-") else None

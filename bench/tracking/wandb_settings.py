@@ -1,35 +1,38 @@
-"""What the user has told W&B, by its variables, its settings files and its login."""
+"""The user's settings of W&B: its variables, its settings files and its login."""
 
 import os
 from collections.abc import Callable
 from configparser import ConfigParser, Error
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from bench.errors import InputError
 from bench.system.files import MIB, read_bytes, read_text
 
 PROJECT = "likelihood-bench"
-# Where `wandb login` keeps its key: the present default of W&B's server, and the former one.
+# Hosts under which `wandb login` stores its key: W&B's default server today, and the former one.
 HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
-# How long a server may take to answer, in seconds, before a run is logged offline.
+# Seconds that a server may take to answer before runs are logged offline.
 PATIENCE = 10.0
-MODES = ("offline", "online", "disabled")
-# Names that W&B takes for two of them.
+Mode = Literal["offline", "online", "disabled"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+# Other names that W&B accepts for two of them.
 ALIASES = {"dryrun": "offline", "run": "online"}
 WandbMode = Literal["auto", "offline", "online", "disabled"]
-# What W&B takes for yes and no in its variables.
+# W&B's words for yes and no in its variables.
 YES, NO = {"y", "yes", "t", "true", "on", "1"}, {"", "n", "no", "f", "false", "off", "0"}
-# Servers that did not answer this process: none of its runs waits for them again.
+# Servers that did not answer this process. None of its runs waits for them again.
 SILENT: set[str] = set()
+# Takes a message for the user.
+Note = Callable[[str], object]
 
 
-def resolve_wandb_mode(chosen: WandbMode) -> str:
-    """Return offline, online or disabled: what was chosen, else W&B's settings, else by the login.
+def resolve_wandb_mode(chosen: WandbMode) -> Mode:
+    """Return the chosen mode; for auto, that of W&B's settings, else online if logged in.
 
     Raises:
-        InputError: A setting that W&B does not know.
+        InputError: A setting has a value that W&B does not know.
     """
     mode = chosen if chosen != "auto" else given_mode()
     if mode != "disabled":
@@ -37,38 +40,40 @@ def resolve_wandb_mode(chosen: WandbMode) -> str:
     return mode or ("online" if logged_in() else "offline")
 
 
-def given_mode() -> str | None:
-    """Return the mode that W&B's variables or settings files ask for, if any does."""
+def given_mode() -> Mode | None:
+    """Return the mode that W&B's variables or settings files ask for; None if they name none."""
     disabled = os.environ.get("WANDB_DISABLED", "").strip().lower()
     if disabled in YES:
         return "disabled"
     if disabled not in NO:
         raise InputError(f"WANDB_DISABLED: '{disabled}' is neither true nor false")
     given = setting("mode")
-    given = ALIASES.get(given, given) if given else None
-    if given and given not in MODES:
-        raise InputError(f"WANDB_MODE: '{given}' is none of {', '.join(MODES)}")
-    return given
+    if not given:
+        return None
+    for mode in MODES:
+        if mode == ALIASES.get(given, given):
+            return mode
+    raise InputError(f"WANDB_MODE: '{given}' is not one of {', '.join(MODES)}")
 
 
 def setting(name: str) -> str | None:
-    """Return one of W&B's settings: its variable, else what `wandb` wrote to its files, else None.
+    """Return one of W&B's settings: its variable, else its value in W&B's files, else None.
 
-    Asking W&B itself takes a second of imports.
+    This imports no W&B, which takes a second.
 
     Raises:
-        InputError: A settings file that W&B, which reads it too, would never be done with.
+        InputError: A settings file is a FIFO or a device, or too long; W&B would read it without end.
     """
     if given := os.environ.get(f"WANDB_{name.upper()}"):
         return given
     own = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
     files = ConfigParser(interpolation=None)
-    # The later one, which `wandb offline` and `wandb disabled` write, overrides the former.
+    # The second file, which `wandb offline` and `wandb disabled` write, overrides the first.
     for path in (Path(os.path.expanduser(own), "settings"), Path("wandb", "settings")):
         try:
             files.read_string(read_text(path, MIB))
         except OSError as error:
-            if error.errno is None:  # it is there, and a FIFO, a device or too long
+            if error.errno is None:  # it exists, and is a FIFO, a device or too long
                 raise InputError(f"W&B: {path}: {error}; move it away") from None
         except (Error, UnicodeDecodeError):
             return None
@@ -81,7 +86,7 @@ def project() -> str:
 
 
 def server() -> str:
-    """Return the address of W&B's server. Raises InputError if what is given is none."""
+    """Return the address of W&B's server. Raises InputError if the user's is not an address."""
     given = setting("base_url")
     if not given:
         return f"https://{HOSTS[0]}"
@@ -91,12 +96,14 @@ def server() -> str:
     except ValueError:
         right = False
     if not right:
-        raise InputError(f"WANDB_BASE_URL: '{given}' is no address such as https://wandb.host:8080")
+        raise InputError(
+            f"WANDB_BASE_URL: '{given}' is not an address such as https://wandb.host:8080"
+        )
     return given.rstrip("/")
 
 
 def logged_in() -> bool:
-    """Tell whether there is a key for W&B's server, or for that of WANDB_BASE_URL."""
+    """Tell whether there is a key for W&B's server, or for the one of WANDB_BASE_URL."""
     from netrc import NetrcParseError, netrc
 
     if os.environ.get("WANDB_API_KEY"):
@@ -104,7 +111,7 @@ def logged_in() -> bool:
     hosts = [urlsplit(server()).netloc] if setting("base_url") else HOSTS
     path = os.environ.get("NETRC")
     try:
-        # It opens whatever this is, and reads it to its end.
+        # Checked first: netrc would open a FIFO or a device and read it to its end.
         read_bytes(Path(os.path.expanduser("~/.netrc") if path is None else path), MIB)
         known = netrc(path)
     except (OSError, UnicodeDecodeError, NetrcParseError):
@@ -112,13 +119,13 @@ def logged_in() -> bool:
     return any(known.authenticators(host) for host in hosts)
 
 
-def reachable_mode(mode: str, note: Callable[[str], object]) -> str:
-    """Return the mode, or offline where it is online and W&B's server does not answer.
+def reachable_mode(mode: str, note: Note) -> Mode:
+    """Return a run's mode, but offline instead of online if W&B's server does not answer.
 
-    ``note`` is told so once in a process, which does not ask that server again.
+    ``note`` is called once in a process, which does not ask that server again.
     """
     if mode != "online":
-        return mode
+        return "disabled" if mode == "disabled" else "offline"
     try:
         address = server()
     except InputError as error:
@@ -131,7 +138,7 @@ def reachable_mode(mode: str, note: Callable[[str], object]) -> str:
 
 
 def trouble_with(address: str) -> str | None:
-    """Return why a server does not answer, or None if it does; what it answers does not matter."""
+    """Return why a server does not answer; None if it answers anything."""
     import ssl
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
@@ -143,6 +150,6 @@ def trouble_with(address: str) -> str | None:
         return None
     except (OSError, ValueError) as error:
         cause = error.reason if isinstance(error, URLError) else error
-        # It is there; whether its certificate will do is for W&B to say.
+        # The server answers; W&B itself judges its certificate.
         return None if isinstance(cause, ssl.SSLError) else str(cause) or type(cause).__name__
     return None

@@ -6,7 +6,7 @@ import pytest
 from bench.configuration.parsing import build_model, parse_run, validate
 from bench.errors import InputError
 from bench.records.differences import options_of
-from bench.records.key import HISTORICAL_PATHS, counted, key_of
+from bench.records.key import HISTORICAL_PATHS, hashed_part, key_of
 from bench.settings import EvaluationConfig
 from tests.conftest import small_config
 
@@ -128,7 +128,7 @@ def test_a_key_does_not_depend_on_where_a_class_is_defined():
 def test_a_class_that_came_after_the_first_records_is_hashed_by_its_name():
     config = small_config("bernoulli_vae")
     config["model"]["init_args"]["prior"] = {"class_path": "Laplace"}
-    assert counted(config)["model"]["init_args"]["prior"] == {"class_path": "Laplace"}
+    assert hashed_part(config)["model"]["init_args"]["prior"] == {"class_path": "Laplace"}
 
 
 def test_configurations_hold_the_names_of_classes_whichever_way_they_are_given():

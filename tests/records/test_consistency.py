@@ -83,6 +83,6 @@ def test_runs_of_other_data_are_no_rows_of_one_task(tmp_path):
     assert len(load_sweep(tmp_path)) == 3
     records[1]["data"] |= {"split_sha256": "c"}
     write_record(tmp_path / "runs", records[1])
-    with pytest.raises(InputError, match=r"digits-17 have other data \(split_sha256\)"):
+    with pytest.raises(InputError, match=r"digits-17 used different data \(split_sha256\)"):
         load_sweep(tmp_path)
     check_same_data([records[0], records[1] | {"task": "another"}])

@@ -1,5 +1,6 @@
 """What is printed to be cited: nothing that is not known, and no recipe that cannot work."""
 
+import os
 import shlex
 
 import pytest
@@ -97,7 +98,18 @@ def test_a_table_that_is_not_its_records_is_named(cited, tmp_path):
     cited({"commit": COMMIT})
     path = tmp_path / "results" / "sweep" / "runs.csv"
     path.write_text(path.read_text().replace(",2.0,", ",1.0,"))
-    assert "ALTERED: the table's bits_per_dim is not that" in citation(read_runs(path), path.parent)
+    assert "ALTERED: the table's bits_per_dim differs from the run's" in citation(
+        read_runs(path), path.parent
+    )
+
+
+def test_what_is_not_a_record_is_named_and_not_passed_over(cited, tmp_path, capsys):
+    cited({"commit": COMMIT})
+    path = tmp_path / "results" / "sweep" / "runs" / f"{1:016x}" / "record.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert main(["cite", "task=digits-17 model=m", "--results", str(tmp_path / "results")]) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("commit", ["x; rm -rf ~", "$(id)", "HEAD", "-f", "nan", ""])
@@ -109,7 +121,7 @@ def test_a_commit_that_is_none_is_in_no_command(cited, tmp_path, capsys, commit)
     printed, said = capsys.readouterr()
     assert "worktree" not in printed
     if commit:
-        assert code == 2 and printed == "" and "a cell of column commit is no commit" in said
+        assert code == 2 and printed == "" and "a cell of column commit is not a commit" in said
     else:
         assert code == 0 and "commit   unknown" in printed
 
@@ -127,5 +139,7 @@ def test_a_line_that_is_no_run_is_named(cited, tmp_path, wrong):
     cited({"commit": COMMIT}, with_records=False)
     path = tmp_path / "results" / "sweep" / "runs.csv"
     path.write_text(path.read_text().replace(*wrong))
-    with pytest.raises(InputError, match="line [23] is no row of a run|cannot be read as a table"):
+    with pytest.raises(
+        InputError, match="line [23] is not a row of a run|cannot be read as a table"
+    ):
         read_runs(path)

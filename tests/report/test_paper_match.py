@@ -52,6 +52,13 @@ def test_verdicts():
     assert own["difference"] == pytest.approx(-85.2 + 84.45) and own["seeds"] == 3
 
 
+def test_an_infinite_number_is_left_out():
+    infinite = [run("gated_vae", 1, float("-inf"))]
+    assert paper_match(pd.DataFrame(infinite)).empty
+    (row,) = paper_match(pd.DataFrame([*infinite, run("gated_vae", 2, -85.0)])).to_dict("records")
+    assert row["ours"] == -85.0 and row["verdict"] == "match"
+
+
 def test_the_table_for_people_tells_intervals_where_there_are_several_seeds():
     rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.4))]
     (line,) = paper_match_markdown(paper_match(pd.DataFrame(rows))).splitlines()[2:]

@@ -134,7 +134,7 @@ def test_a_picture_that_is_none_is_refused(tmp_path):
 
     made = full("a", 1, 2.0)
     made["images"]["samples"] = "no picture"
-    with pytest.raises(InputError, match="is no PNG"):
+    with pytest.raises(InputError, match="is not a PNG"):
         write_sweep(tmp_path, [made])
 
 

@@ -215,7 +215,7 @@ def test_a_server_of_the_cluster_that_is_killed_is_noticed_at_once_and_nothing_s
     family = psutil.Process(engine.process.pid).children(recursive=True)
     (server,) = [one for one in family if one.name() == "gcs_server"]
     jobs = [Named(key) for key in "abcdefgh"]
-    with pytest.raises(EngineLost, match="a process of it was killed"):
+    with pytest.raises(EngineLost, match="one of its processes was killed"):
         for finished in engine.map(jobs, {job.key: Request(1) for job in jobs}, where):
             if finished is not None and server.is_running():
                 server.kill()

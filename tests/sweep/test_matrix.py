@@ -63,9 +63,15 @@ def changed(**changes):
     return GOOD | changes
 
 
+def test_an_override_may_leave_its_resources_empty():
+    given = [{"when": {"model": "bernoulli_vae"}, "resources": None}]
+    cells = expand(changed(overrides=given, resources={"cpus": 2}), "x.yaml")
+    assert {cell.resources for cell in cells[4:]} == {Resources(cpus=2)}
+
+
 BAD = [
-    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 3, "to": 1}}), "is no range"),
-    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 0, "to": 1e9}}), "is no range"),
+    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 3, "to": 1}}), "has no value, or more"),
+    (changed(matrix=GOOD["matrix"] | {"seed": {"from": 0, "to": 1e9}}), "has no value, or more"),
     (changed(matrix=GOOD["matrix"] | {"seed": {"from": 3}}), "a range is"),
     (changed(zip={"seed": [1]}), "'zip' is a list of mappings"),
     (changed(zip=[{"seed": [1], "trainer.beta": [1]}]), "seed is an axis twice"),
@@ -73,26 +79,26 @@ BAD = [
     (changed(zip=[{"trainer.beta": [1, 1], "trainer.patience": [1, 1]}]), "a combination twice"),
     (changed(overrides=[{"when": {"seed": 1}, "resources": {"gpu": 1}}]), "resources are"),
     (changed(resources={"gpus": 1.5}), "neither whole nor below 1"),
-    (changed(resources={"cpus": True}), "is no number"),
+    (changed(resources={"cpus": True}), "is not a number"),
     ("text", "a sweep is a mapping"),
     (changed(matrx={}), "unknown section 'matrx'"),
     (changed(matrix=None), "the section 'matrix'"),
     (changed(matrix={"data": ["digits-17"]}), "no axis 'model'"),
     (
         changed(matrix=GOOD["matrix"] | {"seed": []}),
-        "matrix.seed is no list of values, no range, or an empty",
+        "matrix.seed is neither a list of values nor a range, or it is empty",
     ),
-    (changed(matrix=GOOD["matrix"] | {"seed": 3}), "matrix.seed is no list"),
-    (changed(matrix=GOOD["matrix"] | {"sed": [1]}), "matrix.sed is no axis"),
-    (changed(matrix=GOOD["matrix"] | {"seed": [1, 1]}), "holds a value twice"),
+    (changed(matrix=GOOD["matrix"] | {"seed": 3}), "matrix.seed is neither a list"),
+    (changed(matrix=GOOD["matrix"] | {"sed": [1]}), "matrix.sed is not an axis"),
+    (changed(matrix=GOOD["matrix"] | {"seed": [1, 1]}), "has a value twice"),
     (changed(matrix=GOOD["matrix"] | {"model": ["uniform"]}), "in every sweep already"),
     (changed(exclude=[{"data": "mnist-256"}]), "is not in the matrix, so it never applies"),
-    (changed(exclude=[{"date": "digits-17"}]), "'date' is no axis"),
+    (changed(exclude=[{"date": "digits-17"}]), "'date' is not an axis"),
     (changed(exclude={}), "list of conditions"),
     (changed(overrides=[{"when": {"model": "realnvp"}, "set": {}}]), "not in the matrix"),
     (changed(overrides=[{"set": {"a": 1}}]), "an override is"),
     (changed(resources={"gpu": 1}), "resources are cpus, gpus, memory_gib"),
-    (changed(resources={"cpus": 0}), "resources.cpus: 0 is no number"),
+    (changed(resources={"cpus": 0}), "resources.cpus: 0 is not a number"),
     (changed(resources={"gpus": float("nan")}), "resources.gpus"),
 ]
 

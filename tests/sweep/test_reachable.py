@@ -67,7 +67,7 @@ def test_a_server_that_is_silent_is_refused(server):
 def test_a_server_of_something_else_is_refused(server):
     with ThreadPoolExecutor() as pool:
         pool.submit(serve, server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        with pytest.raises(InputError, match="what listens there is no Ray cluster"):
+        with pytest.raises(InputError, match="the server there is not a Ray cluster"):
             refuse_unreachable(address_of(server), seconds=0.4)
 
 

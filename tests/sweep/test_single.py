@@ -17,10 +17,11 @@ from bench.errors import InputError
 from bench.records.key import key_of
 from bench.records.manifest import missing_keys, read_manifest, write_manifest
 from bench.records.record import record_path, write_record
+from bench.report.report import report
 from bench.runs.log import RunLog
 from bench.sweep import driver
 from bench.sweep.driver import SweepOptions, make_plan
-from bench.sweep.folder import locked, refuse_unwritable
+from bench.sweep.folder import locked, prepare_folder
 from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK, done_once, list_single_runs, manifest_of
 from bench.sweep.status import LOCK, is_driven
 from bench.system.files import open_own, write_atomically
@@ -124,7 +125,7 @@ def test_runs_that_are_no_folder_are_told_before_the_work(how, tmp_path, capsys)
 def test_a_folder_of_results_may_be_a_link(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "o").symlink_to(tmp_path / "there")
-    refuse_unwritable(tmp_path / "o", ["0" * 16])
+    prepare_folder(tmp_path / "o", ["0" * 16])
     assert add(tmp_path / "o", 1) and read_manifest(tmp_path / "there")
 
 
@@ -136,6 +137,16 @@ def test_a_copy_of_a_run_is_no_run(tmp_path):
     (tmp_path / "runs" / "x" / "record.json").symlink_to("nothing")
     assert add(tmp_path, 2)
     assert read_manifest(tmp_path) == [f"{1:016x}", f"{2:016x}"]
+
+
+def test_what_is_not_a_record_is_listed_and_named_by_the_report(tmp_path):
+    broken = tmp_path / "runs" / f"{1:016x}" / "record.json"
+    broken.parent.mkdir(parents=True)
+    os.mkfifo(broken)
+    assert add(tmp_path, 2)
+    assert set(read_manifest(tmp_path)) == {f"{1:016x}", f"{2:016x}"}
+    with limited(seconds=20), pytest.raises(InputError, match=f"{broken} is damaged"):
+        report(tmp_path)
 
 
 def add(folder, number):

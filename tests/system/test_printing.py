@@ -110,7 +110,7 @@ def test_what_a_run_says_of_itself_does_not_steer_the_terminal(results, monkeypa
     (results / "s" / LOCK).unlink()
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable() and out.count("\\x1b]0;pwned") >= 5
-    assert "[/x]" in out and "[b]" in out and out.count("has not said yet") == 4
+    assert "[/x]" in out and "[b]" in out and out.count("has not yet reported") == 4
 
 
 def test_a_name_is_neither_markdown_nor_latex():

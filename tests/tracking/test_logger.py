@@ -279,7 +279,7 @@ def test_a_folder_of_settings_in_nobodys_home_is_none(fresh):
 def test_an_address_of_a_server_that_is_none_is_refused(fresh, address):
     fresh.setenv("WANDB_BASE_URL", address)
     for mode in ("auto", "offline", "online"):
-        with pytest.raises(InputError, match="WANDB_BASE_URL: .* is no address"):
+        with pytest.raises(InputError, match="WANDB_BASE_URL: .* is not an address"):
             resolve_wandb_mode(mode)
     assert resolve_wandb_mode("disabled") == "disabled"
 

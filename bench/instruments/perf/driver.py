@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 
 from bench.instruments.perf.estimators import aggregate_rows, evidence_rows
 from bench.instruments.perf.growth import growth_rows

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import matplotlib
-import pandas as pd  # type: ignore[import-untyped]  # stubs are no dependency; its objects are Any
+import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

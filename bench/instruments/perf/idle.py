@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -12,7 +12,7 @@ from typing import Any
 from bench.records.manifest import write_manifest
 from bench.records.record import checksum, record_path
 from bench.records.tables import csv_text
-from bench.records.types import Record
+from bench.records.types import Record, TableRecord
 from bench.report.reduce import leaderboard_table, runs_table, timings_table
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
@@ -66,7 +66,7 @@ def write_made_up(template: Record, runs: int, folder: Path) -> None:
     write_manifest(folder, keys)
 
 
-def table_texts(records: list[Record], sweep: str) -> list[str]:
+def table_texts(records: Sequence[TableRecord], sweep: str) -> list[str]:
     """Return leaderboard.csv, runs.csv and timings.csv."""
     tables = leaderboard_table(records, sweep), runs_table(records, sweep), timings_table(records)
     return [csv_text(table) for table in tables]

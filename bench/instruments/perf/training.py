@@ -116,7 +116,7 @@ def hand_written_epoch(model: HandWrittenVAE, images: Tensor, batch: int) -> Wor
     return epoch
 
 
-class EpochClock(Callback):  # type: ignore[misc]  # the checker skips Lightning: its classes are Any
+class EpochClock(Callback):
     """Times whole epochs, and does other work between them, outside that time.
 
     An epoch lasts from its start to the start of the next, so it includes validation, logging and

@@ -1,4 +1,6 @@
-"""The page's charts as Vega-Lite specifications; their rows are put in where they are shown."""
+"""The page's charts as Vega-Lite specifications. The page's scripts insert their rows."""
+
+from typing import Any, Final
 
 import altair as alt
 
@@ -9,15 +11,15 @@ TERMS = {
 }
 MASS = {"prior": "#4477aa", "q_agg": "#aa8811", "hole": "#dd3355", "excess": "#aa8811"}
 SERIES = {"train": "#4477aa", "validation": "#ee6677"}
-# Ten of them; shapes tell models apart whose colour is the same.
-SCHEME = "tableau10"
-# The options in a model's name stand on lines of their own: cut off, two models would look alike.
+# It has ten colours; models of the same colour differ in shape.
+SCHEME: Final = "tableau10"
+# Each option in a model's name has a line of its own: truncated names could look alike.
 LINES = "split(datum.label, ' ')"
 
 
-def specifications() -> dict[str, dict]:
+def specifications() -> dict[str, dict[str, Any]]:
     """Return {name: specification}. Each reads its rows from a data set called ``rows``."""
-    charts = {
+    charts: dict[str, alt.LayerChart | alt.Chart] = {
         "decomposition": decomposition(),
         "seeds": seeds(),
         "parameters": against("parameters", "trained parameters"),
@@ -36,13 +38,13 @@ def rows() -> alt.NamedData:
 
 
 def by_rank(title: str | None = None) -> alt.Y:
-    """Return models from top to bottom by their rank."""
+    """Return the axis of models, from top to bottom by rank."""
     order = alt.EncodingSortField("rank", op="min")
     return alt.Y("model:N", sort=order, title=title, axis=alt.Axis(labelExpr=LINES))
 
 
 def decomposition() -> alt.LayerChart:
-    """Stack the terms of −ELBO, mutual information first, so that log n is one line for all."""
+    """Stack the terms of −ELBO, the mutual information first: its ceiling log n is one line for all."""
     colors = alt.Scale(domain=list(TERMS), range=list(TERMS.values()))
     bars = alt.Chart(rows()).mark_bar().encode(
         y=by_rank(),
@@ -59,7 +61,7 @@ def decomposition() -> alt.LayerChart:
 
 
 def seeds() -> alt.LayerChart:
-    """A dot for each run's bits/dim, a stroke at each model's mean."""
+    """Draw a dot for each run's bits/dim and a stroke at each model's mean."""
     x = alt.X("bits_per_dim:Q", title="bits/dim, test split", scale=alt.Scale(zero=False))
     dots = alt.Chart(rows()).mark_circle(size=55, opacity=0.65, cursor="pointer")
     dots = dots.encode(y=by_rank(), x=x, tooltip=["model:N", "seed:Q", "bits_per_dim:Q", "key:N"])
@@ -69,26 +71,26 @@ def seeds() -> alt.LayerChart:
 
 
 def against(name: str, title: str) -> alt.LayerChart:
-    """bits/dim against what a run costs, a mark for each run; all but the best models in grey."""
+    """Draw bits/dim against the cost of a run: a mark for each run, grey except for the best models."""
     logarithmic = alt.Scale(type="log", nice=False, padding=24)
     axis = alt.Axis(tickCount=5, format=".3~s", labelOverlap="greedy")
-    encoding = dict(
-        x=alt.X(f"{name}:Q", title=title, scale=logarithmic, axis=axis),
-        # A format of its own, or a single run's axis says 0.
-        y=alt.Y(
-            "bits_per_dim:Q",
-            title="bits/dim",
-            scale=alt.Scale(zero=False, padding=14),
-            axis=alt.Axis(format=".5~g"),
-        ),
-        tooltip=["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"],
+    x = alt.X(f"{name}:Q", title=title, scale=logarithmic, axis=axis)
+    # Without this format the axis of a single run says 0.
+    y = alt.Y(
+        "bits_per_dim:Q",
+        title="bits/dim",
+        scale=alt.Scale(zero=False, padding=14),
+        axis=alt.Axis(format=".5~g"),
     )
-    others = alt.Chart(alt.NamedData("others")).encode(**encoding)
+    tooltip = ["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"]
+    others = alt.Chart(alt.NamedData("others")).encode(x=x, y=y, tooltip=tooltip)
     others = others.mark_circle(size=16, opacity=0.4, color="#888888", cursor="pointer")
     legend = alt.Legend(title=None, columns=2, orient="bottom", labelExpr=LINES)
     best = alt.Chart(rows()).mark_point(filled=True, size=60, opacity=0.85, cursor="pointer")
     best = best.encode(
-        **encoding,
+        x=x,
+        y=y,
+        tooltip=tooltip,
         color=alt.Color("model:N", sort=None, scale=alt.Scale(scheme=SCHEME), legend=legend),
         shape=alt.Shape("model:N", sort=None, legend=legend),
     )
@@ -96,7 +98,7 @@ def against(name: str, title: str) -> alt.LayerChart:
 
 
 def curves() -> alt.LayerChart:
-    """One model's training and validation bound, a line for each seed."""
+    """Draw one model's training and validation bound, a line for each seed."""
     low, high = alt.param("low", value=0), alt.param("high", value=1)
     colors = alt.Scale(domain=list(SERIES), range=list(SERIES.values()))
     visible = alt.Scale(domain=[alt.ExprRef("low"), alt.ExprRef("high")], nice=False)
@@ -113,9 +115,9 @@ def curves() -> alt.LayerChart:
 
 
 def latents() -> alt.Chart:
-    """Mass on two axes of a latent space, a rectangle for each cell that has any."""
+    """Draw the mass on two axes of a latent space, a rectangle for each cell that has any."""
     colors = alt.Scale(domain=list(MASS), range=list(MASS.values()))
-    # The square root, so that what is thin is seen as well.
+    # The square root makes small masses visible.
     opacity = alt.Scale(type="sqrt", domain=[0, 255], range=[0, 1])
     axis = alt.Axis(tickCount=4, grid=False)
     extent = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("low"), alt.ExprRef("high")])

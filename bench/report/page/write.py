@@ -1,24 +1,33 @@
-"""page.html: a sweep's leaderboards, charts, pictures and runs in one file that needs no network."""
+"""page.html: leaderboards, charts, pictures and runs of a sweep in one file that needs no network."""
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.records.types import Record, SlimRecord
 from bench.report.page.charts import specifications
-from bench.report.page.data import MOST_RUNS, PICTURES, board_of, task_of
+from bench.report.page.data import MOST_RUNS, PICTURES, board_of, details_of_task
 from bench.report.reduce import MOST_MODELS, MOST_SEEDS
 from bench.version import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
 
 TEMPLATE = "page.html"
 SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
 
 
-def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[dict]) -> str:
-    """Return the page: every text escaped, no request to any network possible.
+def page_of(
+    sweep: str, records: Sequence[SlimRecord], board: pd.DataFrame, drawn: Sequence[Record]
+) -> str:
+    """Return the page. Every text in it is escaped, and it cannot send a request to any network.
 
     Args:
         sweep: The sweep's name.
@@ -26,15 +35,6 @@ def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[di
         board: Its leaderboard.
         drawn: Whole records of the runs whose curves and pictures are shown.
     """
-    from jinja2 import Environment, PackageLoader
-
-    loader = PackageLoader("bench", "report/page")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {
-        "separators": (",", ":"),
-        "allow_nan": False,
-        "ensure_ascii": False,
-    }
     listed = records[:MOST_RUNS]
     tasks = []
     for task in dict.fromkeys(record["task"] for record in records):
@@ -51,11 +51,11 @@ def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[di
                 "listed": len(runs),
                 "failed": int(own["failed"].sum()),
                 "board": board_of(own.head(MOST_RUNS), every),
-                "rest": task_of(task, sweep, runs, own, whole),
+                "rest": details_of_task(sweep, runs, own, whole),
             }
         )
     scripts = [script_safe(vega()), script_safe("\n".join(source(name) for name in SCRIPTS))]
-    return environment.get_template(TEMPLATE).render(
+    return template().render(
         sweep=sweep,
         version=__version__,
         tasks=tasks,
@@ -73,12 +73,26 @@ def page_of(sweep: str, records: list[dict], board: pd.DataFrame, drawn: list[di
     )
 
 
+def template() -> "Template":
+    """Return the page's template, which escapes every text."""
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("bench", "report/page")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "allow_nan": False,
+        "ensure_ascii": False,
+    }
+    return environment.get_template(TEMPLATE)
+
+
 @lru_cache(maxsize=1)
 def vega() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that sets their names; takes seconds."""
+    """Return Vega, Vega-Lite and vega-embed as one script that defines their names; takes seconds."""
     from vl_convert import javascript_bundle
 
-    return javascript_bundle()
+    return javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the documented default
 
 
 def source(name: str) -> str:
@@ -86,12 +100,12 @@ def source(name: str) -> str:
 
 
 def script_safe(script: str) -> str:
-    """Return a script that may stand in HTML: nothing in it ends its element."""
+    """Return a script that can be embedded in HTML: nothing in it ends its element."""
     return re.sub(r"<(/script|!--|script)", r"<\\\1", script, flags=re.IGNORECASE).replace("\r", "")
 
 
-def markup(own: str):
-    """Mark text as safe. It is the project's own; nothing from a record is in it."""
+def markup(own: str) -> "Markup":
+    """Mark text as safe. It is the project's own and contains nothing from a record."""
     from markupsafe import Markup
 
     return Markup(own)

@@ -1,8 +1,7 @@
-"""What of a sweep's folder goes to W&B. Reads files; no network, no W&B."""
+"""The content of a sweep's folder for W&B. Reads files; needs neither network nor W&B."""
 
-import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,24 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.records.manifest import read_manifest
-from bench.records.record import read_record, record_path
-from bench.records.tables import LONGEST, read_runs
-from bench.system.files import read_bytes
+from bench.records.record import has_record, read_record, record_path
+from bench.records.tables import read_leaderboard, read_runs
+from bench.records.types import Config
 
 TABLES = ("leaderboard.csv", "runs.csv", "claims.csv")
-# What W&B allows in the names of artifacts, and its filters can hold in a string.
+# Names that W&B allows for artifacts, and that its filters can quote.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to send.
+    """Everything that is sent.
 
     Attributes:
         sweep: The sweep's name.
         logs: {key: folders of W&B's offline logs, oldest first}, of recorded runs.
         online: Keys of recorded runs that were logged online.
-        files: {artifact's name: (its type, the run that made it, the file)}.
+        files: {name of an artifact: (its type, the key of its run, the file)}.
         tables: leaderboard.csv, runs.csv, and claims.csv if there is one.
         board: leaderboard.csv.
         runs: runs.csv.
@@ -48,36 +47,34 @@ class Content:
 
 
 def content_of(directory: Path) -> Content:
-    """Return what of a sweep's folder goes to W&B.
+    """Return the content of a sweep's folder for W&B.
 
     Raises:
-        InputError: There is no sweep, it has no tables or a damaged record, its name is none that
-            W&B takes, or no run of it was logged.
+        InputError: There is no sweep; it has no tables or a damaged record; W&B does not allow its
+            name; or none of its runs was logged.
     """
     sweep = directory.name
     if not re.fullmatch(NAME, sweep):
         raise InputError(
-            f"dashboard: '{sweep}': W&B takes names of at most 50 letters, digits, '.', '_', '-'"
+            f"dashboard: '{sweep}': W&B allows names of at most 50 letters, digits, '.', '_', '-'"
         )
     keys = read_manifest(directory)
     tables = [directory / name for name in TABLES if (directory / name).is_file()]
     if {path.name for path in tables} < {"leaderboard.csv", "runs.csv"}:
         raise InputError(f"dashboard: {directory} has no tables; bench report {sweep} writes them")
-    runs = read_runs(directory / "runs.csv")
-    try:
-        content = read_bytes(directory / "leaderboard.csv", LONGEST)
-        board = pd.read_csv(io.BytesIO(content), float_precision="round_trip")
-    except (OSError, ValueError) as error:
-        raise InputError(f"dashboard: leaderboard.csv cannot be read: {error}") from None
+    runs, board = read_runs(directory / "runs.csv"), read_leaderboard(directory / "leaderboard.csv")
     logs: dict[str, list[Path]] = {}
-    online, files, configs, images = set(), {}, [], {}
+    online: set[str] = set()
+    files: dict[str, tuple[str, str, Path]] = {}
+    configs: list[tuple[str, str, Config]] = []
+    images: dict[str, None] = {}
     for key in keys:
         folder, path = directory / "runs" / key, record_path(directory / "runs", key)
-        # Their names hold the time of their start.
+        # Their names contain the time of the start.
         found = sorted(folder.glob(f"wandb/offline-run-*-{key}"))
         is_online = any(folder.glob(f"wandb/run-*-{key}"))
-        # Without a record the run may still be at work, and a log that is sent counts as whole.
-        if not path.is_file() or not (found or is_online):
+        # Without a record the run may still be at work; W&B takes a log that is sent as complete.
+        if not has_record(directory / "runs", key) or not (found or is_online):
             continue
         if is_online:
             online.add(key)
@@ -97,15 +94,15 @@ def content_of(directory: Path) -> Content:
     return Content(sweep, logs, online, files, tables, board, runs, options, list(images))
 
 
-def varied(configs: Iterable[tuple[str, str, dict]]) -> list[str]:
+def varied(configs: Iterable[tuple[str, str, Config]]) -> list[str]:
     """Return the dotted paths at which configurations of one task and model differ.
 
-    These are the further axes of the sweep's matrix. Seed and β have columns of their own.
+    These are the further axes of the sweep's matrix. Seed and β are left out: they have columns.
 
     Args:
         configs: (task, model without its variant, configuration) of each run.
     """
-    seen: dict[tuple[str, str, str], set] = {}
+    seen: dict[tuple[str, str, str], set[object]] = {}
     for task, model, config in configs:
         for path, value in leaves(config):
             seen.setdefault((task, model, path), set()).add(value)
@@ -113,8 +110,8 @@ def varied(configs: Iterable[tuple[str, str, dict]]) -> list[str]:
     return sorted(paths - {"seed", "trainer.beta"})
 
 
-def leaves(config: Any, path: str = "") -> Iterable[tuple[str, Any]]:
-    """Return (dotted path, value) of what is no mapping; lists count as one value, their text."""
+def leaves(config: Any, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (dotted path, value) of everything but mappings; a list is one value, its text."""
     if isinstance(config, dict):
         for name, part in config.items():
             yield from leaves(part, f"{path}.{name}" if path else name)

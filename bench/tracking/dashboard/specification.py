@@ -1,7 +1,7 @@
-"""The W&B report of a sweep, from its tables. Pure: no network, no login, no file."""
+"""The W&B report of a sweep, made from its tables. Needs no network, no login and no files."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -9,11 +9,14 @@ from bench.errors import InputError
 from bench.report.tables import markdown
 from bench.tracking.dashboard.content import Content
 
-# The runs of a sweep and the one that holds its leaderboard, as W&B tells them apart.
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2.interface import PanelGrid, Report
+
+# W&B's job types of a sweep's runs, and of the run that holds its leaderboard.
 TRAIN, REPORT = "train", "report"
 TABLE = "leaderboard"
 DECOMPOSITION = ("reconstruction", "mutual_information", "marginal_kl")
-# Axes of the matrix, and further ones where the sweep's runs differ in them.
+# Axes of the matrix, and columns that become axes if the sweep's runs differ in them.
 MATRIX = ("task", "model", "seed", "beta")
 DESCRIBED = ("decoder", "prior", "parameters", "epochs")
 # Columns of runs.csv that W&B's table of runs shows, in this order.
@@ -49,13 +52,13 @@ def workspaces() -> Any:
 
 
 def title_of(sweep: str) -> str:
-    """Return the report's title, by which a second upload finds the first."""
+    """Return the report's title; a second upload finds the first by it."""
     return f"Likelihood Bench {sweep}"
 
 
-def plan_of(content: Content, project: str, entity: str) -> dict:
-    """Return all that would be sent, as plain data: logs, artifacts, report."""
-    artifacts: dict = {
+def plan_of(content: Content, project: str, entity: str) -> dict[str, object]:
+    """Return everything that would be sent, as plain data: logs, artifacts, report."""
+    artifacts: dict[str, dict[str, object]] = {
         name: {"type": kind, "run": key, "files": [str(path)]}
         for name, (kind, key, path) in content.files.items()
     }
@@ -74,10 +77,10 @@ def plan_of(content: Content, project: str, entity: str) -> dict:
     }
 
 
-def report_of(content: Content, project: str, entity: str = ""):
-    """Return the W&B report of a sweep, not yet saved anywhere.
+def report_of(content: Content, project: str, entity: str = "") -> "Report":
+    """Return the W&B report of a sweep, not yet saved.
 
-    Its sets of runs name no project yet: only the server knows a project's number.
+    Its sets of runs have no project yet: only the server knows a project's number.
 
     Args:
         content: The sweep.
@@ -88,7 +91,7 @@ def report_of(content: Content, project: str, entity: str = ""):
     wr = workspaces()
     blocks = [
         wr.MarkdownBlock(text=introduction(sweep)),
-        wr.MarkdownBlock(text=markdown(board, escaped)),
+        wr.MarkdownBlock(text=markdown(board, in_wandb_markdown)),
         wr.PanelGrid(
             runsets=[wr.Runset(name="leaderboard", filters=chosen(sweep, REPORT))],
             hide_run_sets=True,
@@ -114,10 +117,8 @@ def introduction(sweep: str) -> str:
     )
 
 
-def escaped(value: Any) -> Any:
-    """Return text that Markdown shows as it is; everything else stays."""
-    if not isinstance(value, str):
-        return value
+def in_wandb_markdown(value: str) -> str:
+    """Return text escaped for W&B's Markdown."""
     for sign in "\\`*_{}[]<>#|~$!":
         value = value.replace(sign, f"\\{sign}")
     return " ".join(value.split())
@@ -131,8 +132,8 @@ def chosen(sweep: str, kind: str, task: str | None = None) -> str:
     return " and ".join(words)
 
 
-def matrix_grid(sweep: str, trained: pd.DataFrame, options: Iterable[str]):
-    """Return the parallel coordinates of all runs. ``trained`` are the rows of their test split."""
+def matrix_grid(sweep: str, trained: pd.DataFrame, options: Iterable[str]) -> "PanelGrid":
+    """Return the parallel coordinates of all runs. ``trained`` has their rows of the test split."""
     wr = workspaces()
     names = [name for name in DESCRIBED if trained[name].nunique(dropna=False) > 1]
     columns = [(wr.SummaryMetric(name), name) for name in (*MATRIX, *names)]
@@ -147,8 +148,8 @@ def matrix_grid(sweep: str, trained: pd.DataFrame, options: Iterable[str]):
     return wr.PanelGrid(runsets=[runset], panels=[plot], hide_run_sets=True)
 
 
-def models_grid(sweep: str, task: str):
-    """Return what is shown of a task's models, each the mean over its seeds."""
+def models_grid(sweep: str, task: str) -> "PanelGrid":
+    """Return the charts of a task's models, as means over seeds."""
     wr = workspaces()
     runset = wr.Runset(
         name=f"{task}, by model", filters=chosen(sweep, TRAIN, task), groupby=["summary.model"]
@@ -169,7 +170,7 @@ def models_grid(sweep: str, task: str):
     return wr.PanelGrid(runsets=[runset], panels=panels)
 
 
-def runs_grid(sweep: str, task: str, images: Iterable[str]):
+def runs_grid(sweep: str, task: str, images: Iterable[str]) -> "PanelGrid":
     """Return the table of a task's runs, best first, and their images."""
     wr = workspaces()
     runset = wr.Runset(

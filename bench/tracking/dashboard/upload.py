@@ -1,4 +1,4 @@
-"""Sending a sweep to W&B: its offline logs, its files as artifacts, its report."""
+"""Upload of a sweep to W&B: its offline logs, its files as artifacts, and its report."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
 from bench.system.launchers import hidden
@@ -17,13 +18,16 @@ from bench.tracking.dashboard.specification import REPORT, TABLE, report_of, wor
 from bench.tracking.logger import OF_A_RUN, quiet_settings
 from bench.tracking.wandb_settings import logged_in
 
-# Seconds that a request may take, and logs that one call of `wandb sync` is given.
+# Seconds that a request may take, and number of logs for one call of `wandb sync`.
 TIMEOUT, AT_ONCE = 15, 200
+
+if TYPE_CHECKING:
+    import wandb
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in W&B a sweep goes, and a folder for what W&B writes meanwhile."""
+    """The W&B project that a sweep goes to, and a folder for W&B's temporary files."""
 
     entity: str
     project: str
@@ -34,11 +38,11 @@ class Place:
 
 
 def upload(content: Content, project: str, entity: str | None) -> str:
-    """Send a sweep and return its report's address. What is there already is not sent again.
+    """Send a sweep and return its report's address. What W&B already has is not sent again.
 
     Args:
-        content: What to send.
-        project: The W&B project; made if there is none of that name.
+        content: The sweep.
+        project: The W&B project; it is made if there is none of that name.
         entity: Its owner; None is the logged-in user's default.
 
     Raises:
@@ -48,11 +52,11 @@ def upload(content: Content, project: str, entity: str | None) -> str:
     workspaces()
     if not logged_in():
         raise InputError("dashboard: not logged in to W&B; `wandb login`, or set WANDB_API_KEY")
-    # What W&B has to say beside our own lines; it asks when it is imported.
+    # Suppresses W&B's own output; W&B reads the variable when it is imported.
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    kept = "what was sent stays, and the same command goes on"
+    kept = "what was sent stays, and the same command resumes"
     with hidden(OF_A_RUN.__contains__):
         with one_line_errors("nothing was sent"):
             api = wandb.Api(timeout=TIMEOUT)
@@ -67,22 +71,23 @@ def upload(content: Content, project: str, entity: str | None) -> str:
 
 @contextmanager
 def one_line_errors(so_far: str) -> Iterator[None]:
+    """Raise InputError for any error of W&B; ``so_far`` says what has been sent."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # its service may die of anything
+    except Exception as error:  # W&B raises many types
         words = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(f"W&B: {words.rstrip('.')}; {so_far}") from None
 
 
 def marker(log: Path, key: str) -> Path:
-    """Return the file by which W&B tells that an offline log is sent."""
+    """Return the file by which W&B marks an offline log as sent."""
     return log / f"run-{key}.wandb.synced"
 
 
 def sync(content: Content, place: Place) -> None:
-    """Send the offline logs, each under its own id: a log that is sent twice is one run."""
+    """Send the offline logs, each under its run's id, so that sending one twice makes one run."""
     logs = {log: key for key, found in content.logs.items() for log in found}
     left = [log for log, key in logs.items() if not marker(log, key).is_file()]
     words = [sys.executable, "-m", "wandb", "sync", "--project", place.project]
@@ -90,7 +95,7 @@ def sync(content: Content, place: Place) -> None:
     for start in range(0, len(left), AT_ONCE):
         part = left[start : start + AT_ONCE]
         paths = [str(log.absolute()) for log in part]
-        # There, because it writes a log of its own to the folder that it is called in.
+        # In the scratch folder, because it writes a log of its own to the current folder.
         done = subprocess.run([*words, *paths], capture_output=True, text=True, cwd=place.scratch)
         unsent = [log for log in part if not marker(log, logs[log]).is_file()]
         if unsent:
@@ -99,11 +104,11 @@ def sync(content: Content, place: Place) -> None:
     say(f"logs: {len(left)} sent, {len(logs) - len(left)} there already")
 
 
-def send_files(content: Content, place: Place, api) -> None:
+def send_files(content: Content, place: Place, api: "wandb.Api") -> None:
     """Send records and checkpoints as artifacts of the runs that made them."""
     import wandb
 
-    waiting: dict[str, list] = {}
+    waiting: dict[str, list[wandb.Artifact]] = {}
     for name, (kind, key, path) in content.files.items():
         artifact = wandb.Artifact(name, type=kind)
         artifact.add_file(str(path))
@@ -111,7 +116,7 @@ def send_files(content: Content, place: Place, api) -> None:
         if not (api.artifact_exists(latest) and api.artifact(latest).digest == artifact.digest):
             waiting.setdefault(key, []).append(artifact)
     for key, artifacts in waiting.items():
-        # `must`: a run that is not there would be made, without anything in it.
+        # `must`: otherwise W&B makes an empty run where there is none.
         with opened(place, id=key, resume="must") as run:
             for artifact in artifacts:
                 run.log_artifact(artifact).wait()
@@ -120,7 +125,7 @@ def send_files(content: Content, place: Place, api) -> None:
 
 
 def send_tables(content: Content, place: Place) -> None:
-    """Send the tables as one artifact, made from the runs' own by a run of type ``report``."""
+    """Send the tables as one artifact, of a run of type ``report`` that uses the runs' artifacts."""
     import wandb
 
     artifact = wandb.Artifact(f"{content.sweep}-leaderboard", type="leaderboard")
@@ -137,8 +142,8 @@ def send_tables(content: Content, place: Place) -> None:
 
 
 @contextmanager
-def opened(place: Place, **what) -> Iterator:
-    """Give a W&B run that is online, whatever WANDB_MODE says of training."""
+def opened(place: Place, **settings: Any) -> "Iterator[wandb.Run]":
+    """Open a W&B run online, also where WANDB_MODE has another mode for training."""
     import wandb
 
     run = wandb.init(
@@ -147,7 +152,7 @@ def opened(place: Place, **what) -> Iterator:
         dir=place.scratch,
         mode="online",
         settings=quiet_settings(),
-        **what,
+        **settings,
     )
     failed = True
     try:
@@ -157,8 +162,8 @@ def opened(place: Place, **what) -> Iterator:
         run.finish(exit_code=int(failed))
 
 
-def save_report(content: Content, place: Place, api) -> str:
-    """Save the report, in place of that of an earlier call. Returns its address."""
+def save_report(content: Content, place: Place, api: "wandb.Api") -> str:
+    """Save the report, replacing that of an earlier call. Returns its address."""
     report = report_of(content, place.project, place.entity)
     for block in report.blocks:
         for runset in getattr(block, "runsets", []):

@@ -1,6 +1,7 @@
 """What would be sent to W&B, without network or login."""
 
 import json
+import os
 import socket
 import sys
 
@@ -11,7 +12,7 @@ from bench.__main__ import main
 from bench.errors import InputError
 from bench.records.record import write_record
 from bench.tracking.dashboard.content import content_of, varied
-from bench.tracking.dashboard.specification import escaped, plan_of, report_of
+from bench.tracking.dashboard.specification import in_wandb_markdown, plan_of, report_of
 from tests.made_up import record
 from tests.tracking.dashboard.conftest import HOSTILE
 
@@ -77,7 +78,7 @@ def test_the_leaderboard_shows_its_numbers_and_hostile_names_as_text(made):
     lines = [line for line in table.splitlines() if line.startswith("| ") and "model" not in line]
     assert len(lines) == 3 and all(f"| {b:.3f}" in table for b in content.board["bits_per_dim"])
     assert "\\<img src=x" in table and "<img" not in table.replace("\\<", "")
-    assert escaped(HOSTILE).replace("\\", "") == HOSTILE and escaped(2.5) == 2.5
+    assert in_wandb_markdown(HOSTILE).replace("\\", "") == HOSTILE
     # Each row has as many cells as the head, whatever its name holds.
     cells = {line.replace("\\|", "").count("|") for line in lines}
     assert cells == {table.splitlines()[2].count("|")}
@@ -164,6 +165,18 @@ def test_folders_that_hold_nothing_to_send_are_refused(made, capsys, tmp_path):
     one_line(capsys, ["bare", "--results", str(tmp_path)], "has a W&B log")
 
 
+def test_names_that_look_like_numbers_or_nothing_stay_names(made, tmp_path):
+    import shutil
+
+    folder = tmp_path / made[0].name
+    shutil.copytree(made[0], folder, symlinks=True)
+    named = pd.read_csv(folder / "leaderboard.csv", float_precision="round_trip")
+    for names in (["5", "7", "12"], ["None", "nan", "NA"]):
+        named.assign(model=names).to_csv(folder / "leaderboard.csv", index=False)
+        table = blocks_of(plan_of(content_of(folder), "p", ""), "markdown-block")[1]["content"]
+        assert all(f"| {name} |" in table for name in names)
+
+
 def test_a_log_of_a_run_without_a_record_stays(made, tmp_path):
     import shutil
 
@@ -174,7 +187,12 @@ def test_a_log_of_a_run_without_a_record_stays(made, tmp_path):
     content = content_of(folder)
     assert key not in content.logs and len(content.logs) == 2
     assert not any(key in name for name in content.files)
+    other = folder / "runs" / made[1][1][0].key / "record.json"
+    other.write_text(other.read_text().replace("digits-17", "digits-18"))
     with pytest.raises(InputError, match="altered"):
-        other = folder / "runs" / made[1][1][0].key / "record.json"
-        other.write_text(other.read_text().replace("digits-17", "digits-18"))
+        content_of(folder)
+    # What is not a record is not a missing one.
+    other.unlink()
+    os.mkfifo(other)
+    with pytest.raises(InputError, match="is damaged"):
         content_of(folder)
