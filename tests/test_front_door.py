@@ -314,7 +314,7 @@ def test_print_config_is_a_configuration(capsys, tmp_path):
 def test_no_command_sees_what_a_launcher_has_set(monkeypatch):
     """Lightning reads some when it is imported, and stops at a RANK that is no number."""
     seen = {}
-    monkeypatch.setattr("bench.__main__.called", lambda words: seen.update(os.environ) or 0)
+    monkeypatch.setattr("bench.__main__.dispatch", lambda words: seen.update(os.environ) or 0)
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
         monkeypatch.setenv(name, "")
     assert main([]) == 0

@@ -63,7 +63,7 @@ def test_an_output_without_the_characters_shows_others_and_raises_nothing(
         print("".join(PLAIN))
         raise InputError("no … \udcff")
 
-    monkeypatch.setattr("bench.__main__.called", everything)
+    monkeypatch.setattr("bench.__main__.dispatch", everything)
     code, out, error = written(monkeypatch, encoding, lambda: main([]))
     assert code == 2 and len(error.splitlines()) == 1 and "\\udcff" in error
     shown = out if encoding == "utf-8" else out.replace("±", "+-").replace("–", "-")
