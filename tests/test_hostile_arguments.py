@@ -10,9 +10,10 @@ import pytest
 
 from bench.__main__ import COMMANDS, main
 from bench.commands.places import KINDS
-from bench.configuration.parsing import parse_run, read_yaml
+from bench.configuration.parsing import parse_run
 from bench.errors import InputError
 from bench.settings import TrainerConfig
+from bench.system.yaml_text import read_yaml
 from bench.tracking.wandb_settings import logged_in
 from tests.limits import limited
 

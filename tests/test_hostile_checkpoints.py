@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.configuration.parsing import build_model, validate
+from bench.configuration.models import build_model
+from bench.configuration.parsing import validate
 from bench.errors import InputError
 from bench.runs.trained import load_trained
 from bench.training.checkpoint_limits import check_content

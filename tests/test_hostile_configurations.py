@@ -11,7 +11,8 @@ import yaml
 import bench
 from bench.__main__ import main
 from bench.configuration.class_names import check_classes, class_paths, classes_of
-from bench.configuration.parsing import CONFIGS, parse_run, validate
+from bench.configuration.files import CONFIGS
+from bench.configuration.parsing import parse_run, validate
 from bench.errors import InputError
 from bench.records.key import key_of
 from bench.sweep.verify import readable
@@ -129,7 +130,7 @@ def test_a_file_is_read_once(tmp_path, monkeypatch):
         checked = {"max_epochs": 7} if not depth else {"trainer": {"max_epochs": 7}}
         path.write_text(yaml.safe_dump(checked).replace("7", "9"))
         replaced = lambda p, c=checked: c if Path(p) == path else read_yaml(p)
-        monkeypatch.setattr("bench.configuration.parsing.read_yaml", replaced)
+        monkeypatch.setattr("bench.system.yaml_text.read_yaml", replaced)
         assert parse_run([*BASE, option, str(path)])["trainer"]["max_epochs"] == 7
 
 

@@ -129,3 +129,28 @@ def test_one_place_prints():
 def test_files_stay_small():
     for path in ROOT.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path
+
+
+def functions_of(path: Path) -> list[tuple[ast.FunctionDef, str]]:
+    """Return the functions of a file, each with the two lines before it."""
+    text = path.read_text()
+    lines = text.splitlines()
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    return [(node, "\n".join(lines[node.lineno - 3 : node.lineno - 1])) for node in found]
+
+
+def lines_of_code(function: ast.FunctionDef) -> int:
+    """Return the lines of a function without its docstring."""
+    docstring = function.body[0] if ast.get_docstring(function) is not None else None
+    prose = docstring.end_lineno - docstring.lineno + 1 if docstring else 0
+    return function.end_lineno - function.lineno + 1 - prose
+
+
+def test_functions_stay_short_and_many_parameters_have_a_reason():
+    for path in ROOT.rglob("*.py"):
+        for function, before in functions_of(path):
+            where = f"{path.relative_to(ROOT)}: {function.name}"
+            assert lines_of_code(function) <= 50, where
+            own = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            parameters = [part.arg for part in own if part.arg not in ("self", "cls")]
+            assert len(parameters) <= 6 or "parameter" in before, f"{where}: say why so many"

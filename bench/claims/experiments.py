@@ -6,8 +6,9 @@ from typing import Any
 
 from bench.claims.catalogue import CLAIMS
 from bench.claims.items import ClosedFormItem, Item, TrainedItem
+from bench.configuration.files import CONFIGS, names, resolve
 from bench.configuration.job import Job
-from bench.configuration.parsing import CONFIGS, names, parse_run, resolve
+from bench.configuration.parsing import parse_run
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows

@@ -21,7 +21,7 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     """
     import jsonargparse
 
-    from bench.configuration.parsing import one_line
+    from bench.configuration.canonical import one_line
 
     parser = jsonargparse.ArgumentParser(
         prog=f"bench {name}", exit_on_error=False, allow_abbrev=False

@@ -100,7 +100,7 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     import pandas as pd
 
     from bench.commands.time_left import telling_time_left
-    from bench.configuration.parsing import resolve
+    from bench.configuration.files import resolve
     from bench.data.tasks import Task, load_task
     from bench.instruments.codecs import codec_rows, codecs
     from bench.instruments.progress import split_progress

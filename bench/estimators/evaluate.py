@@ -46,11 +46,7 @@ def evaluate(
         columns, elbo, encodings = evaluate_terms(model, images, config, (seed, split), training)
         training = training or encodings
         step = lambda share, number=number: progress((number + share) / len(SPLITS))
-        few = split == "train" and config.importance_data_train
-        n = min(few or config.importance_data, len(images))
-        columns |= evaluate_evidence(
-            model, images, n, config.importance_samples, (seed, split), elbo, step
-        )
+        columns |= evaluate_evidence(model, images, config, (seed, split), elbo, step)
         bits = -1 / (data.dimensions * log(2))
         columns["bits_per_dim"] = columns["log_likelihood"].scaled(bits)
         columns["log_n"] = exact(log(len(images)), len(images))
@@ -158,19 +154,20 @@ def terms_without_posterior(
 def evaluate_evidence(
     model: Any,
     images: Tensor,
-    n: int,
-    samples: int,
+    config: EvaluationConfig,
     key: tuple[int, str],
     elbo: Tensor,
     progress: Callable[[float], None],
 ) -> dict[str, Estimate]:
     """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO.
 
-    L_K is of the first ``n`` images with K = ``samples``. ``elbo`` holds each sample's ELBO of all
-    images, (samples, len(images)).
+    L_K is of so many of the first images, with so many samples, as ``config`` says. ``elbo`` holds
+    each sample's ELBO of all images, (samples, len(images)).
     """
     if bound_of(model) == "exact":
         return {"log_likelihood": exact(elbo.mean().item(), len(images))}
+    few = key[1] == "train" and config.importance_data_train
+    n, samples = min(few or config.importance_data, len(images)), config.importance_samples
     bound, gap = MeanEstimate(), MeanEstimate()
     starts = range(0, n, EVALUATION_BLOCK)
     for number, start in enumerate(starts):

@@ -184,6 +184,7 @@ class ExternalVAE(VAE):
         -44.361
     """
 
+    # Each parameter is a part of the model that only the caller has.
     def __init__(
         self,
         shape: tuple[int, int, int],

@@ -107,7 +107,7 @@ def end_with_the_worker() -> None:
 
 def main(path: str) -> int:
     """Be one rank: rank 0 if this process was started first, else the one that Lightning says."""
-    from bench.configuration.parsing import build_model
+    from bench.configuration.models import build_model
     from bench.data.tasks import load_task
 
     silence_lightning()

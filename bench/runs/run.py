@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.data.tasks import TaskData, load_task, task_of
 from bench.errors import InputError
 from bench.estimators.evaluate import evaluate

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from bench.configuration.parsing import build_model, validate
+from bench.configuration.models import build_model
+from bench.configuration.parsing import validate
 from bench.data.tasks import TaskData, load_task, task_of
 from bench.errors import InputError
 from bench.models.terms import Model

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.configuration.files import resolve
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run, resolve
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
@@ -164,7 +166,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
 def check_buildable(jobs: list[Job]) -> None:
     """Load every task and construct every model. Raises InputError if a job cannot work."""
     from bench.data.tasks import load_task
-    from bench.training.batches import TrainingBatches
+    from bench.training.batches import Place, TrainingBatches
     from bench.training.module import GenerativeModel
 
     for job in jobs:
@@ -174,7 +176,11 @@ def check_buildable(jobs: list[Job]) -> None:
             model = build_model(job.config, data.shape, data.task.levels)
             GenerativeModel(model, settings, job.config["seed"])
             TrainingBatches(
-                data, settings.batch_size, job.config["seed"], lambda: 0, world=settings.devices
+                data,
+                settings.batch_size,
+                job.config["seed"],
+                lambda: 0,
+                Place(world=settings.devices),
             )
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None

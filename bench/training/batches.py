@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from bench.configuration.parsing import named_task
+from bench.configuration.files import named_task
 from bench.data.tasks import NATIVE_LEVELS, Task, TaskData, load_task
 from bench.errors import InputError
 from bench.noise import EVALUATION_BLOCK, Noise
@@ -40,6 +40,14 @@ class Group(NamedTuple):
     batches: Iterator[Batch]
 
 
+class Place(NamedTuple):
+    """Where batches go: to a device, and to which of how many ranks."""
+
+    device: torch.device | str = "cpu"
+    rank: int = 0
+    world: int = 1
+
+
 class TrainingBatches:
     """Shuffled mini-batches of the training split, of which rank r has its rows.
 
@@ -54,10 +62,9 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         epoch: Callable[[], int],
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world: int = 1,
+        place: Place = Place(),
     ):
+        device, world = place.device, place.world
         if batch_size % world:
             raise InputError(
                 f"trainer.batch_size: {batch_size} cannot be shared out evenly over {world} devices"
@@ -69,7 +76,7 @@ class TrainingBatches:
                 f"trainer.batch_size: {batch_size} is more than the {len(self.images)} training data"
             )
         self.task, self.batch_size, self.seed, self.epoch = data.task, batch_size, seed, epoch
-        self.device, self.rank, self.world = device, rank, world
+        self.device, self.rank, self.world = place
 
     @cached_property
     def thresholds(self) -> Tensor:
@@ -130,9 +137,8 @@ class EvaluationBlocks:
     while the others wait for it: where a round has no block for a rank, it gets an empty one.
     """
 
-    def __init__(
-        self, images: Tensor, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
-    ):
+    def __init__(self, images: Tensor, place: Place = Place()):
+        device, rank, world = place
         self.blocks = images.to(device).split(EVALUATION_BLOCK)
         self.empty = images[:0].to(device)
         rounds = -(-len(self.blocks) // world)
@@ -197,25 +203,22 @@ class TaskDataModule(pl.LightningDataModule):
     def prepare_data(self) -> None:
         assert self.data
 
-    def _place(self) -> dict[str, Any]:
+    def _place(self) -> Place:
         if self.trainer is None:
-            return {}
-        return {
-            "device": self.trainer.strategy.root_device,
-            "rank": self.trainer.global_rank,
-            "world": self.trainer.world_size,
-        }
+            return Place()
+        trainer = self.trainer
+        return Place(trainer.strategy.root_device, trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> TrainingBatches | Grouped:
         epoch = lambda: self.trainer.current_epoch if self.trainer else 0
-        batches = TrainingBatches(self.data, self.batch_size, self.seed, epoch, **self._place())
+        batches = TrainingBatches(self.data, self.batch_size, self.seed, epoch, self._place())
         return Grouped(batches, self.batches_at_once) if self.batches_at_once else batches
 
     def val_dataloader(self) -> EvaluationBlocks:
-        return EvaluationBlocks(self.data.validation, **self._place())
+        return EvaluationBlocks(self.data.validation, self._place())
 
     def test_dataloader(self) -> EvaluationBlocks:
-        return EvaluationBlocks(self.data.test, **self._place())
+        return EvaluationBlocks(self.data.test, self._place())
 
     def predict_dataloader(self) -> EvaluationBlocks:
         return self.test_dataloader()

@@ -88,8 +88,6 @@ class GenerativeModel(pl.LightningModule):
         self._index_of = None
         self._training_images = images
 
-    # Training
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = make_optimizer(self.optimization, parameters)
@@ -223,8 +221,6 @@ class GenerativeModel(pl.LightningModule):
             | means
             | self.validated
         )
-
-    # Validation, test and prediction
 
     def on_validation_start(self) -> None:
         self.attach_for_evaluation()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
-from bench.configuration.parsing import make_model, model_settings
+from bench.configuration.models import make_model, model_settings
 from bench.networks.mlp import Activation, Shape
 from bench.settings import Optimization
 from bench.training.module import GenerativeModel
@@ -70,9 +70,6 @@ def vae(
     }
 
 
-# Each parameter of these is a hyperparameter that Lightning saves and its command line offers.
-
-
 class GaussianVAE(NamedModel):
     """The VAE with a Gaussian likelihood of dequantized pixels (Kingma & Welling 2014, appendix C.2).
 
@@ -93,6 +90,7 @@ class GaussianVAE(NamedModel):
         2
     """
 
+    # Each parameter is a hyperparameter that Lightning saves and its command line offers.
     def __init__(
         self,
         shape: Shape,
@@ -123,6 +121,7 @@ class BernoulliVAE(NamedModel):
         seed: Initialisation and all noise derive from it.
     """
 
+    # Each parameter is a hyperparameter that Lightning saves and its command line offers.
     def __init__(
         self,
         shape: Shape,
@@ -156,6 +155,7 @@ class AggregatePosteriorVAE(NamedModel):
         seed: Initialisation and all noise derive from it.
     """
 
+    # Each parameter is a hyperparameter that Lightning saves and its command line offers.
     def __init__(
         self,
         shape: Shape,
@@ -189,6 +189,7 @@ class RealNVP(NamedModel):
         seed: Initialisation and all noise derive from it.
     """
 
+    # Each parameter is a hyperparameter that Lightning saves and its command line offers.
     def __init__(
         self,
         shape: Shape,

@@ -12,7 +12,7 @@ import yaml
 from bench.__main__ import main
 from bench.claims.experiments import read_experiments
 from bench.claims.items import ClosedFormItem, TrainedItem
-from bench.configuration.parsing import CONFIGS
+from bench.configuration.files import CONFIGS
 
 SMALL = {
     "images": 20,

@@ -17,7 +17,7 @@ from bench.claims.flow import flow_rows
 from bench.claims.levels import masses_of_images, unseen_levels
 from bench.claims.optimal_prior import block_gains, mean_elbo, swap_rows, swapped
 from bench.claims.rows import Subject
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Gaussian
 from bench.densities.flows import CouplingFlow

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from bench.configuration.parsing import build_model, parse_run, validate
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run, validate
 from bench.errors import InputError
 from bench.records.differences import options_of
 from bench.records.key import HISTORICAL_PATHS, hashed_part, key_of

@@ -1,4 +1,4 @@
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.normal import standard_normal_log_prob
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence

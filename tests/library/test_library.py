@@ -31,7 +31,7 @@ from bench import (
     task_from_arrays,
 )
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.runs.run import run
 
 FEW = EvaluationConfig(importance_samples=3, importance_data=100)

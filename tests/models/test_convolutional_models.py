@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.data.tasks import Task, load_task
 from bench.densities.dequantization import dequantize_uniformly
 from bench.noise import Noise

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.noise import Noise
 from bench.training.module import GenerativeModel

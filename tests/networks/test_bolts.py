@@ -10,7 +10,8 @@ import pytorch_lightning as pl
 import torch
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.data import images, tasks
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError

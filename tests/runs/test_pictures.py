@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.configuration.parsing import build_model
+from bench.configuration.models import build_model
 from bench.data.tasks import load_task, task_of
 from bench.densities.normal import DiagonalNormal
 from bench.records.schema import problem_of

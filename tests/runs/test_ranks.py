@@ -8,7 +8,7 @@ import torch
 from bench.configuration.job import Job
 from bench.noise import EVALUATION_BLOCK
 from bench.runs.run import run
-from bench.training.batches import EvaluationBlocks
+from bench.training.batches import EvaluationBlocks, Place
 from tests.conftest import LAUNCHED, small_config
 
 
@@ -51,9 +51,14 @@ def test_two_ranks_give_the_numbers_of_one(model, task, options, tmp_path, point
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_ranks_share_out_every_block_in_as_many_rounds(n, world):
     images = torch.arange(n)[:, None]
-    shares = [list(EvaluationBlocks(images, rank=rank, world=world)) for rank in range(world)]
+    shares = [list(EvaluationBlocks(images, Place("cpu", r, world))) for r in range(world)]
     assert len({len(share) for share in shares}) == 1
-    numbered = {number: y for share in shares for y, number in share if len(y)}
+    numbered = {
+        batch_idx * world + rank: batch.images
+        for rank, share in enumerate(shares)
+        for batch_idx, batch in enumerate(share)
+        if len(batch.images)
+    }
     assert torch.cat([numbered[number] for number in sorted(numbered)]).equal(images)
     assert sorted(numbered) == list(range(-(-n // EVALUATION_BLOCK)))
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.data import tasks
 from bench.errors import InputError
 from bench.runs.divergence import check_against_uniform

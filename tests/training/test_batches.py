@@ -3,12 +3,12 @@ import torch
 
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
-from bench.training.batches import EvaluationBlocks, Grouped, TrainingBatches
+from bench.training.batches import EvaluationBlocks, Grouped, Place, TrainingBatches
 
 
 def epoch_of(seed=1, epoch=0, rank=0, world=1, task=Task("digits"), batch_size=100):
     batches = TrainingBatches(
-        load_task(task), batch_size, seed, lambda: epoch, rank=rank, world=world
+        load_task(task), batch_size, seed, lambda: epoch, Place(rank=rank, world=world)
     )
     return list(batches)
 
@@ -73,7 +73,7 @@ def test_evaluation_blocks_count_every_datum_once(world):
     images = torch.arange(1197)[:, None]
     blocks = {}
     for rank in range(world):
-        for batch_idx, batch in enumerate(EvaluationBlocks(images, rank=rank, world=world)):
+        for batch_idx, batch in enumerate(EvaluationBlocks(images, Place("cpu", rank, world))):
             blocks[batch_idx * world + rank] = batch.images
     assert torch.equal(torch.cat([blocks[number] for number in sorted(blocks)]), images)
     assert all(torch.equal(blocks[n], part) for n, part in enumerate(images.split(100)))

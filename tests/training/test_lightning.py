@@ -21,7 +21,9 @@ from bench import (
     RealNVP,
     TaskDataModule,
 )
-from bench.configuration.parsing import build_model, names, parse_run
+from bench.configuration.files import names
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.training.batches import Batch
 from bench.training.epoch import TrainingDiverged
 from bench.training.many_steps import ManySteps

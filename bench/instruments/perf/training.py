@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from bench.configuration.job import Job
-from bench.configuration.parsing import build_model, parse_run
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.data.tasks import Task, TaskData
 from bench.instruments.perf.floors import layer_sizes, products
 from bench.instruments.perf.interleaved import Comparison, Work, compare, seconds

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from bench.configuration.parsing import build_model, parse_run
+from bench.configuration.models import build_model
+from bench.configuration.parsing import parse_run
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
 from bench.instruments.perf.bolts_epoch import bolts_epoch, bolts_vae
