@@ -17,7 +17,7 @@ from bench.estimators.evidence import importance_weighted_bound, naive_evidence
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
 from bench.instruments.annealing import annealed_importance_sampling
-from bench.instruments.features import frechet_distance
+from bench.instruments.frechet import frechet_distance
 from bench.instruments.minibatch import stratified_log_aggregate, weighted_log_aggregate
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.models.vae import VAE
