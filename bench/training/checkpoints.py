@@ -144,8 +144,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
 def check_form(checkpoint: Any) -> None:
     """Raise ValueError unless the parts that every reader takes are there, and of their kind."""
     kinds = {
-        "state_dict": dict[str, Any],
-        "bench": dict[str, Any],
+        "state_dict": dict,
+        "bench": dict,
         "epoch": int,
         "history": list,
         "sha256": str,
