@@ -88,7 +88,7 @@ class TrainerConfig:
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
-                f"{self.decoder_steps} would never train one of the two; set both positive or both 0"
+                f"{self.decoder_steps} would never train one of the two; make both positive or 0"
             )
         if self.objective == "importance_weighted" and self.samples < 2:
             raise InputError(
@@ -135,8 +135,8 @@ class EvaluationConfig:
         for name in ("elbo_samples", "importance_samples"):
             if getattr(self, name) > MOST_SAMPLES:
                 raise InputError(
-                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples; "
-                    "beyond that, no displayed digit changes"
+                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} "
+                    "samples; beyond that, no displayed digit changes"
                 )
         check_not_negative("evaluation", self, "importance_data_train")
 
