@@ -88,7 +88,7 @@ class TrainerConfig:
         if (self.encoder_steps > 0) != (self.decoder_steps > 0):
             raise InputError(
                 f"trainer.encoder_steps, trainer.decoder_steps: {self.encoder_steps} and "
-                f"{self.decoder_steps} would never train one of the two; both positive, or both 0"
+                f"{self.decoder_steps} would never train one of the two; set both positive or both 0"
             )
         if self.objective == "importance_weighted" and self.samples < 2:
             raise InputError(
