@@ -12,7 +12,7 @@ import threading
 from importlib import import_module
 
 from bench.errors import InputError
-from bench.system.closed_output import droppable_output
+from bench.system.closed_output import lenient_output
 from bench.system.launchers import hidden, is_a_launchers
 from bench.system.memory import keep_freed_memory
 from bench.system.printing import take_every_character
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     take_every_character()
-    with droppable_output() as output:
+    with lenient_output() as output:
         try:
             # Lightning reads these variables when it is imported, and fails if one is not a number.
             with hidden(is_a_launchers):

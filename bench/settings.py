@@ -159,8 +159,8 @@ class EvaluationConfig:
         for name in ("elbo_samples", "importance_samples"):
             if getattr(self, name) > MOST_SAMPLES:
                 raise InputError(
-                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} samples; "
-                    "beyond that, no displayed digit changes"
+                    f"evaluation.{name}: {getattr(self, name)} is more than {MOST_SAMPLES} "
+                    "samples; beyond that, no displayed digit changes"
                 )
         check_not_negative("evaluation", self, "importance_data_train")
 

@@ -66,14 +66,20 @@ def task_from_arrays(
             raise InputError(
                 f"{split}: images of shape {images.shape[1:]}, but of {shape} in train"
             )
+    return data_of(splits, ArrayTask(name, levels))
+
+
+def data_of(splits: dict[str, Pixels], task: ArrayTask) -> TaskData:
+    """Return the task's data from images (n, channels, height, width) of equal shapes."""
+    _, channels, height, width = splits["train"].shape
     hashes = {split: hashlib.sha256(images.data).hexdigest() for split, images in splits.items()}
     flat = {
-        split: torch.from_numpy(images.reshape(len(images), int(np.prod(shape))))
+        split: torch.from_numpy(images.reshape(len(images), channels * height * width))
         for split, images in splits.items()
     }
     return TaskData(
-        task=ArrayTask(name, levels),
-        shape=(shape[0], shape[1], shape[2]),
+        task=task,
+        shape=(channels, height, width),
         train=flat["train"],
         validation=flat["validation"],
         test=flat["test"],
@@ -123,7 +129,7 @@ def checked(images: ArrayLike, levels: int, split: str) -> Pixels:
 
 
 def as_array(images: ArrayLike, split: str) -> NDArray[Any]:
-    """Return images of any array type as an array. Raises InputError if they cannot be converted."""
+    """Return images of any array type as an array. Raises InputError if that is impossible."""
     parts = images if isinstance(images, (list, tuple)) else [images]
     if any(np.ma.is_masked(part) for part in parts):
         raise InputError(f"{split}: some values are masked, but a likelihood needs all of them")

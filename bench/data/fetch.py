@@ -1,4 +1,4 @@
-"""`bench data`: fetch MNIST, Fashion-MNIST and CIFAR-10 into the cache from the first source that works."""
+"""`bench data`: fetch MNIST, Fashion-MNIST and CIFAR-10 into the cache, from several sources."""
 
 import shutil
 import subprocess
@@ -65,7 +65,7 @@ def fetch(dataset: str) -> str:
 
 
 def sources(dataset: str) -> list[tuple[str, Callable[[Path], list[Path]]]]:
-    """Return (description, function that puts the files into a folder) for each source, best first."""
+    """Return (description, function that puts the files into a folder) per source, best first."""
     names = [f"{name}.gz" for name in PAYLOADS.get(dataset, [])] or [CIFAR10_ARCHIVE]
     found: list[tuple[str, Callable[[Path], list[Path]]]] = [
         (f"the mirror {mirror}", partial(download, mirror, names)) for mirror in MIRRORS[dataset]

@@ -172,8 +172,8 @@ def parse_cifar10(payload: bytes, name: str) -> Pixels:
     record = 1 + 3 * 32 * 32
     if not payload or len(payload) % record:
         raise InputError(
-            f"data: {name} is not a CIFAR-10 binary file: {len(payload)} bytes are not a multiple of "
-            f"{record}"
+            f"data: {name} is not a CIFAR-10 binary file: {len(payload)} bytes are not a "
+            f"multiple of {record}"
         )
     rows = np.frombuffer(payload, np.uint8).reshape(-1, record)
     return rows[:, 1:].reshape(-1, 3, 32, 32)

@@ -1,6 +1,6 @@
 """Likelihoods p(y|z) and priors p(z), by name: ``densities.Bernoulli``, ``densities.Vamp``, …
 
-A likelihood gets the outputs of a network for z, (…, outputs_per_dimension, D). Its log-probabilities
+A likelihood gets the outputs of a network for z, (…, outputs_per_dimension, D). Log-probabilities
 are in nats, summed over the D dimensions:
 
 >>> import torch

@@ -13,8 +13,8 @@ class BernoulliLogLikelihood(torch.autograd.Function):
     """Σ_d log Bern(y_d; σ(l_d)) in nats, for logits l (..., D) and y in {0, 1} of shape (batch, D).
 
     With m = l where y is 1 and m = −l where y is 0, a summand is log σ(m) = min(m, 0) + log σ(|m|).
-    All σ(|m|) are at least ½, so float32 can represent the product of 112 of them, and one logarithm
-    of the product replaces 112. A sum of D logarithms takes twice the time and is no more exact.
+    All σ(|m|) are at least ½, so float32 can represent the product of 112 of them, and its logarithm
+    replaces 112. A sum of D logarithms takes twice the time and is not more accurate.
     """
 
     @staticmethod

@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         """Set the units of the outputs by the training split, uint8 of shape (n, D)."""
 
     def log_prob(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        """Return log P(y|z), or a sample whose mean bounds it from below, shape (samples, batch)."""
+        """Return log P(y|z), or samples whose mean bounds it from below, shape (samples, batch)."""
         return self.log_prob_of_pixels(outputs, y, noise).sum(-1).to(outputs.dtype)
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
@@ -108,7 +108,7 @@ class LocationScaleDecoder(Decoder):
         self.data_scale.copy_(scale.clamp(min=1 / self.levels))
 
     def take_images(self) -> None:
-        """Read outputs as images y / (L − 1) instead, for networks that were trained to give those."""
+        """Read outputs as images y / (L − 1) instead, for networks that were trained to do so."""
         # The mean of the dequantized y is (y + ½) / L, and an output is y / (L − 1).
         self.data_mean.fill_(0.5 / self.levels)
         self.data_scale.fill_((self.levels - 1) / self.levels)

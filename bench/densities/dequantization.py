@@ -39,12 +39,12 @@ def dequantize(
 
 
 def quantize(x: Tensor, levels: int) -> Tensor:
-    """Return y whose bin [y, y + 1) / levels contains x, elementwise; the edge bins are unbounded."""
+    """Return y whose bin [y, y + 1) / levels contains x; the edge bins are unbounded."""
     return (x * levels).floor().clamp(0, levels - 1)
 
 
 def expected_level(location: Tensor, levels: int) -> Tensor:
-    """Return E[y] = levels · E[x] − ½ for dequantized x = (y + u) / levels, clamped to the levels."""
+    """Return E[y] = levels · E[x] − ½, clamped to the levels, for x = (y + u) / levels."""
     return (location * levels - 0.5).clamp(0, levels - 1)
 
 

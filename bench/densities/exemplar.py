@@ -24,15 +24,15 @@ ROWS, COLUMNS = 500, 200
 class Exemplar(Prior):
     """p(z) = 1/n Σ_j N(z; μ(x_j), σ² I) over the training split, with one learned σ.
 
-    Norouzi et al. 2020 (Exemplar VAE, section 3). The components have the posteriors' means, but not
-    their variances, so that each can be wide enough to reach its datum's neighbours.
+    Norouzi et al. 2020 (Exemplar VAE, section 3). The components have the posteriors' means, but
+    not their variances, so that each can be wide enough to reach its datum's neighbours.
 
     In training, the sum leaves out a datum's own component and contains only the components of the
     nearest neighbours of the batch's data. This lowers the bound, but in many dimensions nearly all
-    of a datum's density comes from its nearest components. The paper's code uses a random half of the
-    split, or the neighbours of z in that half. Here neighbours are nearest in Euclidean distance of
-    the images; they are found once and are independent of the training's progress. In evaluation,
-    the sum runs over the whole training split.
+    of a datum's density comes from its nearest components. The paper's code uses a random half of
+    the split, or the neighbours of z in that half. Here neighbours are nearest in Euclidean distance
+    of the images; they are found once and are independent of the training's progress. In
+    evaluation, the sum runs over the whole training split.
 
     Args:
         neighbours: Number of nearest training images of each datum of a batch.
@@ -69,7 +69,7 @@ class Exemplar(Prior):
 
 @dataclass(frozen=True)
 class PartOfMixture:
-    """Some components of a mixture without those ``excluded`` (batch, components), not normalized."""
+    """Part of a mixture, without the components ``excluded`` (batch, components), unnormalized."""
 
     part: NormalMixture
     excluded: Tensor

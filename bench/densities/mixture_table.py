@@ -24,18 +24,18 @@ MOST_CANDIDATES = 0.03
 SINGLE, DOUBLE, LARGEST_SINGLE = 2.0**-24, 2.0**-53, 1e30
 # Size of a block of differences (points, components, dimensions): 32 MB.
 DIRECT_BLOCK = 2**22
-# Lower bound of exponents, because exponentials that underflow are ten times slower. It adds at most
-# m·e⁻⁸⁰ to a sum.
+# Lower bound of exponents, because exponentials that underflow are ten times slower. It adds at
+# most m·e⁻⁸⁰ to a sum.
 LOWEST = -80.0
 
 
 class MixtureTable:
     """A mixture's parameters, prepared for blockwise log-densities.
 
-    One matrix product, (z², z) · (−½σ⁻², μσ⁻²), gives the squared distances of a block of points and
-    components. A bound on its rounding error decides how the mixture is summed:
+    One matrix product, (z², z) · (−½σ⁻², μσ⁻²), gives the squared distances of a block of points
+    and components. A bound on its rounding error decides how the mixture is summed:
 
-    - If float32 is accurate to 4e-4 nats (posteriors are not narrow), the float32 product is summed.
+    - If float32 is accurate to 4e-4 nats (posteriors are not narrow), its product is summed.
     - If it is not, the float32 product only selects the components that can contribute (all others
       are at least 40 nats below the largest, error included). Those few are computed directly in
       float64.
@@ -45,8 +45,8 @@ class MixtureTable:
     Components with the same σ, as in the exemplar prior, need half of the product: the term with z²
     is the same for all of them.
 
-    The result is within 1e-3 nats of a direct float64 sum for every mixture. Memory is bounded by one
-    block of pairs for any n and m.
+    The result is within 1e-3 nats of a direct float64 sum for every mixture. Memory is bounded by
+    one block of pairs for any n and m.
 
     Args:
         components: m components, with ``loc`` and ``log_scale`` (m, dimensions).
@@ -80,7 +80,7 @@ class MixtureTable:
 
     @torch.no_grad()
     def log_pairs(self, z: Tensor) -> Tensor:
-        """Return log w_j N(z_i; μ_j, σ_j²) in nats, float64 (n, m), for points z (n, dimensions)."""
+        """Return log w_j N(z_i; μ_j, σ_j²) in nats, float64 (n, m), of points z (n, dimensions)."""
         features, shared = self._features(z)
         return torch.addmm(self.constants, features, self.coefficients) + shared[:, None]
 
@@ -88,7 +88,7 @@ class MixtureTable:
     def log_prob(self, z: Tensor, columns: int = COLUMN_BLOCK) -> Tensor:
         """Return log Σ_j w_j N(z_i; μ_j, σ_j²) in nats, float64 (n,), for points z (n, dimensions).
 
-        ``columns`` is the number of components in a block. It affects memory, speed and rounding only.
+        ``columns``, the number of components in a block, affects memory, speed and rounding only.
         """
         parts = z.split(ROW_BLOCK) if len(z) else ()
         blocks = [self._log_prob_of_rows(rows, columns) for rows in parts]
@@ -123,7 +123,7 @@ class MixtureTable:
     def _sum_products(
         self, features: Tensor, coefficients: Tensor, constants: Tensor, columns: int
     ) -> Tensor:
-        """Return the log-sum over all pairs, computed as products in the coefficients' precision."""
+        """Return the log-sum over all pairs, by products in the coefficients' precision."""
         largest = features.new_full((len(features),), -torch.inf)
         total = torch.zeros_like(largest, dtype=torch.float64)
         for first in range(0, len(constants), columns):
@@ -139,7 +139,7 @@ class MixtureTable:
     def _candidates(
         self, features: Tensor, margin: float, columns: int
     ) -> tuple[Tensor, Tensor] | None:
-        """Return (points, components) of the pairs that can contribute; None if they are too many."""
+        """Return (points, components) of the pairs that can contribute; None if too many can."""
         coefficients, constants = self.single
         largest = features.new_full((len(features),), -torch.inf)
         points, components, left = [], [], MOST_CANDIDATES * len(features) * len(constants)
@@ -156,7 +156,7 @@ class MixtureTable:
         return torch.cat(points), torch.cat(components)
 
     def _sum_candidates(self, z: Tensor, points: Tensor, components: Tensor) -> Tensor:
-        """Return the log-sum over the given pairs, computed directly; each point has at least one."""
+        """Return the log-sum over the given pairs, at least one per point, computed directly."""
         standardized = (z[points] - self.loc[components]) * (-self.log_scale[components]).exp()
         pairs = self.normalizers[components] - 0.5 * standardized.square().sum(1)
         largest = pairs.new_full((len(z),), -torch.inf).scatter_reduce(0, points, pairs, "amax")

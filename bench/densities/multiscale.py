@@ -50,8 +50,8 @@ def join_factored(kept: Tensor, done: Tensor) -> Tensor:
 class CouplingNetwork(nn.Module):
     """A residual network from the fixed part of an image to a coupling's log-scale and shift.
 
-    The log-scale is a tanh times a learned range per channel. The last layer is initialized to 0, so
-    a new coupling is the identity.
+    The log-scale is a tanh times a learned range per channel. The last layer is initialized to 0,
+    so a new coupling is the identity.
 
     Args:
         inputs: Channels of the fixed part.
@@ -207,7 +207,7 @@ def check_scales(shape: Shape, scales: int) -> None:
 class MultiScaleFlow(nn.Module):
     """Couplings at several scales; each but the last factors out half of its dimensions.
 
-    Each element of z has the position of the pixel that it came from, so a new flow is the identity.
+    Each element of z has the position of the pixel it came from, so a new flow is the identity.
 
     Args:
         shape: Channels, height and width of one image, flattened in the data.

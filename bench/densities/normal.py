@@ -59,8 +59,8 @@ class DiagonalNormal:
 class NormalMixture:
     """A mixture of diagonal normals; ``log_weights`` has shape (components,), normalized.
 
-    ``excluded``, of shape (batch, components), removes components for each datum, and the others are
-    renormalized: the leave-one-out density of an aggregated posterior.
+    ``excluded``, of shape (batch, components), removes components for each datum and renormalizes
+    the others: the leave-one-out density of an aggregated posterior.
     """
 
     components: DiagonalNormal
@@ -70,8 +70,8 @@ class NormalMixture:
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch).
 
-        With gradients, all pairs are computed at once. Without them, the sum is blockwise in bounded
-        memory, and the result is float64.
+        With gradients, all pairs are computed at once. Without them, the sum is blockwise, in
+        bounded memory, and the result is float64.
         """
         if not torch.is_grad_enabled() and self.excluded is None:
             return self.table.log_prob(z.flatten(0, -2)).view(z.shape[:-1])
@@ -82,10 +82,10 @@ class NormalMixture:
         return (pairs.masked_fill(self.excluded, -torch.inf).logsumexp(-1) - remaining).to(z.dtype)
 
     def pairs(self, z: Tensor) -> Tensor:
-        """Return log w_k + log N(z; μ_k, σ_k) of z (..., batch, dimensions), (..., batch, components).
+        """Return log w_k N(z; μ_k, σ_k) of z (..., batch, dimensions), shape (..., batch, components).
 
-        (z − μ)²/σ² = z²/σ² − 2 z μ/σ² + μ²/σ² is computed by matrix products, without a tensor of all
-        pairs and dimensions. They are in float64, because the terms cancel if σ is small.
+        (z − μ)²/σ² = z²/σ² − 2 z μ/σ² + μ²/σ² is computed by matrix products, not by a tensor of
+        all pairs and dimensions. They are in float64, because the terms cancel if σ is small.
         """
         z, loc, log_scale = z.double(), self.components.loc.double(), self.components.log_scale
         log_scale = log_scale.double()

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from bench.densities.normal import DiagonalNormal
 from bench.networks.mlp import Network
 
-# Standard deviations from exp(−6) to exp(6). A healthy run stays far inside; a diverging encoder still
-# gives finite numbers.
+# Standard deviations from exp(−6) to exp(6). A healthy run stays far inside; a diverging encoder
+# still gives finite numbers.
 LOG_VARIANCE_BOUNDS = (-12.0, 12.0)
 
 

@@ -46,7 +46,7 @@ class Prior(nn.Module):
         super().__init__()
 
     def attach(self, training_images: Tensor) -> None:
-        """Keep a reference to the training split, uint8 of shape (n, D), if the prior is made of it."""
+        """Keep the training split, uint8 of shape (n, D), if the prior is made of it."""
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
         """Return p(z); in training, for the data at ``index`` (batch,) of the training split."""
@@ -94,8 +94,8 @@ class Aggregate(Prior):
         super().__init__(latent_dimensions, dimensions, levels)
         if exemplars < 2:
             raise InputError(
-                f"model.prior.exemplars: {exemplars} leaves none without the datum's own; take 2 or "
-                "more"
+                f"model.prior.exemplars: {exemplars} leaves none without the datum's own; "
+                "take 2 or more"
             )
         self.exemplars = exemplars
         # Not persistent: the data belongs to the task, and checkpoints do not contain it.

@@ -17,9 +17,9 @@ SMALLEST_NOISE = 2.0**-25
 class VariationalDequantization(nn.Module):
     """u ~ r(u|y) on (0, 1)^D: log P(y) ≥ E_r[log p((y + u) / L) − log r(u|y)] − D log L.
 
-    Ho et al. 2019 (Flow++, section 3.1): u = σ(v), where affine couplings, whose networks get y too,
-    map noise ε to v. Unlike there, ε is logistic instead of normal. A new flow is the identity, so u
-    is exactly uniform at first, and the bound is that of uniform dequantization. The heavier tails
+    Ho et al. 2019 (Flow++, section 3.1): u = σ(v), where affine couplings map noise ε to v. Their
+    networks get y too. Unlike there, ε is logistic instead of normal. A new flow is the identity, so
+    u is exactly uniform at first, and the bound is that of uniform dequantization. The heavier tails
     also keep the importance weights p/r bounded unless a coupling narrows them.
 
     Args:
@@ -61,7 +61,7 @@ class VariationalDequantization(nn.Module):
         return self.transform(uniform.clamp(min=SMALLEST_NOISE).logit(), y)
 
     def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Map logistic noise (samples, batch, D) to u and log r(u|y), as ``forward`` returns them."""
+        """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
         context = self.context(epsilon, y)
         parts = [epsilon[..., self.first], epsilon[..., self.second]]
         log_determinant = epsilon.new_zeros(epsilon.shape[:-1])

@@ -27,7 +27,7 @@ class BoltsVAE(VAE):
     Training minimizes its own loss with x = y / (L − 1) in [0, 1]: (x̂ − x)² averaged over the
     image's dimensions plus ``kl_coefficient`` times the KL averaged over the dimensions of z. Up to
     scale that is the negative ELBO of a Gaussian VAE with σ² = kl_coefficient · D / (2 · latent
-    dimensions): σ = 0.77 on CIFAR-10. The trainer's ``beta`` and warm-up multiply the KL; with their
+    dimensions): σ = 0.77 on CIFAR-10. The trainer's ``beta`` and warm-up multiply the KL; at their
     defaults, 1 and 0, the loss is lightning-bolts'.
 
     Evaluation uses x̂ as the mean of a Gaussian on the dequantized pixels. Its σ is fixed at the

@@ -21,7 +21,7 @@ Parameters = TypeVar("Parameters")
 
 
 class HalfStep(TypedDict):
-    """The bound L(q, θ) and the evidence log p(x|θ) after an E-step or M-step, in nats per datum."""
+    """L(q, θ) and the evidence log p(x|θ) after an E-step or M-step, in nats per datum."""
 
     iteration: int
     half_step: Literal["E", "M"]

@@ -103,8 +103,8 @@ def linear_gaussian_steps(
 def maximum_likelihood(x: Tensor, latent_dimensions: int) -> LinearGaussianParameters:
     """Return the closed-form maximum of the evidence on x (n, D) (Tipping & Bishop 1999, eq. 15).
 
-    W = U (Λ − σ² I)^½ with the leading eigenvectors and eigenvalues of the covariance; σ² is the mean
-    of the other eigenvalues.
+    W = U (Λ − σ² I)^½ with the leading eigenvectors and eigenvalues of the covariance; σ² is the
+    mean of the other eigenvalues.
     """
     mean = x.mean(0)
     values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
@@ -126,8 +126,8 @@ def random_linear_gaussian(
 class LinearGaussian(Model):
     """Probabilistic PCA of dequantized pixels, fitted by EM (Tipping & Bishop 1999).
 
-    Its q(z|y) is the posterior at the midpoints of y's bins. After the fit, W is rotated to orthogonal
-    columns: this does not change the model, and makes the posterior diagonal.
+    Its q(z|y) is the posterior at the midpoints of y's bins. After the fit, W is rotated to
+    orthogonal columns: this does not change the model, and makes the posterior diagonal.
 
     Args:
         shape: Channels, height and width of an image.

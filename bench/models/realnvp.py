@@ -35,8 +35,8 @@ class RealNVP(Model):
         mask: checkerboard, or half of the flattened pixels.
         alpha: α of the logits of α + (1 − 2α) x, which keeps them finite.
         dequantization: none models the midpoints of bins, to show that this degenerates.
-        shift: after_scaling, as in the paper, or before_scaling, which suits images whose background
-            hardly varies: see `AffineCoupling`.
+        shift: after_scaling, as in the paper, or before_scaling, which suits images whose
+            background hardly varies: see `AffineCoupling`.
     """
 
     decoder_name = "Deterministic"
@@ -57,7 +57,8 @@ class RealNVP(Model):
         super().__init__(shape, levels)
         if couplings < 2:
             raise InputError(
-                f"model.couplings: {couplings} would leave a part of the pixels unchanged; take 2 or more"
+                f"model.couplings: {couplings} would leave a part of the pixels unchanged; take 2 or "
+                "more"
             )
         self.levels, self.dimensions = levels, prod(shape)
         self.dequantization = dequantization
@@ -91,7 +92,7 @@ class PixelFlow(Protocol):
 
 
 def logit_moments(model: PixelFlow, training_images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each pixel's logits, (D,) each, of uint8 images (n, D)."""
+    """Return mean and standard deviation of each pixel's logits, (D,) each, of images (n, D)."""
     return dequantized_moments(training_images, model.levels, lambda x: model.preprocessing(x)[0])
 
 

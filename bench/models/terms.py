@@ -93,7 +93,7 @@ class Model(nn.Module):
         self.shape, self.levels = tuple(shape), levels
 
     def attach(self, training_images: Tensor) -> None:
-        """Use the training split, uint8 of shape (n, D), before training or evaluation, if needed."""
+        """Take what is needed from the training split, uint8 (n, D), before training or evaluation."""
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None

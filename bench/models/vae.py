@@ -83,7 +83,7 @@ class VAE(Model):
         return self._evaluation_prior
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the decoder network's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
+        """Return the network's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
         return self.decoder_network(z).unflatten(-1, self.output_shape)
 
     def terms(

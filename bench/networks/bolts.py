@@ -24,7 +24,7 @@ APPLY_FUNC = "pytorch_lightning.utilities.apply_func"
 
 
 def bolts_module(name: str) -> ModuleType:
-    """Import ``pl_bolts.<name>`` with a Lightning version that lightning-bolts 0.7.0 does not support.
+    """Import ``pl_bolts.<name>`` with a Lightning version that lightning-bolts does not support.
 
     The ``__init__`` of `pl_bolts` and of `pl_bolts.callbacks` is not executed: it would import all
     their modules, and torchvision. The imported modules stay in ``sys.modules``; after a failure
@@ -54,7 +54,7 @@ def bolts_module(name: str) -> ModuleType:
 
 
 def add_bare_package(name: str) -> ModuleType:
-    """Add a package to ``sys.modules`` without executing it, so that its submodules can be imported."""
+    """Add a package to ``sys.modules`` without executing it; its submodules can be imported."""
     spec = find_spec(name)
     if spec is None:
         raise ImportError("it is not installed")

@@ -12,10 +12,8 @@ CODE = ("bench", "configs", "pyproject.toml", "constraints.txt")
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMIT = re.compile(r"[0-9a-f]{4,64}")
 # Git runs no program that the repository's configuration names, and uses no network.
-READ_ONLY = ("--no-optional-locks", "--no-replace-objects", "--literal-pathspecs") + (
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "core.hooksPath=/dev/null"),
-)
+READ_ONLY = ["--no-optional-locks", "--no-replace-objects", "--literal-pathspecs"]
+READ_ONLY += ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
 TIMEOUT_SECONDS = 20
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 READER_GONE = (errno.EPIPE, errno.EIO)
 
 
-class Droppable:
+class LenientStream:
     """An output stream that drops all output after the first failed write."""
 
     def __init__(self, stream: TextIO):
@@ -47,7 +47,7 @@ class Droppable:
 
 
 @contextmanager
-def droppable_output() -> Iterator[Droppable]:
+def lenient_output() -> Iterator[LenientStream]:
     """Let standard output and standard error drop what they cannot write.
 
     Yields:
@@ -59,7 +59,7 @@ def droppable_output() -> Iterator[Droppable]:
             # It was closed before Python started, so the next opened file would get its number.
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))
-    out, err = Droppable(sys.stdout), Droppable(sys.stderr)
+    out, err = LenientStream(sys.stdout), LenientStream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)  # __getattr__ has the rest of it
     try:
         yield out

@@ -1,4 +1,4 @@
-"""Safe access to files that others may have made: no endless file is read, no link is written through."""
+"""Safe access to foreign files: no endless file is read, and no link is written through."""
 
 import os
 import stat
@@ -48,7 +48,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Return a regular file's text. Raises ValueError if it is not UTF-8, OSError as ``read_bytes``."""
+    """Return the text of a UTF-8 file. Raises OSError as ``read_bytes``, or ValueError."""
     return read_bytes(path, limit).decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use: fewer than the machine's under Slurm or in a container."""
+"""Cores and memory that this process may use: less than all under Slurm or in a container."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def usable_memory(root: Path = ROOT) -> float:
-    """Return the memory that this process may use, in GiB: free memory, or less by its groups' limits."""
+    """Return the memory that this process may use, in GiB: all that is free, or its groups' limit."""
     return min([available_memory(root), *memory_limits(root)]) / GIB
 
 

@@ -58,7 +58,7 @@ def in_one_line(value: Any) -> str:
 
 
 def load_yaml(text: str) -> Any:
-    """Return the data of a YAML text. Raises ValueError, in one line, if it is invalid or too large."""
+    """Return the data of a YAML text. Raises ValueError, in one line, if it is invalid or large."""
     try:
         value = yaml.load(text, Loader)
     except (yaml.YAMLError, LookupError, RecursionError, TypeError, ValueError) as error:

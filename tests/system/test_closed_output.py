@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from bench.system.closed_output import droppable_output
+from bench.system.closed_output import lenient_output
 
 
 class Broken(io.StringIO):
@@ -48,7 +48,7 @@ def test_what_cannot_be_printed_is_dropped_and_told_if_it_is_missed(
 ):
     broken = Broken(number, spare)
     monkeypatch.setattr(sys, name, broken)
-    with droppable_output():
+    with lenient_output():
         stream = getattr(sys, name)
         for _ in range(3):
             print("line", file=stream, flush=True)
@@ -59,7 +59,7 @@ def test_what_cannot_be_printed_is_dropped_and_told_if_it_is_missed(
 
 def test_a_live_table_goes_on_though_its_terminal_is_gone(spare, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Broken(errno.EIO, spare))
-    with droppable_output():
+    with lenient_output():
         console = Console()
         assert console.is_terminal
         with Live("0", console=console, auto_refresh=False) as live:
