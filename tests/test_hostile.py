@@ -109,10 +109,10 @@ def broken_text(text, rng):
     return text
 
 
-def test_a_thousand_broken_sweeps_get_a_line_each_and_write_nothing(folder):
+def test_five_hundred_broken_sweeps_get_a_line_each_and_write_nothing(folder):
     rng, refused = random.Random(1), 0
     path = folder / "fuzz.yaml"
-    for number in range(1000):
+    for number in range(500):
         if number % 3:
             text = yaml.safe_dump(changed_somewhere(GOOD_SWEEP, rng), allow_unicode=True)
         else:
@@ -124,7 +124,7 @@ def test_a_thousand_broken_sweeps_get_a_line_each_and_write_nothing(folder):
             assert "\n" not in str(error) and len(str(error)) < 2000, (text, error)
             refused += 1
         assert [p.name for p in folder.iterdir()] == ["fuzz.yaml"]
-    assert refused > 500
+    assert refused > 250
 
 
 def test_secrets_of_the_environment_are_in_no_file(folder, monkeypatch):

@@ -429,10 +429,14 @@ def damaged_bytes(content, rng):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_four_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(good, folder):
+def test_two_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(
+    good, folder, monkeypatch
+):
+    # What holds itself is looked through up to here: above, once up to the whole million.
+    monkeypatch.setattr("bench.training.checkpoint_limits.MOST_PARTS", 10_000)
     rng, refusals, path = random.Random(26), 0, folder / "x.ckpt"
     whole = written(path, good).read_bytes()
-    for number in range(400):
+    for number in range(200):
         if number % 2:
             path.write_bytes(damaged_bytes(whole, rng))
         else:
@@ -453,14 +457,14 @@ def test_four_hundred_hostile_checkpoints_are_read_or_refused_each_in_a_line(goo
             assert "\n" not in str(error)
             refusals += 1
         assert [p.name for p in folder.iterdir()] == ["x.ckpt"]
-    assert refusals > 250
+    assert refusals > 125
 
 
-def test_a_hundred_and_fifty_hostile_configurations_in_whole_checkpoints(good, folder):
+def test_seventy_five_hostile_configurations_in_whole_checkpoints(good, folder):
     rng, refusals, path = random.Random(28), 0, folder / "x.ckpt"
     values = [None, 0, -1, 1, 10**9, 10**30, 0.5, float("nan"), "", "x", "os.system"]
     values += [[], [0], [10**8], {}]
-    for _ in range(150):
+    for _ in range(75):
         held = copy.deepcopy(good)
         parent = held["bench"]["config"]
         while isinstance(child := parent[name := rng.choice(list(parent))], dict) and child:
@@ -473,4 +477,4 @@ def test_a_hundred_and_fifty_hostile_configurations_in_whole_checkpoints(good, f
         except InputError as error:
             assert "\n" not in str(error)
             refusals += 1
-    assert 70 < refusals < 150
+    assert 35 < refusals < 75
