@@ -61,9 +61,7 @@ def seconds_of_epoch(config: Config, data: TaskData, at_once: int) -> float:
     return sum(times[1:]) / len(times[1:])
 
 
-def train(
-    model: Model, data: TaskData, plan: TrainingPlan, clock: Callback, at_once: int
-) -> None:
+def train(model: Model, data: TaskData, plan: TrainingPlan, clock: Callback, at_once: int) -> None:
     kind = ManySteps if at_once else GenerativeModel
     module = kind(model, plan.settings, plan.seed)
     silent = lambda *_: None
