@@ -48,6 +48,11 @@ class GenerativeModel(pl.LightningModule):
     Raises:
         InputError: An encoder and a decoder are to be trained in turn, and the model has none.
         TrainingDiverged: At the end of an epoch whose objective was not finite.
+
+    Examples:
+        >>> from bench.models.realnvp import RealNVP
+        >>> GenerativeModel(RealNVP((1, 8, 8), 17), Optimization(beta=2.0)).beta()
+        2.0
     """
 
     # Whether the model's networks were compiled to CUDA graphs.
@@ -223,19 +228,12 @@ class GenerativeModel(pl.LightningModule):
         )
 
     def on_validation_start(self) -> None:
-        self.attach_for_evaluation()
-
-    def on_test_start(self) -> None:
-        self.attach_for_evaluation()
-
-    def on_predict_start(self) -> None:
-        self.attach_for_evaluation()
-
-    def attach_for_evaluation(self) -> None:
         """Attach the training split where ``fit`` has not done so, and the data module has it."""
         self._checked = False
         if self.trainer.state.fn != "fit" and isinstance(self.trainer.datamodule, TaskDataModule):
             self.attach(self.trainer.datamodule.data.train)
+
+    on_test_start = on_predict_start = on_validation_start
 
     def block(self, batch_idx: int) -> int:
         """Return the number of a rank's batch among those of all ranks, which its noise is of."""

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.instruments.perf.estimators import aggregate_rows, evidence_rows
 from bench.instruments.perf.growth import growth_rows
 from bench.instruments.perf.interleaved import Comparison
+from bench.instruments.perf.lightning_loop import lightning_rows
 from bench.instruments.perf.peers import peer_rows
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.sweeps import sweep_rows
@@ -48,6 +49,7 @@ def perf(
     # (part, its share of the time on two cores, its function)
     comparisons: list[tuple[str, float, Callable[[Sizes, PartProgress], list[Comparison]]]] = [
         ("training", 0.37, training_rows),
+        ("steps at once", 0.05, lightning_rows),
         ("aggregated posterior", 0.06, aggregate_rows),
         ("importance-weighted bound", 0.02, evidence_rows),
         ("start-up and packing", 0.08, sweep_rows),
