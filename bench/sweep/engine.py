@@ -199,10 +199,8 @@ class Engine:
             if self.ray.wait([self._read_board], timeout=0)[0]:
                 answer, self._read_board = self._read_board, None
                 self._last_board = self.ray.get(answer)
-        except (
-            self.ray.exceptions.RayError
-        ):  # it was killed; Ray restarts it, and runs report again
-            self._last_board = {}
+        except self.ray.exceptions.RayError:
+            self._last_board = {}  # Ray restarts the board, and runs report again
         return self._last_board
 
     @contextmanager

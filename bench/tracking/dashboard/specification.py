@@ -110,10 +110,10 @@ def report_of(content: Content, project: str, entity: str = "") -> "Report":
 def introduction(sweep: str) -> str:
     return (
         f"Sweep `{sweep}`: bits/dim of the test split with the half width of the 95 % interval "
-        "over seeds, lower is better; all else in nats per image. Ranks compare inside a task. "
-        f"The table below it holds every digit of `leaderboard.csv`; the file itself, with "
-        f"`runs.csv`, is the artifact `{sweep}-leaderboard`, whose lineage leads to the runs. "
-        "A run's id is its key, and its summary has the columns of `runs.csv`."
+        "over seeds, lower is better; all else in nats per image. Ranks compare models within a task. "
+        "The second table has every digit of `leaderboard.csv`. That file and `runs.csv` are the "
+        f"artifact `{sweep}-leaderboard`, whose lineage leads to the runs. A run's id is its key, and "
+        "its summary has the columns of `runs.csv`."
     )
 
 
@@ -140,7 +140,7 @@ def matrix_grid(sweep: str, trained: pd.DataFrame, options: Iterable[str]) -> "P
     columns += [(wr.Config(path), path.rpartition(".")[2]) for path in options]
     columns += [(wr.SummaryMetric(name), name) for name in (*DECOMPOSITION, "bits_per_dim")]
     plot = wr.ParallelCoordinatesPlot(
-        title="What a run is, and how it scores",
+        title="Configuration and results of the runs",
         columns=[wr.ParallelCoordinatesPlotColumn(metric=m, display_name=n) for m, n in columns],
         layout=wr.Layout(w=24, h=12),
     )
@@ -156,7 +156,7 @@ def models_grid(sweep: str, task: str) -> "PanelGrid":
     )
     panels = [
         wr.BarPlot(
-            title="The ELBO taken apart, nats",
+            title="Decomposition of the ELBO, nats",
             metrics=[wr.SummaryMetric(name) for name in DECOMPOSITION],
             layout=wr.Layout(w=12, h=10),
         ),
