@@ -4,9 +4,9 @@
 
 SWEEP ?= default
 RESULTS ?= results
-# What `make verify` holds new runs against: what is published of SWEEP, else what is in RESULTS.
+# The table that `make verify` checks: the published one of SWEEP if it exists, else the one in RESULTS.
 TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RESULTS)/$(SWEEP)/leaderboard.csv)
-# For maintainers: tables of tracked pages that are rewritten too, where these are named:
+# For maintainers: tracked pages whose tables are also rewritten:
 # README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`.
 README =
 PAGE =
@@ -15,7 +15,7 @@ VENV := .venv
 PEERS := .venv-peers
 BENCH := $(VENV)/bin/bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Given on to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
+# Passed to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
 # ONLY='task=digits-17 seed=1,2', STORAGE=s3://bucket/checkpoints, MAX_FAILURES=3
 OPTIONS = $(if $(WORKERS),--workers $(WORKERS)) $(if $(WANDB),--wandb $(WANDB)) \
 	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED)) $(if $(ONLY),--only '$(ONLY)') \
@@ -29,7 +29,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once; a minute or two)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.'
-	@# Its metadata asks for Lightning < 2, which only --no-deps gets past.
+	@# Its metadata requires Lightning < 2; --no-deps ignores that.
 	@$(PIP) install --quiet --no-deps lightning-bolts==0.7.0
 	@touch $@
 
@@ -37,18 +37,18 @@ $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-setup: $(VENV)/.ready  ## create .venv and install what runs need
+setup: $(VENV)/.ready  ## create .venv and install the dependencies of runs
 
-sweep: $(VENV)/.ready  ## run the matrix configs/sweep/$(SWEEP).yaml, resume it, print its leaderboard
+sweep: $(VENV)/.ready  ## run or resume the matrix configs/sweep/$(SWEEP).yaml and print its leaderboard
 	@$(BENCH) sweep $(SWEEP) --results $(RESULTS) $(OPTIONS)
 
 test: $(VENV)/.ready-for-tests  ## run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
-test-long: $(VENV)/.ready-for-tests  ## run what takes minutes each: a node that dies, chaos in short
+test-long: $(VENV)/.ready-for-tests  ## run the tests of minutes each: a node that dies, a short chaos
 	@$(VENV)/bin/python -m pytest -m long
 
-chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare its tables
+chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare the tables
 	@$(VENV)/bin/python -m tests.chaos
 
 docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
@@ -58,13 +58,13 @@ docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
 report: $(VENV)/.ready  ## rebuild tables, figures and page.html of SWEEP from its records
 	@$(BENCH) report $(SWEEP) --results $(RESULTS) $(if $(README),--readme $(README))
 
-claims: $(VENV)/.ready  ## measure the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
+claims: $(VENV)/.ready  ## test the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
 	@$(BENCH) claims $(SWEEP) --results $(RESULTS) $(if $(README),--readme $(README)) $(if $(WORKERS),--workers $(WORKERS))
 
-verify: $(VENV)/.ready  ## run the published rows of SWEEP again (or TABLE's) and judge the numbers; ROW=KEY or ROW='task=… model=…'
+verify: $(VENV)/.ready  ## repeat the published rows of SWEEP (or of TABLE) and compare the numbers; ROW=KEY or ROW='task=… model=…'
 	@$(BENCH) verify $(TABLE) $(if $(ROW),--row '$(ROW)')
 
-calibrate: $(VENV)/.ready  ## hold every estimator against a known truth: results/calibration/
+calibrate: $(VENV)/.ready  ## compare every estimator with a known truth: results/calibration/
 	@$(BENCH) calibrate --results $(RESULTS)
 
 dashboard: $(VENV)/.ready  ## send SWEEP to W&B: runs, artifacts, a saved report (needs `wandb login`)
@@ -75,10 +75,10 @@ codecs: $(VENV)/.ready  ## measure PNG, WebP, JPEG XL and others on the 8-bit te
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[codecs]'
 	@$(BENCH) codecs --results $(RESULTS)
 
-perf: $(VENV)/.ready perf-peers  ## measure speed against floors, bare loops and peers: results/perf/
+perf: $(VENV)/.ready perf-peers  ## measure speed against floors, hand-written loops and peers: results/perf/
 	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))
 
-perf-peers: $(PEERS)/.ready  ## install the peers of `make perf`, into an environment of their own
+perf-peers: $(PEERS)/.ready  ## install the peers of `make perf` into a separate environment
 
 $(PEERS)/.ready:
 	@echo "setting up $(PEERS) (once; a minute or two)"
@@ -87,13 +87,13 @@ $(PEERS)/.ready:
 		torch==2.13.0 pythae==0.1.2 zuko==1.6.0 nflows==0.14 normflows==1.7.3 pykeops==2.3
 	@touch $@
 
-publish:  ## for maintainers: make results/published/default/ and its tables in README.md anew
+publish:  ## for maintainers: rebuild results/published/default/ and its tables in README.md
 	@$(MAKE) sweep report claims SWEEP=default RESULTS=results/published README=README.md
 
-publish-instruments:  ## for maintainers: make results/published/{calibration,codecs,perf}/ and docs/perf.md anew
+publish-instruments:  ## for maintainers: rebuild results/published/{calibration,codecs,perf}/ and docs/perf.md
 	@$(MAKE) calibrate codecs perf RESULTS=results/published PAGE=docs/perf.md
 
-data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST, and say which way it took
+data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST and print their source
 	@$(BENCH) data
 
 clean-environment:  ## remove .venv and .venv-peers
