@@ -20,7 +20,7 @@ from bench.runs.run import reason_of, run
 from bench.sweep.driver import SweepOptions, make_plan, settle
 from bench.sweep.engine import Finished
 from bench.sweep.folder import locked
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.training.checkpoints import LAST, CheckedCheckpointIO, content_hash, read_checkpoint
 from bench.training.module import TrainingDiverged
 from tests import chaos
@@ -56,7 +56,10 @@ def test_a_disk_that_is_full_for_a_record_loses_no_other(tmp_path, monkeypatch, 
     path = write_record(tmp_path / "runs", record)
     before = path.read_bytes()
     other = record | {"key": "0" * 16}
-    with Progress({other["key"]: "other"}, 0, set()) as progress, monkeypatch.context() as patch:
+    with (
+        SweepProgress({other["key"]: "other"}, 0, set()) as progress,
+        monkeypatch.context() as patch,
+    ):
         patch.setattr("bench.system.files.os.fsync", full)
         with pytest.raises(InputError, match="No space left on device; what is recorded is safe"):
             settle(Finished(other["key"], other | {"notes": []}), tmp_path, progress)

@@ -13,7 +13,7 @@ from bench.records.record import read_record, record_path, write_record
 from bench.records.types import Record
 from bench.sweep.driver import check_buildable
 from bench.sweep.folder import locked
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request, Resources, request_of
 from bench.system.printing import say
 
@@ -99,7 +99,7 @@ def measure_pending(
 
     by_key, failed = {item.key: item for item in pending}, []
     labels = {item.key: item.label for item in pending}
-    with Progress(labels, len(done.measurements), set()) as progress:
+    with SweepProgress(labels, len(done.measurements), set()) as progress:
 
         def settle(finished: "Finished") -> None:
             # Finished is typed for a sweep's runs; here it holds what ``execute`` returned.

@@ -18,7 +18,7 @@ from bench.settings import trainer_config
 from bench.sweep.folder import locked, prepare_folder, write_or_refuse
 from bench.sweep.jobs import Finished
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
@@ -215,7 +215,7 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
     def request(job: Job, has_gpus: bool) -> Request:
         return request_of(plan.resources[job.key], job.config, has_gpus)
 
-    with Progress(labels, cached, instant, plan.directory) as progress:
+    with SweepProgress(labels, cached, instant, plan.directory) as progress:
 
         def settle_and_count(finished: Finished) -> None:
             settle(finished, plan.directory, progress)

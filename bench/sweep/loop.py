@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bench.sweep.jobs import Finished, Keyed, WorkerFunction
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 from bench.sweep.restarts import finished_jobs
 
@@ -20,7 +20,7 @@ class Work(Generic[JobT]):
     Attributes:
         request: Returns the resources of a job, given the job and whether there are GPUs.
         settle: Called in the driver with each finished job: writes its result, and calls
-            ``Progress.finish``.
+            ``SweepProgress.finish``.
         execute: The function that a worker calls, see `Engine.map`; None trains and evaluates.
     """
 
@@ -32,7 +32,7 @@ class Work(Generic[JobT]):
 def do_jobs(
     pending: Sequence[JobT],
     work: Work[JobT],
-    progress: Progress,
+    progress: SweepProgress,
     address: str | None,
     workers: int | None,
 ) -> None:

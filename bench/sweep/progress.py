@@ -44,7 +44,7 @@ class Snapshot(TypedDict):
     running: list[RunningRun]
 
 
-class Progress:
+class SweepProgress:
     """Counts a sweep's runs, shows its progress and estimates the time left.
 
     Args:
@@ -76,7 +76,7 @@ class Progress:
             Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         )
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "SweepProgress":
         if self.live:
             self.live.start()
         return self

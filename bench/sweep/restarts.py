@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bench.errors import InputError
 from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
 JobT = TypeVar("JobT", bound=Keyed)
@@ -16,7 +16,7 @@ JobT = TypeVar("JobT", bound=Keyed)
 def finished_jobs(
     pending: Sequence[JobT],
     request_of: Callable[[JobT, bool], Request],
-    progress: Progress,
+    progress: SweepProgress,
     address: str | None,
     workers: int | None,
     work: WorkerFunction | None = None,
@@ -56,7 +56,7 @@ def finished_jobs(
 def on_one_engine(
     pending: Sequence[JobT],
     request_of: Callable[[JobT, bool], Request],
-    progress: Progress,
+    progress: SweepProgress,
     address: str | None,
     workers: int | None,
     work: WorkerFunction | None,

@@ -7,7 +7,7 @@ import pytest
 from bench.errors import InputError
 from bench.sweep.engine import Finished
 from bench.sweep.loop import Work, do_jobs
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
 
@@ -52,7 +52,7 @@ def double(job, board):
 @pytest.fixture
 def progress(monkeypatch):
     monkeypatch.setattr("bench.sweep.apart.EngineApart", EngineHere)
-    with Progress({job.key: job.key for job in JOBS}, 0, set()) as progress:
+    with SweepProgress({job.key: job.key for job in JOBS}, 0, set()) as progress:
         yield progress
 
 

@@ -15,7 +15,7 @@ from bench.records.record import write_record
 from bench.records.tables import csv_text
 from bench.report.reduce import leaderboard_table, runs_table
 from bench.report.tables import latex, markdown, print_estimates, print_leaderboard
-from bench.sweep.progress import STATUS, Progress
+from bench.sweep.progress import STATUS, SweepProgress
 from bench.sweep.status import LOCK
 from bench.system.printing import number, print_table, printable, say
 from tests.made_up import record
@@ -89,7 +89,7 @@ def test_text_of_others_does_not_steer_the_terminal(results, words, encoding, mo
 
 
 def test_what_a_run_says_of_itself_does_not_steer_the_terminal(results, monkeypatch, capsys):
-    progress = Progress({"k": f"label {STEERS}"}, 0, set())
+    progress = SweepProgress({"k": f"label {STEERS}"}, 0, set())
     progress.finish("k", True, STEERS)
     say(f"note: {STEERS}")
     (results / "s" / LOCK).touch()
@@ -163,4 +163,4 @@ def test_a_width_that_is_none_is_no_limit(columns, monkeypatch, capsys):
     monkeypatch.setenv("LINES", columns)
     print_table("title", ["a"], [["x" * 300]], texts={0})
     assert "x" * 300 in capsys.readouterr().out
-    Progress({"k": "label"}, 0, set())
+    SweepProgress({"k": "label"}, 0, set())

@@ -16,7 +16,7 @@ from bench.records.types import Record, TableRecord
 from bench.report.reduce import leaderboard_table, runs_table, timings_table
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
-from bench.sweep.progress import Progress
+from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
 
@@ -48,7 +48,7 @@ def do_nothing(engine: EngineApart, records: list[Record], request: Request, fol
     """Do a sweep whose runs return these records, written and counted as in any sweep."""
     jobs = [NoOperation(record["key"], record) for record in records]
     labels, requests = {job.key: job.key for job in jobs}, {job.key: request for job in jobs}
-    with redirect_stdout(StringIO()), Progress(labels, 0, set(), folder) as progress:
+    with redirect_stdout(StringIO()), SweepProgress(labels, 0, set(), folder) as progress:
         for finished in engine.map(jobs, requests, no_operation):
             if finished is not None:
                 settle(finished, folder, progress)
