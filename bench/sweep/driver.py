@@ -237,7 +237,7 @@ def refuse_more_failures(failed: int, most: int | None) -> None:
         )
 
 
-def settle(finished: Finished, directory: Path, progress: Progress) -> None:
+def settle(finished: Finished, directory: Path, progress: SweepProgress) -> None:
     """Write a finished run's record. Only the driver writes records.
 
     Raises:
