@@ -214,7 +214,7 @@ def test_more_threads_than_any_machine_has_are_refused():
 def test_an_address_of_wandb_that_is_none_is_refused(address, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_BASE_URL", address)
-    with pytest.raises(InputError, match="WANDB_BASE_URL: .* is no address"):
+    with pytest.raises(InputError, match="WANDB_BASE_URL: .* is not an address"):
         logged_in()
 
 

@@ -21,7 +21,7 @@ from bench.runs.trained import load_trained
 from bench.training.checkpoint_limits import check_content
 from bench.training.checkpoints import (
     CheckedCheckpointIO,
-    can_go_on,
+    can_resume,
     content_hash,
     read_checkpoint,
     release,
@@ -102,7 +102,7 @@ def test_a_checkpoint_calls_no_function_of_ours(path, part, good, folder, capsys
     init = {"path": str(folder / "victim")} | ({"text": "theirs"} if "write" in path else {})
     held["bench"]["config"]["model"]["init_args"][part] = {"class_path": path, "init_args": init}
     assert main(["evaluate", str(written(folder / "m.ckpt", held))]) == 2
-    assert f"'{path}' names code outside bench" in capsys.readouterr().err
+    assert f"'{path}' is not a model, network, decoder or prior of bench" in capsys.readouterr().err
     assert (folder / "victim").read_text() == "mine"
 
 
@@ -259,7 +259,7 @@ def test_a_checkpoint_of_use_to_no_one_is_not_gone_on_with(good, folder):
     held["bench"]["config"]["seed"] = torch.ones(2)
     for name in ("best.ckpt", "last.ckpt"):
         written(folder / name, held)
-    whether, why = can_go_on(str(folder), good["bench"])
+    whether, why = can_resume(str(folder), good["bench"])
     assert not whether and "cannot be read" in why
 
 
@@ -341,7 +341,7 @@ def test_a_folder_in_a_checkpoints_place_is_told_before_training(good, folder):
     for name in ("last.ckpt", "best.ckpt"):
         (folder / name).mkdir()
         with pytest.raises(InputError, match=f"{name} is a folder; move it away"):
-            can_go_on(str(folder), good["bench"])
+            can_resume(str(folder), good["bench"])
         (folder / name).rmdir()
 
 

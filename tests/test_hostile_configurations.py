@@ -130,7 +130,7 @@ def test_a_file_is_read_once(tmp_path, monkeypatch):
         checked = {"max_epochs": 7} if not depth else {"trainer": {"max_epochs": 7}}
         path.write_text(yaml.safe_dump(checked).replace("7", "9"))
         replaced = lambda p, c=checked: c if Path(p) == path else read_yaml(p)
-        monkeypatch.setattr("bench.system.yaml_text.read_yaml", replaced)
+        monkeypatch.setattr("bench.configuration.parsing.read_yaml", replaced)
         assert parse_run([*BASE, option, str(path)])["trainer"]["max_epochs"] == 7
 
 

@@ -31,6 +31,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
     ),
     "numbers": ("estimators", "runs/divergence.py", "runs/run.py"),
     "claims": (
+        "claims/across_runs.py",
         "claims/closed_form.py",
         "claims/curves.py",
         "claims/evidence.py",

@@ -32,7 +32,7 @@ def random_model(levels=3, alpha=1e-3):
     )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return model
+    return model.eval()
 
 
 def density(module, u, y):

@@ -7,7 +7,7 @@ from torchmetrics import MetricCollection
 from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
 from bench.estimators.surgery import ELBOSurgery
-from bench.models.linear_gaussian import LinearGaussianVAE
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 
 

@@ -62,7 +62,8 @@ def test_without_lightning_bolts_everything_else_works(warm):
     """In a process of its own, where nothing has imported it before."""
     code = (
         "import sys; sys.modules['pl_bolts'] = None\n"
-        "from bench.configuration.parsing import build_model, parse_run\n"
+        "from bench.configuration.models import build_model\n"
+        "from bench.configuration.parsing import parse_run\n"
         "make = lambda model: parse_run(['--data', 'cifar10-256', '--model', model])\n"
         "build_model(make('gaussian_vae'), (3, 32, 32), 256)\n"
         "for model in ('bolts_vae', 'resnet_vae'):\n"

@@ -165,7 +165,7 @@ def forward(architecture: Architecture) -> float:
 
 def test_every_part_of_perf_is_measured(measured):
     table, growth, page = measured
-    assert len(table) == 30 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
+    assert len(table) == 31 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
     assert len(growth) == 8 and page.count("\n| ") == 2 + len(table) + len(growth)
     pairs = table["repeats"].groupby(table["unit"]).agg(set)
     assert pairs["ms"] == {SMALL.epochs - 1, SMALL.repeats} and pairs["s"] == {SMALL.repeats}
