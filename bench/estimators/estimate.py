@@ -1,4 +1,4 @@
-"""An estimate carries its error: value, standard error, number of data and of samples."""
+"""Estimates with their errors: value, standard error, number of data and of samples."""
 
 from contextlib import AbstractContextManager
 from math import sqrt
@@ -14,8 +14,8 @@ class Estimate(NamedTuple):
 
     Attributes:
         value: The mean.
-        stderr: Its Monte-Carlo standard error, the split being given: what repeating the
-            estimate with other noise would change. None where one sample cannot tell.
+        stderr: Its Monte-Carlo standard error for the given split: the spread over repetitions with
+            other noise. None with a single sample, which has no spread.
         n: Number of data.
         samples: Number of Monte-Carlo samples per datum.
         stderr_data: Standard error of the mean as an estimate for the population that the split
@@ -86,7 +86,7 @@ class MeanEstimate(Metric):
         """Add data.
 
         Args:
-            values: Samples of shape (samples, batch), whose spread within a datum tells the
+            values: Samples of shape (samples, batch), whose spread within a datum gives the
                 Monte-Carlo error; or, with ``variances``, one estimate for each datum (batch,).
             variances: Monte-Carlo variance of each datum's estimate (batch,).
             samples: Number of samples behind each of those estimates; 0 where they are exact.
@@ -124,7 +124,7 @@ class MeanEstimate(Metric):
 
 
 def synchronised(metric: Metric) -> AbstractContextManager[None]:
-    """Return the context in which a metric has the states that its ``compute`` would see."""
+    """Return a context in which a metric has the synchronised states that ``compute`` uses."""
     return metric.sync_context(
         dist_sync_fn=metric.dist_sync_fn,
         should_sync=metric._to_sync,

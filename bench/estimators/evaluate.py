@@ -1,6 +1,6 @@
 """All numbers of a trained model on the training and the test split.
 
-A model is anything that answers ``terms``; whatever else it has is asked for where it is used.
+A model is anything that answers ``terms``. Its other methods are optional.
 """
 
 from collections import Counter
@@ -60,11 +60,11 @@ def evaluate(
 def evaluate_sharpness(
     model: Any, images: Tensor, data: TaskData, seed: int, training: DiagonalNormal | None
 ) -> dict[str, Estimate]:
-    """Return how sharp samples are against test images; of a VAE also two things to compare with.
+    """Return the sharpness of samples relative to test images; for a VAE also two references.
 
-    These are images decoded from q_agg over the training split, which are free of any mismatch
-    between it and the prior, and reconstructions, which show what the decoder can do at best.
-    Where sharpness is undefined its column is left out: the other numbers do not need it.
+    The references are images decoded from q_agg over the training split, which are free of any
+    mismatch between q_agg and the prior, and reconstructions, the best that the decoder can do.
+    A sharpness that is undefined has no column.
     """
     noise = lambda name: Noise(seed, "sharpness", name, device=images.device)
     shown = {"sharpness": model.sample_mean(SHARPNESS_SAMPLES, noise("prior"))}
@@ -87,9 +87,10 @@ def evaluate_terms(
     key: tuple[int, str],
     training: DiagonalNormal | None,
 ) -> tuple[dict[str, Estimate], Tensor, DiagonalNormal | None]:
-    """Return a split's ELBO, its terms and surgery; each sample's ELBO; the split's encodings.
+    """Return a split's columns of the ELBO and its surgery, each sample's ELBO, and the encodings.
 
-    The samples' ELBO has shape (samples, n), in nats. ``training`` are the training split's encodings, or None if this split is it.
+    The samples' ELBO has shape (samples, n), in nats. ``training`` holds the training split's
+    encodings; None if this is the training split.
     """
     surgery, analytic = ELBOSurgery(training), MeanEstimate()
     reconstruction, elbos = [], []
@@ -116,13 +117,13 @@ def evaluate_terms(
 
 
 def bound_of(model: object) -> Bound:
-    """Return what −log_likelihood is to the truth; a model that does not say so has a bound."""
+    """Return what a model's −log-likelihood is; an upper bound if the model does not say."""
     bound: Bound = getattr(model, "bound", "upper")
     return bound
 
 
 def terms_of_block(model: Any, y: Tensor, samples: int, *key: int | str) -> Terms:
-    """Return the terms of one block; each sample has noise of its own, however many there are."""
+    """Return the terms of one block; the noise of a sample does not depend on their number."""
     draws = [
         model.terms(y, Noise(*key, "terms", sample, device=y.device), 1)
         for sample in range(samples)
@@ -161,7 +162,7 @@ def evaluate_evidence(
 ) -> dict[str, Estimate]:
     """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO.
 
-    L_K is of so many of the first images, with so many samples, as ``config`` says. ``elbo`` holds
+    ``config`` says on how many of the first images L_K is taken, and with how many samples. ``elbo`` holds
     each sample's ELBO of all images, (samples, len(images)).
     """
     if bound_of(model) == "exact":
@@ -175,7 +176,7 @@ def evaluate_evidence(
         value, variance = importance_weighted_bound(model, y, samples, *key, "importance", number)
         own = elbo[:, start : start + EVALUATION_BLOCK]
         spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(value, torch.nan)
-        # Whole blocks are drawn, whatever is used of the last: noise belongs to the datum.
+        # Whole blocks are drawn, also if only a part of the last is used, because noise belongs to a datum.
         used = slice(0, n - start)
         bound.update(value[used], variance[used], samples)
         gap.update((value - own.mean(0))[used], (variance + spread)[used], samples)

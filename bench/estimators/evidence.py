@@ -12,7 +12,7 @@ from bench.errors import InputError
 from bench.noise import Noise
 
 # Samples per datum whose noise is drawn at once: with blocks of 100 data, 1000 rows to decode.
-# Part of what a number means, like the block of data.
+# It is part of the definition of a number, like the block of data.
 SAMPLES_PER_DRAW = 10
 
 
@@ -53,8 +53,8 @@ class LogMeanExp:
     def variance(self) -> Tensor:
         """Return the delta method's variance of ``value``: (Σw²/(Σw)² − 1/K) · K/(K − 1).
 
-        Too small where a few weights carry the sum; then the bound is loose too. NaN after a
-        single sample, which cannot tell.
+        It is too small where a few weights dominate the sum; then the bound is loose too. NaN after a
+        single sample.
         """
         if self.count < 2:
             return torch.full_like(self.largest, torch.nan)
@@ -70,8 +70,8 @@ def importance_weighted_bound(
 
     Args:
         model: Anything with ``terms(y, noise, samples)``; a dequantizing model draws u_k anew
-            with each z_k, so that L_K closes the dequantization gap too. One with ``prepared(y)``,
-            which returns that function of noise and samples, does what depends on y alone once.
+            with each z_k, so that L_K closes the dequantization gap too. If it has ``prepared(y)``,
+            which returns that function of noise and samples, what depends on y alone is computed once.
         y: One block of images (batch, D).
         samples: K.
         noise_key: What the noise is a function of.
@@ -106,7 +106,7 @@ def naive_evidence(
 ) -> tuple[Tensor, Tensor]:
     """Return log 1/K Σ_k p(y|z_k) with z_k drawn from the prior, and its variance, as above.
 
-    Below log P(y) in expectation, like L_K; far below where the prior seldom meets the posterior.
+    In expectation it is below log P(y), like L_K; far below where the prior rarely hits the posterior.
 
     Args:
         model: Anything with ``reconstruction_from_prior(y, noise, samples)``.
@@ -137,6 +137,6 @@ def log_mean_exp_of_draws(
     running = LogMeanExp()
     for draw, start in enumerate(range(0, samples, SAMPLES_PER_DRAW)):
         weights = log_weights(Noise(*noise_key, draw, device=device))
-        # The last draw is cut after drawing, so that a smaller K uses the first of the same noise.
+        # The last draw is cut after drawing, so that a smaller K uses a prefix of the same noise.
         running.add(weights[: samples - start])
     return running.value(), running.variance()

@@ -1,4 +1,4 @@
-"""How sharp images are."""
+"""Sharpness of images."""
 
 from math import isfinite
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.estimators.estimate import Estimate
 
-# Pixels that the Laplacian is wide and high.
+# Width and height of the Laplacian in pixels.
 LAPLACIAN = 3
 
 
@@ -40,7 +40,7 @@ def sharpness(
     ratio = (ours.mean() / theirs.mean()).item()
     if not isfinite(ratio):
         return None
-    if ratio == 0:  # images without an edge, each of them
+    if ratio == 0:  # all of them images without an edge
         return Estimate(0.0, 0.0, len(images), 1)
     relative = sum((x.var() / (len(x) * x.mean().square())).item() for x in (ours, theirs))
     stderr = abs(ratio) * relative**0.5

@@ -23,11 +23,11 @@ class ELBOSurgery(Metric):
 
     q_agg(z) = 1/n Σ_j q(z|x_j) runs over all n data of the split, never over a mini-batch: a
     batch of B bounds the mutual information by log B without saying so. Latents and encodings
-    are kept (n·(samples + 2)·latent numbers) and gathered over ranks; pairs are formed blockwise,
-    and where states were gathered, each rank forms a share of them.
+    are kept (n·(samples + 2)·latent numbers) and gathered over ranks. Pairs are computed blockwise,
+    and each rank computes a share of them.
 
-    The ``*_aggregate`` columns say what follows when the prior is swapped, after training, for
-    q_agg over the training split.
+    The ``*_aggregate`` columns are those of the prior swapped, after training, for q_agg over the
+    training split.
 
     Args:
         training: Encodings of the training split; None if it is the split that is measured.
@@ -126,9 +126,10 @@ class ELBOSurgery(Metric):
     def log_density(self, components: DiagonalNormal, latent: Tensor) -> Tensor:
         """Return log-densities in nats of latents (samples, n, dimensions) under a uniform mixture.
 
-        Of gathered states every rank has all, and takes a share of the latents' blocks. Whole ones,
-        because rounding depends on what is in a block: all ranks get the bytes that one alone would.
-        States that were not gathered differ between ranks, of which this may be the only one here.
+        After synchronisation every rank has all states, and computes a share of the latents' blocks:
+        whole blocks, because rounding depends on the content of a block, so that the result has the
+        bytes of a single rank. Without synchronisation states differ between ranks, and each computes
+        all of its own.
         """
         mixture = uniform_mixture(components)
         if not self._is_synced:

@@ -17,12 +17,12 @@ from bench.models.terms import Terms
 from bench.noise import Noise, derive_seed
 from bench.settings import EvaluationConfig, Split
 
-# A model is tried on this many images before it is measured.
+# A model is checked on this many images before it is evaluated.
 TRIED = 2
 
 
 class Measurable(Protocol):
-    """What a model must be able to do."""
+    """The protocol of a model that can be evaluated."""
 
     def terms(self, y: Tensor, noise: Noise, samples: int) -> Terms:
         """Return the terms for y, uint8 of shape (batch, D), on ``samples`` fresh samples."""
@@ -39,8 +39,8 @@ def evaluate(
 
     Args:
         model: Anything with ``terms(y, noise, samples)``, such as an ``ExternalVAE``. All its
-            randomness has to come from ``noise``, and what it says of one datum must not depend
-            on the others in its batch. If it has them, these are used: ``attach(train)``, called
+            randomness has to come from ``noise``, and its terms of one datum must not depend on the
+            others in the batch. These are used where the model has them: ``attach(train)``, called
             before, ``prepared(y)`` (for speed), ``bound`` ("upper" if not there, or "exact"),
             ``sample_mean(n, noise)``, ``decode_mean(z)`` and ``reconstruct(y)`` (for sharpness). A
             module is moved to ``device`` and measured in evaluation mode.
@@ -55,8 +55,9 @@ def evaluate(
         leaderboard. A column that the model has no part for is left out.
 
     Raises:
-        InputError: Arguments of other kinds, a device that is not there, terms of wrong shapes, terms that contradict each other, noise that does not
-            come from ``noise``, or a number that is not finite.
+        InputError: Arguments of wrong types, a device that does not exist, terms of wrong shapes or
+            that contradict each other, randomness that does not come from ``noise``, or a number
+            that is not finite.
 
     Examples:
         >>> import torch
@@ -97,7 +98,7 @@ def evaluate(
 
 
 def check_arguments(data: object, config: object, seed: object, device: torch.device | str) -> None:
-    """Raise InputError unless these are what ``evaluate`` needs."""
+    """Raise InputError unless the arguments of ``evaluate`` have the right types."""
     if not isinstance(data, TaskData):
         raise InputError(
             f"data: {type(data).__name__} is no task's data; task_from_arrays makes that of images, "
@@ -115,7 +116,7 @@ def check_arguments(data: object, config: object, seed: object, device: torch.de
 
 
 def check_terms(model: Measurable, y: Tensor) -> None:
-    """Raise InputError unless the model's terms on two samples of ``y`` can be what they say."""
+    """Raise InputError unless the model's terms on two samples of ``y`` are consistent."""
     samples = 2
     terms, again = (model.terms(y, Noise("tried", device=y.device), samples) for _ in range(2))
     if not isinstance(terms, Terms):

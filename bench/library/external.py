@@ -20,14 +20,14 @@ from bench.networks.mlp import Network, Shape
 from bench.noise import Noise
 
 Encoded = tuple[Tensor, Tensor] | DiagonalNormal | Distribution
-# Images that a model is tried on before it is measured.
+# Images that a model is checked on before it is evaluated.
 TRIED = 3
 BLOCK = 1000
 
 
 @contextmanager
 def evaluation_mode(*parts: object) -> Iterator[None]:
-    """Put every module of ``parts`` into evaluation mode, and back into its own afterwards."""
+    """Put every module of ``parts`` into evaluation mode, and restore its mode afterwards."""
     modules = [m for part in parts if isinstance(part, nn.Module) for m in part.modules()]
     before = [module.training for module in modules]
     try:
@@ -106,7 +106,7 @@ def owner_of(function: object) -> nn.Module | None:
 
 @dataclass(frozen=True)
 class DistributionDensity:
-    """A density over z that is a distribution of PyTorch."""
+    """A distribution of PyTorch as a density over z."""
 
     distribution: Distribution
 
@@ -115,7 +115,7 @@ class DistributionDensity:
         return log_prob
 
     def sample(self, n: int, noise: Noise) -> Tensor:
-        # PyTorch's distributions draw from the global stream alone.
+        # PyTorch's distributions draw from the global generator only.
         seed = torch.randint(2**62, (), generator=noise.generator, device=noise.device)
         with torch.random.fork_rng():
             torch.manual_seed(int(seed))
@@ -123,7 +123,7 @@ class DistributionDensity:
 
 
 class GivenPrior(Prior):
-    """p(z) is a density that is there already."""
+    """A prior p(z) that the caller gives."""
 
     def __init__(self, density: Density | Distribution, latent_dimensions: int):
         super().__init__(latent_dimensions, 0, 0)
@@ -144,10 +144,10 @@ class GivenPrior(Prior):
 
 
 class ExternalVAE(VAE):
-    """A VAE of somebody else: an encoder, a decoder and a prior, whatever they are written in.
+    """A VAE made elsewhere: an encoder, a decoder and a prior, of any framework that uses tensors.
 
-    A module whose method is given is in evaluation mode while it is measured; one that is only
-    called inside a function is not seen, and has to be in it already.
+    A module whose method is given is put into evaluation mode for the evaluation. A module that is
+    only called inside a function is not found, and has to be in evaluation mode already.
 
     Args:
         shape: Channels, height and width of an image.
@@ -223,7 +223,7 @@ class ExternalVAE(VAE):
         check_no_probabilities(self.decoder, outputs)
 
     def attach(self, training_images: Tensor) -> None:
-        """Fit σ where it is optimal; the units of the outputs are the caller's, not the split's."""
+        """Fit σ where it is "optimal"; the outputs keep the caller's units."""
         self.forget_prior()
         if isinstance(self.decoder, Gaussian) and self.decoder.sigma == "optimal":
             self._fit_sigma(self.decoder, training_images)

@@ -1,4 +1,4 @@
-"""When numbers of a trained model are no result, because its training has diverged."""
+"""Checks that the numbers of a trained model are a result, and not those of a divergence."""
 
 from math import isfinite, log, log2, pi, sqrt
 
@@ -24,8 +24,8 @@ def check_finite(results: Metrics) -> None:
 def check_against_uniform(results: Metrics, model: Model, levels: int) -> None:
     """Raise TrainingDiverged if a model is far worse than the uniform one on its training split.
 
-    The uniform model has log2 L bits/dim. A model whose numbers bound nothing is held against it
-    too: without dequantization they fall, and what rises has diverged like any other.
+    The uniform model has log2 L bits/dim. A model whose numbers bound nothing is compared with it
+    too: without dequantization they fall, so that rising ones mean a divergence.
     """
     uniform, bits = log2(levels), results["train"]["bits_per_dim"]["value"]
     most = uniform + DIVERGENCE_MARGIN + cost_of_fixed_scale(model)
@@ -40,7 +40,7 @@ def cost_of_fixed_scale(model: Model) -> float:
     """Return how many bits/dim a normal of given σ may lose to the uniform model; 0 without one.
 
     −log2 N(x; μ, σ²) with x and μ at opposite ends of [0, 1]: a narrow σ costs that much until its
-    mean is learned, and a wide one always, whatever the training does.
+    mean is learned, a wide one always.
     """
     sigma = getattr(getattr(model, "decoder", None), "sigma", None)
     if not isinstance(sigma, (int, float)):

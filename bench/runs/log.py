@@ -1,4 +1,4 @@
-"""A run's own log: what it did when, its warnings, and the traceback where it failed."""
+"""A run's own log: what it did and when, its warnings, and the traceback of a failure."""
 
 import fcntl
 import time
@@ -18,14 +18,14 @@ LOCK_SECONDS = 60.0
 class RunLog:
     """Appends lines to ``log.txt`` in a run's folder; warnings go there while it is open.
 
-    A line that cannot be written is lost: a log is no reason to end a run. While the log is open
-    no other process does the run: a worker may outlive its killed driver by a moment, and its
-    checkpoints must not come between those of the worker that goes on.
+    A line that cannot be written is lost, because a log must not end a run. While the log is open, no
+    other process can do the run: a worker may outlive its killed driver by a moment, and its
+    checkpoints must not mix with those of the worker that resumes the run.
 
     Raises:
         OSError: The folder cannot be made.
-        InputError: The file cannot be opened, or is none of ours; or another process does the run,
-            and does not end.
+        InputError: The file cannot be opened, or was not made by this class; or another process
+            does the run and does not end.
     """
 
     def __init__(self, directory: Path):

@@ -15,9 +15,9 @@ from bench.noise import Noise
 from bench.records.types import LatentMap
 
 SHOWN_IMAGES = 36
-# Pixels a side that an image needs in order to be seen, where nothing else enlarges it.
+# Smallest side in pixels of a picture that is shown in its own size.
 SEEN = 224
-# Draws from prior and q_agg for the map of a latent space, encoded data among these, cells a side.
+# Of the map of a latent space: draws from the prior and from q_agg, encoded data, cells per side.
 DRAWS, ENCODED, CELLS = 40_000, 4_000, 32
 
 
@@ -47,11 +47,11 @@ def shown_images(model: Model, data: TaskData, seed: int, device: str) -> dict[s
 def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMap | None:
     """Return where prior and q_agg of the training split put their mass, as plain data.
 
-    On the two principal axes of the encodings' means; None of a model that is no VAE, whose
-    latent space has one dimension, or whose prior overflows. ``prior`` and ``aggregate`` are CELLS × CELLS bytes in base64,
-    rows from low to high on the second axis: shares of DRAWS draws, 255 being the largest cell
-    of both. ``low`` and ``high`` are the ends of the axes, ``share`` is what part of the means'
-    variance each axis has.
+    The axes are the two principal axes of the posteriors' means. ``prior`` and ``aggregate`` are
+    CELLS × CELLS bytes in base64, rows from low to high on the second axis: shares of DRAWS draws,
+    where 255 is the largest cell of both. ``low`` and ``high`` are the ends of the axes, ``share`` is
+    each axis' share of the means' variance. None for a model that is not a VAE, has a single latent
+    dimension, or whose prior overflows.
     """
     if not isinstance(model, VAE) or model.latent_dimensions < 2:
         return None
@@ -87,7 +87,7 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMa
 
 
 def counted(points: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return how many of the points (n, 2) fall in each cell, (CELLS²,); outside ones in none."""
+    """Return how many of the points (n, 2) fall into each cell, (CELLS²,)."""
     cells = ((points - low) / (high - low) * CELLS).floor().long()
     inside = ((cells >= 0) & (cells < CELLS)).all(1)
     return torch.bincount(cells[inside] @ torch.tensor([1, CELLS]), minlength=CELLS**2).double()

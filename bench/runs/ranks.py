@@ -1,8 +1,8 @@
-"""Training on several devices: a process for each, apart from the worker that asks for it.
+"""Training on several devices, in a process for each, none of which is the worker itself.
 
-Lightning starts ranks by running the command of the process anew, which must not be a worker of
-a sweep. So the worker runs ``python -m bench.runs.ranks JOB`` and listens to the lines that rank 0
-prints. Ranks end when the worker does, however it ends: their standard input closes with it.
+Lightning starts a rank by running the command of its process again, which must not start a second
+worker. So the worker runs ``python -m bench.runs.ranks JOB`` and listens to the lines that rank 0
+prints. Ranks end when the worker ends, because their standard input closes.
 """
 
 import json
@@ -50,7 +50,7 @@ def fit_on_ranks(job: Job, devices: list[torch.device], listeners: Listeners) ->
             env=environment_of_ranks(job, devices) | meeting,
         ) as process,
     ):
-        # Both are pipes, as asked for above.
+        # Popen makes both, as pipes.
         assert process.stdout is not None and process.stdin is not None
         try:
             return listen(process.stdout, listeners)
@@ -71,7 +71,7 @@ def environment_of_ranks(job: Job, devices: list[torch.device]) -> dict[str, str
 
 
 def listen(lines: Iterable[str], listeners: Listeners) -> Fitted:
-    """Pass on what the first rank prints for us, until it prints its result."""
+    """Call the listeners with the messages of rank 0, until it prints its result."""
     others: list[str] = []
     for line in lines:
         if not line.startswith(MARK):
@@ -106,7 +106,7 @@ def end_with_the_worker() -> None:
 
 
 def main(path: str) -> int:
-    """Be one rank: rank 0 if this process was started first, else the one that Lightning says."""
+    """Run one rank: rank 0 in the first process, otherwise the rank that Lightning assigns."""
     from bench.configuration.models import build_model
     from bench.data.tasks import load_task
 

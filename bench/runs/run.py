@@ -32,7 +32,7 @@ from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove
 from bench.training.epoch import TrainingDiverged
 from bench.training.fit import Listeners, fit, silence_lightning
 
-# The machine's trouble, which says nothing of the run: it is no result, and is tried again.
+# Errors of the machine, which say nothing about the run: it has no result and is tried again.
 STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
@@ -52,7 +52,7 @@ def run(
         The record, and in it the lines of ``notes`` that the user should see.
 
     Raises:
-        InputError: A mistake of the user's, or trouble of the machine's storage; no record is made.
+        InputError: A mistake of the user, or an error of the storage; no record is made.
     """
     silence_lightning()
     task = task_of(job.config)
@@ -90,7 +90,7 @@ def run(
     timing = results.get("timing", {})
     total = time.perf_counter() - started + timing.pop("seconds_before", 0.0)
     results["timing"] = timing | {"total_seconds": total}
-    # Every reader checks a record against its schema, of which the checker does not know.
+    # A type checker cannot see this; every reader checks a record against its schema.
     return cast(Record, identity | results | {"notes": notes})
 
 
@@ -102,7 +102,7 @@ def open_log(job: Job) -> RunLog:
 
 
 def reason_of(error: Exception) -> str:
-    """Return why a run failed, in a line without anybody's paths."""
+    """Return why a run failed, in one line without paths of this machine."""
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
     text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
@@ -203,7 +203,7 @@ def train(
         else:
             training |= fit_on_ranks(job, devices, listeners)
         if job.config["trainer"]["compile"] != "none":
-            # Training's networks are compiled; numbers come from plain ones.
+            # Training compiled the networks; numbers come from networks that are not compiled.
             model = build_model(job.config, data.shape, data.task.levels)
         training["best_epoch"] = load_best(model, job)
     return model, training

@@ -38,7 +38,7 @@ class Trained:
 
 
 def load_trained(checkpoint: Path | str) -> Trained:
-    """Read a checkpoint. Raises InputError if it is damaged, or of another model than it says.
+    """Read a checkpoint. Raises InputError if it is damaged or does not fit the model that it names.
 
     ``bench.evaluate`` with the model, the data and the seed of its configuration gives the numbers
     of its run's record.
@@ -48,11 +48,11 @@ def load_trained(checkpoint: Path | str) -> Trained:
         Traceback (most recent call last):
         bench.errors.InputError: checkpoint: nowhere/best.ckpt cannot be read: ...
     """
-    held = read_checkpoint(checkpoint)
-    config = validate(held["bench"]["config"])
-    data, weights = load_task(task_of(config)), weights_of(held)
+    content = read_checkpoint(checkpoint)
+    config = validate(content["bench"]["config"])
+    data, weights = load_task(task_of(config)), weights_of(content)
     try:
-        # Of shapes alone at first: a configuration from elsewhere may ask for a model of any size.
+        # Built without memory first: a configuration of unknown origin may ask for a model of any size.
         with torch.device("meta"), at_most(len(weights)):
             shapes = build_model(config, data.shape, data.task.levels)
         check_kinds(weights, shapes.state_dict())
@@ -62,13 +62,13 @@ def load_trained(checkpoint: Path | str) -> Trained:
     except (ArithmeticError, MemoryError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"checkpoint: {checkpoint} is of another model: {reason}") from None
-    name = "".join(letter if letter.isprintable() else "?" for letter in held["bench"]["model"])
-    return Trained(model, data, config, name, held["epoch"] + 1)
+    name = "".join(letter if letter.isprintable() else "?" for letter in content["bench"]["model"])
+    return Trained(model, data, config, name, content["epoch"] + 1)
 
 
 @contextmanager
 def at_most(parameters: int) -> Iterator[None]:
-    """Raise RuntimeError where a model that is built gets many times more parameters than this."""
+    """Raise RuntimeError if a model that is built inside gets far more parameters than this."""
     left = 10 * parameters + 100
 
     def count(*_: Any) -> None:
@@ -99,7 +99,7 @@ def check_kinds(weights: dict[str, Tensor], shapes: dict[str, Tensor]) -> None:
 
 
 def check_finite(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> None:
-    """Raise RuntimeError where weights are not finite that are so in a model that is not trained."""
+    """Raise RuntimeError if weights are not finite that are finite in an untrained model."""
     for name, value in weights.items():
         if fresh[name].isfinite().all() and not value.isfinite().all():
             raise RuntimeError(f"{name} holds numbers that are not finite")

@@ -1,4 +1,4 @@
-"""In-memory batches for Lightning: a batch is a slice of a tensor, never a list of items."""
+"""In-memory batches for Lightning: a batch is an indexed tensor, never a list of items."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -17,7 +17,7 @@ from bench.errors import InputError
 from bench.noise import EVALUATION_BLOCK, Noise
 
 LARGEST_WORD = 2**15 - 1
-# Images that are collected from a loader at once.
+# Batch size with which a training split is collected from a loader.
 COLLECTED = 1000
 
 
@@ -34,14 +34,14 @@ class Batch(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Several mini-batches, which are made when they are wanted."""
+    """Several mini-batches, made one by one."""
 
     number: int
     batches: Iterator[Batch]
 
 
 class Place(NamedTuple):
-    """Where batches go: to a device, and to which of how many ranks."""
+    """The device of batches, and which share of them a rank has."""
 
     device: torch.device | str = "cpu"
     rank: int = 0
@@ -49,11 +49,11 @@ class Place(NamedTuple):
 
 
 class TrainingBatches:
-    """Shuffled mini-batches of the training split, of which rank r has its rows.
+    """Shuffled mini-batches of the training split; a rank gets its own rows of each.
 
     The order is a function of (seed, epoch) alone. The last, incomplete batch of an epoch is
-    dropped, so that every step sees the same number of data; which data that is changes with the
-    order. Dynamic binarization draws each batch anew from its grey values, on the device.
+    dropped, so that every step has the same number of data; which data are dropped changes with the
+    order. Dynamic binarization draws each batch from its grey values, on the device.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class TrainingBatches:
 
     @cached_property
     def thresholds(self) -> Tensor:
-        """What a 16-bit word must be below for a one, int16 (n, D): grey / largest to 2⁻¹⁷."""
-        assert isinstance(self.task, Task)  # images of a caller's arrays are never drawn anew
+        """Thresholds, int16 (n, D): a random 16-bit word below one gives a 1, with probability grey / largest."""
+        assert isinstance(self.task, Task)  # only tasks are binarized dynamically
         largest = NATIVE_LEVELS[self.task.dataset] - 1
         grey = torch.arange(largest + 1, device=self.images.device)
         word = (grey * (2**16 / largest)).round() - 2**15
@@ -105,7 +105,7 @@ class TrainingBatches:
             if self.dynamic:
                 threshold = self.thresholds.index_select(0, index)
                 y = torch.empty(threshold.shape, dtype=torch.uint8, device=threshold.device)
-                # The largest word stands for none, so that the largest grey value always is a one.
+                # No word is the largest, so that the largest grey value always gives a 1.
                 words = noise.words(*y.shape).clamp_(max=LARGEST_WORD - 1)
                 torch.lt(words, threshold, out=y)
             else:
@@ -114,7 +114,7 @@ class TrainingBatches:
 
 
 class Grouped:
-    """The batches of a loader, ``at_once`` in each group of them."""
+    """The batches of a loader in groups of ``at_once``."""
 
     def __init__(self, loader: TrainingBatches, at_once: int):
         self.loader, self.at_once = loader, at_once
@@ -126,15 +126,15 @@ class Grouped:
         batches = iter(self.loader)
         for start in range(0, len(self.loader), self.at_once):
             number = min(self.at_once, len(self.loader) - start)
-            # Made when they are wanted: what lies in the cache is then trained on at once.
+            # Made one by one, so that a batch is still in the cache when it is trained on.
             yield Group(number, islice(batches, number))
 
 
 class EvaluationBlocks:
     """Blocks of consecutive images of a split; rank r holds every world-th block.
 
-    All ranks have as many rounds, because Lightning lets a rank without any sit out the validation
-    while the others wait for it: where a round has no block for a rank, it gets an empty one.
+    All ranks have the same number of rounds, because Lightning's ranks wait for each other: a rank
+    without a block in a round gets an empty one.
     """
 
     def __init__(self, images: Tensor, place: Place = Place()):
@@ -225,10 +225,10 @@ class TaskDataModule(pl.LightningDataModule):
 
 
 def images_of(batch: Any) -> Batch:
-    """Return what a loader yields as a batch: its images, or the first of several entries.
+    """Return a loader's output as a batch: its images, or the first of several entries.
 
     Raises:
-        InputError: These are no uint8 images.
+        InputError: These are not uint8 images.
     """
     first = batch[0] if isinstance(batch, Sequence) and len(batch) else batch
     if not isinstance(first, Tensor) or first.dtype != torch.uint8 or first.ndim < 2:
@@ -258,7 +258,7 @@ class IndexOf:
 
 
 def check_images(images: Tensor, shape: Sequence[int], levels: int) -> None:
-    """Raise InputError unless uint8 images (batch, D) can be of this shape with so many levels."""
+    """Raise InputError unless uint8 images (batch, D) have this shape and at most these levels."""
     if images.shape[1] != prod(shape):
         raise InputError(
             f"batch: images of {images.shape[1]} values, where the model's have {prod(shape)}: "
@@ -278,7 +278,7 @@ def training_images(trainer: pl.Trainer) -> Tensor:
     trainer.fit_loop.setup_data()
     loader = trainer.train_dataloader
     if isinstance(loader, DataLoader):
-        # In the data set's own order, which draws nothing and drops nothing.
+        # In the data set's own order, which neither draws random numbers nor drops data.
         loader = DataLoader(
             loader.dataset,
             COLLECTED,

@@ -1,7 +1,7 @@
-"""What a checkpoint may hold: read or hashed without these limits, a small one fills the memory.
+"""Limits of a checkpoint's content; without them a small file could fill the memory.
 
-A hash follows every part as often as it is named, so that lists which hold one another have no end,
-and a tensor of stride 0 is as long as it says. Each check raises ValueError.
+Hashing visits a part as often as it is referenced, so that lists that contain each other never end,
+and a tensor of stride 0 is as long as it claims. Each check raises ValueError.
 """
 
 import io
@@ -31,8 +31,8 @@ CENTRAL_DIRECTORY = b"PK\x01\x02"
 def checked_archive(file: BinaryIO) -> io.BytesIO:
     """Return the zip archive that PyTorch writes, checked before PyTorch reads it.
 
-    PyTorch takes some files for another archive than Python does, or for none: it gets one that is
-    written anew, of what was checked.
+    PyTorch and Python may read one file as different archives, so PyTorch gets a new archive of the
+    checked parts.
     """
     length = file.seek(0, 2)
     if length > LONGEST_FILE:
@@ -40,16 +40,16 @@ def checked_archive(file: BinaryIO) -> io.BytesIO:
     file.seek(0)
     if file.read(4) != b"PK\x03\x04":
         raise ValueError("it is no zip archive, as PyTorch writes them")
-    # Python would make an object of each before it says how many there are.
+    # Python would create an object for each entry before their number is known.
     blocks = iter(lambda: file.read(2**20), b"")
     if sum(block.count(CENTRAL_DIRECTORY) for block in blocks) > MOST_ENTRIES:
         raise ValueError(f"it has more than {MOST_ENTRIES:,} parts")
-    held = io.BytesIO()
-    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(held, "w") as written:
+    safe = io.BytesIO()
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(safe, "w") as written:
         entries = archive.infolist()
         if sum(entry.file_size for entry in entries) > length:
             raise ValueError("its parts are longer than itself")
-        # All but the tensors.
+        # Everything but the tensors.
         others = [e for e in entries if not re.fullmatch(r"[^/]*/data/\d+", e.filename)]
         if sum(entry.file_size for entry in others) > LONGEST_PICKLE:
             raise ValueError(
@@ -63,12 +63,12 @@ def checked_archive(file: BinaryIO) -> io.BytesIO:
             if entry.filename.endswith("/data.pkl"):
                 check_pickle(content)
             written.writestr(entry.filename, content)
-    held.seek(0)
-    return held
+    safe.seek(0)
+    return safe
 
 
 def check_names(names: list[str]) -> None:
-    """Check that each part of an archive is there once, whether capitals are told apart or not."""
+    """Check that each part of an archive occurs once, also on file systems that ignore case."""
     if len({name.lower() for name in names}) < len(names):
         raise ValueError("it holds two parts of one name")
     tops = {name.partition("/")[0] for name in names}
@@ -79,8 +79,8 @@ def check_names(names: list[str]) -> None:
 def check_pickle(pickled: bytes) -> None:
     """Check the keys that dicts may get when it is read.
 
-    Python hashes a tuple anew, part by part, wherever it is a key, and many long numbers have one
-    hash; both would go on for ever.
+    Python hashes a tuple again wherever it is a key, and many long numbers share one hash; both could
+    take for ever.
     """
     # How many parts each object on the stack has; a mark is pickletools' own.
     stack: list[Any] = []
@@ -110,7 +110,7 @@ def check_pickle(pickled: bytes) -> None:
 
 
 def check_content(checkpoint: Any, length: int) -> None:
-    """Check that hashing a checkpoint ends soon, and that it holds plain data and tensors alone.
+    """Check that a checkpoint can be hashed quickly and holds only plain data and tensors.
 
     Args:
         checkpoint: What was read.

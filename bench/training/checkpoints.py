@@ -51,7 +51,7 @@ def join(folder: str, name: str) -> str:
 
 
 class CheckedCheckpointIO(CheckpointIO):
-    """Lightning's reading and writing of checkpoints: whole or not at all, with their hash."""
+    """Reads and writes checkpoints for Lightning, atomically and with their hash."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -65,7 +65,7 @@ class CheckedCheckpointIO(CheckpointIO):
             )
         system, place = fsspec.core.url_to_fs(str(path))
         if "file" not in system.protocol:
-            # Object stores show an object when it is complete.
+            # Object stores show an object only when it is complete.
             system.pipe_file(place, content.getvalue())
             return
         Path(place).parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def exists(path: Path | str) -> bool:
 
 
 def refuse_folder(path: str) -> None:
-    """Raise InputError if a folder has this name."""
+    """Raise InputError if the path is a folder."""
     system, place = fsspec.core.url_to_fs(path)
     if system.isdir(place):
         raise InputError(f"checkpoint: {path} is a folder; move it away")
@@ -111,7 +111,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint without running any code that it may hold.
 
     Raises:
-        InputError: It is missing, truncated, altered, or no checkpoint of this benchmark.
+        InputError: It is missing, truncated or altered, or not a checkpoint of this benchmark.
     """
     try:
         with opened(str(path)) as file:
@@ -131,7 +131,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file to be read, of any file system; from another one than ours it comes whole."""
+    """Open a file of any file system for reading; remote files are read completely."""
     system, place = fsspec.core.url_to_fs(path)
     if "file" in system.protocol:
         with regular_file(place) as file:
@@ -142,7 +142,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 def check_form(checkpoint: Any) -> None:
-    """Raise ValueError unless the parts that every reader takes are there, and of their kind."""
+    """Raise ValueError unless the parts that readers need are present and of the right type."""
     kinds = {
         "state_dict": dict,
         "bench": dict,
@@ -162,7 +162,7 @@ def check_form(checkpoint: Any) -> None:
     json.dumps([made_by, checkpoint["history"]])  # a TypeError names what is no plain data
 
 
-# What evaluation needs of a checkpoint, and the training curve; two thirds of it are the optimizer's.
+# What evaluation and the training curve need; two thirds of a checkpoint are the optimizer's state.
 RELEASED = ("state_dict", "bench", "epoch", "history")
 
 
@@ -170,7 +170,7 @@ def release(source: Path, target: Path) -> None:
     """Write ``source`` without what only training needs.
 
     Raises:
-        InputError: The source is no whole checkpoint, or the target is there already.
+        InputError: The source is not a complete checkpoint, or the target exists.
     """
     checkpoint = read_checkpoint(source)
     if target.is_dir():
@@ -193,13 +193,13 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
-    """Tell whether both checkpoints are whole, and of this configuration and this very code.
+    """Tell whether both checkpoints are complete, and of this configuration and training code.
 
     Returns:
-        Whether, and a line to show where one of them is there and of no use.
+        Whether they are, and a line for the user if one exists that cannot be used.
 
     Raises:
-        InputError: One of them is a folder, which none can be written over.
+        InputError: One of them is a folder, which cannot be replaced.
     """
     for name in (LAST, BEST):
         refuse_folder(join(folder, name))
@@ -220,7 +220,7 @@ def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
 
 
 class MovableCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoints, which forget the best one when their folder has another name."""
+    """Lightning's ModelCheckpoint, which also finds its best checkpoint in a folder that was moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         here = lambda path: join(str(self.dirpath), path.rpartition("/")[2]) if path else path

@@ -157,9 +157,7 @@ class GenerativeModel(pl.LightningModule):
         return batch
 
     def on_fit_start(self) -> None:
-        images = training_images(self.trainer)
-        if images is not None:
-            self.attach(images)
+        self.attach(training_images(self.trainer))
 
     def on_train_epoch_start(self) -> None:
         self.noise = Noise(

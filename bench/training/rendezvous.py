@@ -19,7 +19,7 @@ def rendezvous() -> Iterator[dict[str, str]]:
     with TemporaryDirectory(prefix="bench-ranks-") as folder:
         yield {
             STORE: os.path.join(folder, "store"),
-            # Whatever the name of the host stands for.
+            # The host's name may resolve to any interface.
             "GLOO_SOCKET_IFNAME": INTERFACE,
             "NCCL_SOCKET_IFNAME": INTERFACE,
         }
@@ -28,8 +28,8 @@ def rendezvous() -> Iterator[dict[str, str]]:
 class OneMachine(DDPStrategy):
     """DDP among processes of one machine.
 
-    PyTorch's own server, by which ranks find each other, listens on all interfaces, and takes
-    whatever anybody sends to it.
+    PyTorch's own rendezvous server listens on all interfaces and accepts data from anyone, so ranks
+    meet through a file.
     """
 
     def setup_distributed(self) -> None:
@@ -40,4 +40,4 @@ class OneMachine(DDPStrategy):
             rank=self.global_rank,
             world_size=self.world_size,
         )
-        super().setup_distributed()  # which finds it done
+        super().setup_distributed()  # which skips what is initialised
