@@ -192,7 +192,7 @@ def test_a_server_of_the_cluster_that_is_killed_is_noticed_at_once_and_nothing_s
                 server.kill()
                 killed = time.monotonic()
     engine.close()
-    assert time.monotonic() - killed < patience(2)
+    assert time.monotonic() - killed < patience(10)
     _, alive = psutil.wait_procs(family, timeout=patience(10))
     assert not alive
 
@@ -272,7 +272,7 @@ def test_a_node_that_dies_hands_its_run_on_at_its_last_epoch(tmp_path):
         assert driver.returncode == 0, output
     finally:
         cluster.stdin.close()
-        cluster.wait(60)
+        cluster.wait(patience(60))
     calm = subprocess.run([*words, str(tmp_path / "calm")], env=environment, capture_output=True)
     assert calm.returncode == 0, calm.stdout
     for table in ("runs.csv", "leaderboard.csv"):
