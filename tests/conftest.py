@@ -1,5 +1,6 @@
 """Shared set-up: one thread, and small configurations that train in a second."""
 
+import gc
 import os
 import sys
 import time
@@ -11,12 +12,11 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import pytest  # noqa: E402
-import torch  # noqa: E402
 
-from bench.configuration.parsing import parse_run  # noqa: E402
-from tests.warm import EXECUTABLE, Server  # noqa: E402
+from tests.warm import EXECUTABLE, Server, Warm  # noqa: E402
 
-torch.set_num_threads(1)
+# Imports make millions of objects, of which none is garbage.
+gc.disable()
 
 SMALL = (
     "--trainer.max_epochs=4",
@@ -92,8 +92,36 @@ LAUNCHED = {
 }
 
 
+def is_controller(config) -> bool:
+    """Tell whether this process only hands tests out to others (pytest-xdist)."""
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session):
+    if not is_controller(session.config):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def pytest_collection_finish(session):
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Give the processes that do the tests one warm process for all."""
+    if not hasattr(node.config, "warm"):
+        node.config.warm = Server()
+        node.config.add_cleanup(node.config.warm.close)
+    node.workerinput["warm"] = node.config.warm.address
+
+
 def small_config(model: str, data: str = "digits-17", *more: str) -> dict:
     """Return the configuration of a run of a few seconds."""
+    from bench.configuration.parsing import parse_run
+
     options = ["--data", data, "--model", model, *SMALL]
     if model.endswith("vae"):
         options += SMALL_VAE
@@ -122,10 +150,13 @@ def config_of():
 
 
 @pytest.fixture(scope="session")
-def warm():
+def warm(request):
     """Starts Python in processes of their own that need not import the large libraries."""
+    if hasattr(request.config, "workerinput"):
+        yield Warm(request.config.workerinput["warm"])
+        return
     server = Server()
-    yield server
+    yield Warm(server.address)
     server.close()
 
 

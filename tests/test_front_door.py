@@ -106,10 +106,10 @@ def test_a_second_call_trains_nothing(whole, sweep_file, capsys):
 
 
 def test_begun_by_one_worker_killed_and_continued_unread_by_two_gives_the_same_bytes(
-    bench, whole, sweep_file, tmp_path
+    bench, whole, sweep_file, tmp_path, warm
 ):
     """SIGKILL of driver and worker once a run is trained; a record is damaged as well."""
-    words = ["sweep", sweep_file, "--results", tmp_path, "--wandb", "offline", "--workers"]
+    words = ["sweep", sweep_file, "--results", tmp_path, "--wandb", "disabled", "--workers"]
     process = bench(*words, 1)
     runs, deadline = tmp_path / "small" / "runs", time.monotonic() + patience(120)
     while len(list(runs.glob("*/record.json"))) < 5 and time.monotonic() < deadline:
@@ -121,7 +121,7 @@ def test_begun_by_one_worker_killed_and_continued_unread_by_two_gives_the_same_b
     written[0].write_text(written[0].read_text()[:100])
     time.sleep(1)  # the engine's own processes follow their driver
     again = subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, [*words, 2])], stdout=subprocess.PIPE, text=True
+        [warm.python, "-m", "bench", *map(str, [*words, 2])], stdout=subprocess.PIPE, text=True
     )
     output = "".join(iter(again.stdout.readline, "starting the engine\n"))
     # As `head` does. Nobody reads on, and the sweep goes on.
@@ -129,8 +129,6 @@ def test_begun_by_one_worker_killed_and_continued_unread_by_two_gives_the_same_b
     assert again.wait(patience(240)) == 0
     assert "damaged" in output and f"{RUNS} runs, {len(written) - 1} with a record" in output
     assert table_bytes(tmp_path / "small") == table_bytes(whole[0])
-    logs = {path.stem for path in runs.glob("*/wandb/*/run-*.wandb")}
-    assert logs == {path.stem for path in whole[0].glob("runs/*/wandb/*/run-*.wandb")}
 
 
 def test_wandb_holds_what_the_csv_holds(whole):

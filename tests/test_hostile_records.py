@@ -135,7 +135,7 @@ def test_of_impossible_records_each_is_refused_in_a_line_or_becomes_tables(recor
     base, refused, passed, together = copy.deepcopy(record), 0, 0, []
     # Of pictures and maps there is no more than one of each kind to be found wrong.
     base["images"] = {"data": png(3)}
-    for number in range(700):
+    for number in range(400):
         made = impossible(base, rng)
         with limited(30, 256):
             made = json.loads(json.dumps(made))
@@ -151,7 +151,7 @@ def test_of_impossible_records_each_is_refused_in_a_line_or_becomes_tables(recor
                 refused += 1
                 assert problem.isprintable() and len(problem) < 300
         assert capsys.readouterr().out.replace("\n", "").isprintable()
-    assert refused > 200 and passed > 100
+    assert refused > 115 and passed > 57
 
 
 def contents(folder):
@@ -170,7 +170,7 @@ def test_of_damaged_records_each_gets_a_line_and_changes_no_file(record, folder)
     report(folder / "s")
     before = {p: content for p, content in contents(folder).items() if p != path}
     whole = json.dumps(record | {"checksum": checksum(record)})
-    for number in range(120):
+    for number in range(80):
         if number % 2:
             broken = changed_somewhere(record, rng)
             if isinstance(broken, dict):
@@ -192,7 +192,7 @@ def test_of_damaged_records_each_gets_a_line_and_changes_no_file(record, folder)
                     report(folder / "s")
         now = {p: content for p, content in contents(folder).items() if p != path}
         assert now == before
-    assert refused > 60
+    assert refused > 40
 
 
 def damaged(text, rng):

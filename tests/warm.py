@@ -27,31 +27,19 @@ ROOT = Path(__file__).parents[1]
 EXECUTABLE = "TESTS_WARM_PYTHON"
 
 
-class Server:
-    """The process that imports and forks; ``close`` ends it, as does the end of this one.
+class Warm:
+    """A process that forks for each command.
+
+    Args:
+        address: The socket on which it listens.
 
     Attributes:
-        address: The socket on which it listens.
-        python: A program that does what Python would, by this process.
+        python: A program that does what Python would, by it.
     """
 
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp())
-        self.address = str(self.folder / "socket")
-        self.python = str(self.folder / "python")
-        client = shlex.join([sys.executable, "-S", str(Path(__file__)), self.address])
-        Path(self.python).write_text(f'#!/bin/sh\nexec {client} "$@"\n')
-        Path(self.python).chmod(0o700)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self.address)
-            listener.listen(64)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.warm", str(listener.fileno())],
-                cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-            )
+    def __init__(self, address: str):
+        self.address = address
+        self.python = str(Path(address).with_name("python"))
 
     def start(self, *words, given: str = "", cwd=ROOT, env: dict | None = None) -> "Command":
         """Start ``python *words``, where words begin with -m or -c, in a session of its own.
@@ -72,6 +60,32 @@ class Server:
         command = self.start(*words, **more)
         command.wait(timeout)
         return command
+
+
+class Server:
+    """Starts a process that imports and forks; ``close`` ends it, as does the end of this one.
+
+    Attributes:
+        address: The socket on which it listens.
+    """
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.address = str(self.folder / "socket")
+        client = shlex.join([sys.executable, "-S", str(Path(__file__)), self.address])
+        python = Path(Warm(self.address).python)
+        python.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
+        python.chmod(0o700)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen(64)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm", str(listener.fileno())],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            )
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -128,14 +142,15 @@ def asked(address: str, words, cwd: str, env: dict | None, standard: list[int]) 
 
 def serve(listener: socket.socket) -> list | None:
     """Fork for each request; return it in the process that is to become it, None at the end."""
+    gc.disable()  # of what is imported nothing is garbage
     # Not W&B, which makes a folder when it is imported, and removes it at the end of a process.
     import jsonargparse  # noqa: F401
     import pandas  # noqa: F401
     import pytorch_lightning  # noqa: F401
     import sklearn.datasets  # noqa: F401
 
-    gc.collect()
     gc.freeze()  # what is shared by all is not copied to each for being looked through
+    gc.enable()
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         with connection:

@@ -23,7 +23,10 @@ SMALL = {
             "matrix": {"data": ["digits-17"], "model": ["gaussian_vae"], "seed": [1, 2]},
             "trainer": "digits-short",
             "overrides": [
-                {"when": {"model": "gaussian_vae"}, "set": {"trainer.max_epochs": 4}},
+                {
+                    "when": {"model": "gaussian_vae"},
+                    "set": {"trainer.max_epochs": 4, "evaluation.importance_samples": 12},
+                },
             ],
         },
         "flow": {

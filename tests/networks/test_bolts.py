@@ -202,7 +202,7 @@ def test_bolts_vae_is_evaluated_as_a_gaussian_around_its_output():
 
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
-    """A few made-up images in CIFAR-10's files, and a task of 8 + 4 + 4 of them."""
+    """A few made-up images in CIFAR-10's files, and a task of 4 + 2 + 2 of them."""
     for number, name in enumerate((*images.CIFAR10_TRAIN, *images.CIFAR10_TEST)):
         records = np.zeros((4, 1 + DIMENSIONS), np.uint8)
         records[:, 1:] = made_up_images(4, number).numpy()
@@ -210,12 +210,12 @@ def cifar10(tmp_path, monkeypatch):
         monkeypatch.setitem(images.SIZES, name, records.nbytes)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    splits = {"train": np.arange(8), "validation": np.arange(8, 12), "test": np.arange(4)}
+    splits = {"train": np.arange(4), "validation": np.arange(4, 6), "test": np.arange(2)}
     monkeypatch.setattr(tasks, "split_indices", lambda dataset, n: splits)
     # Decoding a thousand images for each number would take minutes here.
-    monkeypatch.setattr("bench.estimators.evaluate.SHARPNESS_SAMPLES", 4)
+    monkeypatch.setattr("bench.estimators.evaluate.SHARPNESS_SAMPLES", 2)
     monkeypatch.setattr("bench.estimators.evidence.SAMPLES_PER_DRAW", 5)
-    monkeypatch.setattr("bench.runs.pictures.SHOWN_IMAGES", 4)
+    monkeypatch.setattr("bench.runs.pictures.SHOWN_IMAGES", 2)
     load_task.cache_clear()
     yield
     load_task.cache_clear()
@@ -223,7 +223,7 @@ def cifar10(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["bolts_vae", "resnet_vae"])
 def test_an_epoch_of_training_gives_finite_numbers(name, cifar10, tmp_path):
-    options = ["--trainer.max_epochs=1", "--trainer.batch_size=4", "--trainer.learning_rate=1e-4"]
+    options = ["--trainer.max_epochs=1", "--trainer.batch_size=2", "--trainer.learning_rate=1e-4"]
     options += ["--evaluation.elbo_samples=2", "--evaluation.importance_samples=5"]
     config = parse_run(["--data", "cifar10-256", "--model", name, *options])
     record = run(Job(config, name, "test", str(tmp_path / "run"), "disabled"))

@@ -3,18 +3,20 @@
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from bench.__main__ import main
 from bench.errors import InputError
 from bench.sweep.reachable import PREFACE, SETTINGS, refuse_unreachable
+from tests.conftest import patience
 
 
 @pytest.fixture
 def server():
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10)
+        listening.settimeout(patience(10))
         yield listening
 
 
@@ -22,14 +24,26 @@ def address_of(server):
     return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-def serve(server, *parts):
-    """Take one connection, read what a client begins with, and send these bytes bit by bit."""
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(len(PREFACE))
-        for part in parts:
-            connection.sendall(part)
-            time.sleep(0.05)
+@contextmanager
+def serving(server, *parts):
+    """Read what every client begins with, and send it these bytes bit by bit."""
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(ConnectionError):
+                    connection.recv(len(PREFACE))
+                    for part in parts:
+                        connection.sendall(part)
+                        time.sleep(0.05)
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(serve)
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)  # which ends its waiting for a client
 
 
 @pytest.mark.parametrize(
@@ -45,7 +59,7 @@ def test_an_address_of_nothing_is_refused(address):
     started = time.monotonic()
     with pytest.raises(InputError, match="no Ray cluster at .*: .+"):
         refuse_unreachable(address, seconds=0.6)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < patience(10)
 
 
 def test_a_sweep_on_no_cluster_writes_nothing(tmp_path, monkeypatch, capsys):
@@ -65,14 +79,12 @@ def test_a_server_that_is_silent_is_refused(server):
 
 
 def test_a_server_of_something_else_is_refused(server):
-    with ThreadPoolExecutor() as pool:
-        pool.submit(serve, server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with serving(server, b"HTTP/1.1 400 Bad Request\r\n\r\n"):
         with pytest.raises(InputError, match="the server there is not a Ray cluster"):
-            refuse_unreachable(address_of(server), seconds=0.4)
+            refuse_unreachable(address_of(server), seconds=patience(2))
 
 
 def test_a_server_of_grpc_is_taken(server):
     header = bytes([0, 0, 6, SETTINGS, 0, 0, 0, 0, 0])
-    with ThreadPoolExecutor() as pool:
-        pool.submit(serve, server, header[:4], header[4:])
-        refuse_unreachable(address_of(server), seconds=5)
+    with serving(server, header[:4], header[4:]):
+        refuse_unreachable(address_of(server), seconds=patience(5))

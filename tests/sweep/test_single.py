@@ -25,6 +25,7 @@ from bench.sweep.folder import locked, prepare_folder
 from bench.sweep.single import MANIFEST_LOCK, RUN_LOCK, done_once, list_single_runs, manifest_of
 from bench.sweep.status import LOCK, is_driven
 from bench.system.files import open_own, write_atomically
+from tests.conftest import patience
 from tests.limits import limited
 from tests.made_up import record
 
@@ -199,18 +200,18 @@ def test_the_same_run_at_the_same_time_is_done_once(tmp_path, monkeypatch, capsy
 
     def slow(*arguments):
         calls.append(1)
-        waiting.wait(30)
+        waiting.wait(patience(60))
         return original(*arguments)
 
     monkeypatch.setattr(bench.runs.run, "run", slow)
     words = [*WORDS, "--output", str(tmp_path)]
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(train, words)
-        while not list(tmp_path.glob(f"runs/*/{RUN_LOCK}")) or not calls:
+        while not (first.done() or calls and list(tmp_path.glob(f"runs/*/{RUN_LOCK}"))):
             time.sleep(0.05)
         second = pool.submit(train, words)
         said = ""
-        while "waiting for its record" not in said:
+        while "waiting for its record" not in said and not second.done():
             said += capsys.readouterr().out
             time.sleep(0.05)
         waiting.set()

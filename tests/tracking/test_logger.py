@@ -19,7 +19,7 @@ from bench.sweep import driver
 from bench.sweep.wandb_sweep import wandb_sweep
 from bench.tracking.logger import LONGEST_TAG, offline_log, tracked
 from bench.tracking.wandb_settings import project, reachable_mode, resolve_wandb_mode
-from tests.conftest import SMALL_VAE, small_config
+from tests.conftest import SMALL_VAE, patience, small_config
 from tests.limits import limited
 from tests.offline_logs import read_offline_run
 from tests.wandb_stand_in import serving
@@ -137,6 +137,7 @@ def test_a_server_that_never_answers_is_waited_for_once(fresh):
     assert len(said) == 1 and "timed out" in said[0]
     # Whatever is answered is an answer, and who is not to be asked is not.
     bench.tracking.wandb_settings.SILENT.clear()
+    fresh.setattr(bench.tracking.wandb_settings, "PATIENCE", patience(10))
     with serving() as store:
         server_at(fresh, f"{store.url}/")
         assert reachable_mode("online", said.append) == "online"
@@ -162,7 +163,7 @@ def test_a_server_that_opens_no_run_costs_no_line_of_the_log(tmp_path, fresh, tr
     """It answers, so that the run is tried; what is left of the try must not stand in the way."""
     said = []
     if trouble == "hangs":
-        fresh.setattr(bench.tracking.logger, "OPENING", 1.0)
+        fresh.setattr(bench.tracking.logger, "OPENING", patience(1))
     with serving() as store:
         store.refuse, store.hang = "UpsertBucket", trouble == "hangs"
         server_at(fresh, store.url)
@@ -175,7 +176,7 @@ def test_a_server_that_opens_no_run_costs_no_line_of_the_log(tmp_path, fresh, tr
 
 def test_a_server_that_goes_away_is_not_waited_for_and_the_log_is_whole(tmp_path, fresh):
     said, job = [], job_in(tmp_path, "online")
-    fresh.setattr(bench.tracking.logger, "CLOSING", 1.0)
+    fresh.setattr(bench.tracking.logger, "CLOSING", patience(1))
     with serving() as store:
         server_at(fresh, store.url)
         with tracked(job, "digits-17", True, said.append) as tracker:
