@@ -2,11 +2,13 @@
 
 from contextlib import AbstractContextManager
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+from bench.errors import InputError
 
 
 class Estimate(NamedTuple):
@@ -54,6 +56,7 @@ class MeanEstimate(Metric):
 
     Args:
         sync_on_compute: Take the data of all ranks together, not this rank's alone.
+        options: Further options of ``torchmetrics.Metric``.
 
     Examples:
         >>> metric = MeanEstimate()
@@ -73,8 +76,8 @@ class MeanEstimate(Metric):
     square_total: Tensor
     variance_total: Tensor
 
-    def __init__(self, sync_on_compute: bool = True) -> None:
-        super().__init__(sync_on_compute=sync_on_compute)
+    def __init__(self, sync_on_compute: bool = True, **options: Any) -> None:
+        super().__init__(sync_on_compute=sync_on_compute, **options)
         zero = torch.zeros((), dtype=torch.float64)
         for name in ("n", "total", "square_total", "variance_total"):
             self.add_state(name, default=zero.clone(), dist_reduce_fx="sum")
@@ -92,6 +95,11 @@ class MeanEstimate(Metric):
             samples: Number of samples behind each of those estimates; 0 where they are exact.
         """
         values = values.detach().double()
+        if values.ndim != (2 if variances is None else 1):
+            raise InputError(
+                f"estimate: values of shape {tuple(values.shape)}; (samples, batch) is needed, or "
+                "(batch,) with variances"
+            )
         if variances is None:
             samples = len(values)
             spread = values.var(0) if len(values) > 1 else torch.full_like(values[0], torch.nan)
@@ -111,6 +119,8 @@ class MeanEstimate(Metric):
         """Return the mean with its errors, over all ranks where ``compute`` takes them together."""
         with synchronised(self):
             n = int(self.n.item())
+            if not n:
+                raise InputError("estimate: no data were added")
             mean = self.total.item() / n
             monte_carlo = self.variance_total.item()
             spread = max(self.square_total.item() / n - mean**2, 0.0)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import log
+from math import log, prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import InputError
 from bench.noise import Noise
@@ -22,6 +22,19 @@ def check_evaluation_mode(model: Any) -> None:
         raise InputError(
             f"model: {type(model).__name__} is in training mode; call its eval() before it is measured"
         )
+
+
+def check_block(model: Any, y: Tensor, samples: int) -> None:
+    """Raise InputError unless y is a block of images (batch, D) of the model, and K is 1 or more."""
+    if samples < 1:
+        raise InputError(f"samples: {samples} is less than 1")
+    shape = getattr(model, "shape", None)
+    if isinstance(model, nn.Module) and shape is not None:
+        if y.dtype != torch.uint8 or y.ndim != 2 or y.shape[1] != prod(shape):
+            raise InputError(
+                f"images: {y.dtype} of shape {tuple(y.shape)}; uint8 of (batch, {prod(shape)}) is "
+                "needed"
+            )
 
 
 class LogMeanExp:
@@ -95,6 +108,7 @@ def importance_weighted_bound(
         True
     """
     check_evaluation_mode(model)
+    check_block(model, y, samples)
     terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
     log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo
     return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
@@ -118,6 +132,7 @@ def naive_evidence(
         InputError: The model has no latent variable to draw from a prior, or is in training mode.
     """
     check_evaluation_mode(model)
+    check_block(model, y, samples)
     if not hasattr(model, "reconstruction_from_prior"):
         raise InputError(
             f"model: {type(model).__name__} has no reconstruction_from_prior(y, noise, samples), "

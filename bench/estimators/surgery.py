@@ -31,6 +31,7 @@ class ELBOSurgery(Metric):
 
     Args:
         training: Encodings of the training split; None if it is the split that is measured.
+        options: Further options of ``torchmetrics.Metric``.
 
     Examples:
         >>> from bench import Noise, Terms
@@ -55,10 +56,14 @@ class ELBOSurgery(Metric):
     latent: list[Tensor]
     loc: list[Tensor]
     log_scale: list[Tensor]
+    training_loc: Tensor | None
+    training_log_scale: Tensor | None
 
-    def __init__(self, training: DiagonalNormal | None = None):
-        super().__init__()
-        self.training_encodings = training
+    def __init__(self, training: DiagonalNormal | None = None, **options: Any):
+        super().__init__(**options)
+        for name in ("loc", "log_scale"):
+            value = None if training is None else getattr(training, name).detach()
+            self.register_buffer(f"training_{name}", value, persistent=False)
         for name in ("reconstruction", "log_prior", "latent", "loc", "log_scale"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -70,7 +75,7 @@ class ELBOSurgery(Metric):
                 what training does not need.
         """
         for name in ("log_prior", "latent", "posterior"):
-            if getattr(terms, name) is None:
+            if getattr(terms, name, None) is None:
                 raise InputError(
                     f"terms: {name} is missing; the surgery needs a model with q(z|y) in "
                     "evaluation mode (model.eval())"
@@ -95,6 +100,8 @@ class ELBOSurgery(Metric):
 
     @torch.no_grad()
     def _estimates(self) -> dict[str, Estimate]:
+        if not isinstance(self.latent, Tensor) and not self.latent:
+            raise InputError("surgery: no terms were added")
         reconstruction, log_prior, latent = (
             dim_zero_cat(state).transpose(0, 1)
             for state in (self.reconstruction, self.log_prior, self.latent)
@@ -140,6 +147,13 @@ class ELBOSurgery(Metric):
         first = dist.get_rank(group) * share
         parts = gather_all_tensors(mixture.log_prob(z[first : first + share]), group)
         return torch.cat(parts).view(latent.shape[:2])
+
+    @property
+    def training_encodings(self) -> DiagonalNormal | None:
+        """q(z|x_j) of the training split, if it is another one than this."""
+        if self.training_loc is None or self.training_log_scale is None:
+            return None
+        return DiagonalNormal(self.training_loc, self.training_log_scale)
 
     def encodings(self) -> DiagonalNormal:
         """Return q(z|x_j) for every datum of the split."""

@@ -12,8 +12,8 @@ from bench.densities.normal import DiagonalNormal
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate
 from bench.estimators.evaluate import evaluate as measure
-from bench.library.external import ExternalVAE, evaluation_mode
-from bench.models.terms import Terms
+from bench.library.external import evaluation_mode
+from bench.models.terms import Model, Terms
 from bench.noise import Noise, derive_seed
 from bench.settings import EvaluationConfig, Split
 
@@ -76,8 +76,8 @@ def evaluate(
             f"model: {type(model).__name__} has no terms(y, noise, samples); ExternalVAE makes one "
             "of an encoder, a decoder and a prior"
         )
-    if isinstance(model, ExternalVAE):
-        own, images = (model.shape, model.levels), (tuple(data.shape), data.task.levels)
+    if isinstance(model, Model):
+        own, images = (tuple(model.shape), model.levels), (tuple(data.shape), data.task.levels)
         if own != images:
             raise InputError(
                 f"model: made for images of {own[0]} with {own[1]} levels, and {data.task.name} has "

@@ -16,6 +16,11 @@ from bench.noise import Noise
 from bench.settings import check_at_least_one
 
 
+def forget_prior_of(model: "VAE", _: object) -> None:
+    """Drop the prior's density after new weights are loaded; a function, so that a VAE pickles."""
+    model.forget_prior()
+
+
 class VAE(Model):
     """p(y) = ∫ p(y|z) p(z) dz with an amortized posterior q(z|y) (Kingma & Welling 2014).
 
@@ -56,7 +61,7 @@ class VAE(Model):
         self.prior_name = type(self.prior).__name__
         self.bound = self.decoder.bound
         self._evaluation_prior: Density | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget_prior())
+        self.register_load_state_dict_post_hook(forget_prior_of)
 
     def attach(self, training_images: Tensor) -> None:
         self.prior.attach(training_images)

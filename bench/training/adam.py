@@ -22,6 +22,8 @@ class Adam(torch.optim.Adam):
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float):
         super().__init__(parameters, learning_rate, fused=True)
         self.moved: list[int] = []
+        # A scaler of gradients skips steps that overflow; the fused kernel is not called with its state.
+        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

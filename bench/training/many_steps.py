@@ -39,9 +39,9 @@ class ManySteps(GenerativeModel):
 
     def training_step(self, group: Group, batch_idx: int) -> None:  # type: ignore[override]  # steps by itself, and has no loss to return
         optimizer: Any = self.optimizers()
-        before, trained = self.global_step, [*self.encoder, *self.rest]
+        before, trained = self.global_step, self.halves.parameters
         for position, batch in enumerate(group.batches):
-            self.select_half(before + position)
+            self.halves.select(before + position)
             loss = self.loss(batch)
             # The optimizer's own zero_grad and Lightning's hooks around a backward pass, which
             # nobody uses here, take 3 % of a small network's step.

@@ -8,7 +8,6 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
 from bench.estimators.evaluate import terms_of_block
 from bench.estimators.surgery import ELBOSurgery
@@ -16,15 +15,16 @@ from bench.models.terms import Model, Terms
 from bench.noise import Noise, derive_seed
 from bench.records.types import EpochRecord
 from bench.settings import EvaluationConfig, Optimization
-from bench.training.batches import (
-    Batch,
+from bench.training.batches import Batch, Group, TaskDataModule
+from bench.training.epoch import EpochMeans, TrainingDiverged, has_kl
+from bench.training.halves import Halves
+from bench.training.loaders import (
     IndexOf,
-    TaskDataModule,
     check_images,
+    check_task,
     images_of,
     training_images,
 )
-from bench.training.epoch import EpochMeans, TrainingDiverged, has_kl
 from bench.training.optimizers import learning_rate_factor, make_optimizer, normalize_gradients
 
 
@@ -68,34 +68,27 @@ class GenerativeModel(pl.LightningModule):
         self.history: list[EpochRecord] = []
         self.means = EpochMeans()
         self.validated: dict[str, float] = {}
-        self._checked = False
-        self._training_images = torch.empty(0)
+        self._training_images: Tensor | None = None
+        self._epoch = -1
         self._index_of: IndexOf | None = None
         self.excludes_own = getattr(getattr(model, "prior", None), "excludes_own", False)
-        encoder = {id(p) for p in model.encoder_parameters()}
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.encoder = [p for p in trained if id(p) in encoder]
-        self.rest = [p for p in trained if id(p) not in encoder]
-        if optimization.encoder_steps and not (self.encoder and self.rest):
-            raise InputError(
-                f"{optimization.group}.encoder_steps: this model has no encoder and decoder to "
-                f"train in turn; leave it and {optimization.group}.decoder_steps at 0"
-            )
+        self.halves = Halves(model, optimization)
 
     def attach(self, training_images: Tensor) -> None:
         """Give the model the training split, uint8 (n, …), which some priors and flows are made of.
 
-        Lightning's ``fit`` does so by itself, and so does every call with a ``TaskDataModule``.
+        Lightning's ``fit`` does so by itself.
         """
         images = images_of(training_images).images
+        check_images(images, self.model.shape, self.model.levels)
         self.model.attach(images.to(self.device))
-        # Made when a loader does not say which images its batches hold.
-        self._index_of = None
-        self._training_images = images
+        self._training_images, self._index_of = images, None
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = make_optimizer(self.optimization, parameters)
+        # Those that an interrupted alternating training has left without gradients, too.
+        self.halves.release()
+        self.halves.find()
+        optimizer = make_optimizer(self.optimization, self.halves.parameters)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
 
@@ -116,19 +109,6 @@ class GenerativeModel(pl.LightningModule):
         weights = terms.log_weights(self.beta())
         return weights.logsumexp(0) - log(len(weights))
 
-    def select_half(self, step: int) -> None:
-        """Let only the encoder, or only the rest, move in the ``step``-th step of the training."""
-        encoder_steps, decoder_steps = (
-            self.optimization.encoder_steps,
-            self.optimization.decoder_steps,
-        )
-        if not encoder_steps:
-            return
-        moves_encoder = step % (encoder_steps + decoder_steps) < encoder_steps
-        for parameters, moves in ((self.encoder, moves_encoder), (self.rest, not moves_encoder)):
-            for parameter in parameters:
-                parameter.requires_grad_(moves)
-
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean of the negative objective over a mini-batch, in nats."""
         if self.uses_cuda_graphs:
@@ -140,26 +120,43 @@ class GenerativeModel(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = self.checked(batch)
-        if batch.indices is None and self.excludes_own:
+        if batch.indices is None and self.excludes_own and self._training_images is not None:
             if self._index_of is None:
                 self._index_of = IndexOf(self._training_images)
             batch = self._index_of(batch)
         return self.loss(batch)
 
     def checked(self, batch: Any) -> Batch:
-        """Return a loader's batch as images (batch, D); the first of an epoch is looked at closely."""
+        """Return a loader's batch as images (batch, D) that can be the model's."""
         if isinstance(batch, Batch):
             return batch
         batch = images_of(batch)
-        if not self._checked:
-            check_images(batch.images, self.model.shape, self.model.levels)
-            self._checked = True
+        check_images(batch.images, self.model.shape, self.model.levels)
         return batch
 
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check a loader's batch where it lies; on a GPU the check would wait."""
+        return batch if isinstance(batch, (Batch, Group)) else self.checked(batch)
+
     def on_fit_start(self) -> None:
-        self.attach(training_images(self.trainer))
+        self.check_data_module()
+        if self._training_images is None or isinstance(self.trainer.datamodule, TaskDataModule):
+            self.attach(training_images(self.trainer))
+
+    def check_data_module(self) -> None:
+        """Raise InputError if the data module's task has images that are not the model's."""
+        if isinstance(self.trainer.datamodule, TaskDataModule):
+            check_task(self.trainer.datamodule.data, self.model.shape, self.model.levels)
+
+    def on_train_start(self) -> None:
+        if not self.current_epoch:
+            self.history = []
 
     def on_train_epoch_start(self) -> None:
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        self._epoch = self.current_epoch
         self.noise = Noise(
             self.seed,
             "training",
@@ -170,10 +167,12 @@ class GenerativeModel(pl.LightningModule):
         )
         self.means.clear()
         self.validated = {}
-        self._checked = False
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.select_half(self.global_step)
+        # Lightning does not start an epoch that it resumes in its middle.
+        if self._epoch != self.current_epoch:
+            self.begin_epoch()
+        self.halves.select(self.global_step)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.optimization.normalize_gradients:
@@ -192,8 +191,8 @@ class GenerativeModel(pl.LightningModule):
             )
 
     def on_train_end(self) -> None:
-        for parameter in (*self.encoder, *self.rest):
-            parameter.requires_grad_(True)
+        self._epoch = -1
+        self.halves.release()
 
     def epoch_summary(self) -> dict[str, float]:
         """Return this epoch's point of every curve: bounds and their terms in nats per datum.
@@ -226,10 +225,13 @@ class GenerativeModel(pl.LightningModule):
         )
 
     def on_validation_start(self) -> None:
-        """Attach the training split where ``fit`` has not done so, and the data module has it."""
-        self._checked = False
-        if self.trainer.state.fn != "fit" and isinstance(self.trainer.datamodule, TaskDataModule):
-            self.attach(self.trainer.datamodule.data.train)
+        """Give a prior that is made of the training split that of the data module, if it has none."""
+        self.check_data_module()
+        prior: Any = getattr(self.model, "prior", None)
+        data_module = self.trainer.datamodule
+        has_data = isinstance(data_module, TaskDataModule)
+        if self.excludes_own and prior.images is None and has_data:
+            prior.attach(data_module.data.train.to(self.device))
 
     on_test_start = on_predict_start = on_validation_start
 

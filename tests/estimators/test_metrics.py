@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchmetrics import MetricCollection
 
+from bench.densities.normal import DiagonalNormal
 from bench.errors import InputError
 from bench.estimators.estimate import MeanEstimate
 from bench.estimators.surgery import ELBOSurgery
@@ -98,3 +99,22 @@ def test_terms_of_a_training_step_are_refused(blocks):
         ELBOSurgery().update(replace(blocks[0], log_prior=None, log_posterior=None))
     with pytest.raises(InputError, match="posterior is missing"):
         ELBOSurgery().update(replace(blocks[0], posterior=None))
+
+
+def test_metrics_without_data_or_with_other_shapes_say_so():
+    with pytest.raises(InputError, match="no data were added"):
+        MeanEstimate().estimate()
+    with pytest.raises(InputError, match="no terms were added"):
+        ELBOSurgery().estimates()
+    with pytest.raises(InputError, match="shape \\(10,\\); \\(samples, batch\\) is needed"):
+        MeanEstimate().update(torch.randn(10))
+    with pytest.raises(InputError, match="log_prior is missing"):
+        ELBOSurgery().update(torch.randn(2, 10))
+
+
+def test_the_training_encodings_are_cloned_and_moved():
+    loc = torch.randn(4, 2, requires_grad=True)
+    surgery = ELBOSurgery(DiagonalNormal(loc * 2, loc * 0), compute_on_cpu=True)
+    assert torch.equal(surgery.clone().training_encodings.loc, 2 * loc)
+    assert surgery.to("meta").training_encodings.loc.device.type == "meta"
+    assert not surgery.state_dict()

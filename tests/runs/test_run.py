@@ -479,7 +479,7 @@ def test_a_turn_continues_across_epochs_and_interruptions():
     module = GenerativeModel(model, trainer_config(config))
     turns = []
     for step in range(10):
-        module.select_half(step)
+        module.halves.select(step)
         encoder = {p.requires_grad for p in model.posterior.parameters()}
         rest = {p.requires_grad for p in model.decoder_network.parameters()}
         assert len(encoder) == 1 and encoder != rest

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from bench.claims.driver import work
+from bench.claims.driver import execute
 from bench.claims.measure import TrainedItem
 from bench.configuration.job import Job
 from bench.errors import InputError
@@ -103,7 +103,7 @@ def test_claims_are_measured_by_a_worker(engine, tmp_path):
     options = ("--trainer.max_epochs=1", "--trainer.validate_every=1")
     config = small_config("realnvp", "digits-17", *options)
     item = TrainedItem(Job(config, "realnvp", "s", str(tmp_path), "disabled"), (9,), 10)
-    found = results(engine, [item], Request(4), work)[item.key].record
+    found = results(engine, [item], Request(4), execute)[item.key].record
     assert found["record"]["status"] == "ok"
     assert {row["claim"] for row in found["measurement"]["rows"]} == {9}
 

@@ -58,3 +58,14 @@ def test_a_closure_makes_the_gradients():
     optimizer = Adam([weight], 0.1)
     optimizer.step(lambda: weight.square().sum().backward())
     assert (weight < 1).all()
+
+
+def test_a_scaler_skips_a_step_whose_gradients_overflow():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer, scaler = Adam([weight], 0.1), torch.amp.GradScaler("cpu")
+    for gradient, moves in ((torch.inf, False), (1.0, True)):
+        scaler.scale(torch.ones(()))
+        weight.grad = torch.full((3,), gradient)
+        scaler.step(optimizer)
+        scaler.update()
+        assert (weight.detach() != 1).all() == moves and weight.isfinite().all()

@@ -1,13 +1,14 @@
 """The models as a user of Lightning uses them: a Trainer of one's own, and whatever it can do."""
 
 import copy
+import pickle
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import bench
 from bench import (
@@ -20,6 +21,8 @@ from bench import (
     Optimization,
     RealNVP,
     TaskDataModule,
+    importance_weighted_bound,
+    task_from_arrays,
 )
 from bench.configuration.files import names
 from bench.configuration.models import build_model
@@ -359,3 +362,123 @@ def test_hyperparameters_are_plain_data(data):
     assert found["optimization"]["learning_rate"] == 0.5 and found["seed"] == 4
     assert found["widths"] == [16] and found["shape"] == [1, 8, 8] and "model" not in found
     assert RealNVP(**found).optimization == optimization
+
+
+def test_modules_pickle_and_copy(data, trainer_of, tmp_path):
+    for name, make in MODELS.items():
+        module = make(data)
+        trainer_of(max_epochs=1).fit(module, data)
+        back = pickle.loads(pickle.dumps(module))
+        assert same(weights(back), weights(module)), name
+        assert same(weights(copy.deepcopy(module)), weights(module)), name
+
+
+def test_a_training_is_resumed_in_the_middle_of_an_epoch(data, trainer_of, tmp_path):
+    saved = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1)
+    trainer_of(max_epochs=1, callbacks=[saved]).fit(MODELS["bernoulli_vae"](data), data)
+    path = next(tmp_path.glob("*step=5.ckpt"))
+    module, trainer = MODELS["bernoulli_vae"](data), trainer_of()
+    trainer.fit(module, data, ckpt_path=path)
+    assert trainer.current_epoch == 2
+
+
+def test_a_test_on_another_task_changes_no_model(data, trainer_of):
+    module = MODELS["realnvp"](data)
+    trainer_of(max_epochs=1).fit(module, data)
+    before = weights(module)
+    inverted = task_from_arrays(
+        1 - data.data.train.view(-1, 8, 8), 1 - data.data.test.view(-1, 8, 8), 2
+    )
+    trainer = trainer_of()
+    (by_module,) = trainer.test(module, TaskDataModule(inverted), verbose=False)
+    (by_loader,) = trainer.test(module, loader_of(inverted.test), verbose=False)
+    assert by_module == by_loader and same(before, weights(module))
+    module = MODELS["aggregate_vae"](data)
+    trainer_of(max_epochs=1).fit(module, data)
+    trainer.test(module, TaskDataModule(inverted), verbose=False)
+    assert torch.equal(module.model.prior.images, data.data.train)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_data_of_other_levels_or_size_get_a_line(name, data, trainer_of):
+    module, other = MODELS[name](data), TaskDataModule("digits-17")
+    for act in (trainer_of().fit, trainer_of().test, trainer_of().validate):
+        with pytest.raises(InputError, match="has images of .* 17 levels, and the model is for"):
+            act(module, other)
+    with pytest.raises(InputError, match="made for images of"):
+        bench.evaluate(module.model, other.data)
+    grey = other.data.train
+    late = torch.cat([data.data.train[:150], grey[:50]])
+    with pytest.raises(InputError, match="a pixel of"):
+        trainer_of(max_epochs=1).fit(module, loader_of(late))
+    with pytest.raises(InputError, match="a pixel of"):
+        module.attach(grey)
+    with pytest.raises(InputError, match="30 values"):
+        module.attach(data.data.train[:, :30])
+    module.eval()
+    for y in (grey[:5].float(), data.data.test[:5, :30], data.data.test[:5].view(-1, 1, 8, 8)):
+        with pytest.raises(InputError, match="images: .* is needed"):
+            importance_weighted_bound(module.model, y, 2, "key")
+    with pytest.raises(InputError, match="samples: 0 is less than 1"):
+        importance_weighted_bound(module.model, data.data.test[:5], 0, "key")
+
+
+def test_alternating_training_leaves_no_half_behind_and_frozen_parts_stay_frozen(data, trainer_of):
+    class Interrupted(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.global_step == 1:
+                raise RuntimeError("interrupted")
+
+    module = GaussianVAE(
+        data.shape,
+        data.levels,
+        **SMALL,
+        optimization=Optimization(encoder_steps=3, decoder_steps=3),
+    )
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer_of(callbacks=[Interrupted()]).fit(module, data)
+    before = weights(module)
+    trainer_of(max_epochs=1).fit(module, data)
+    after = weights(module)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(n.startswith("posterior") for n in moved)
+    assert any(n.startswith("decoder_network") for n in moved)
+    module = MODELS["bernoulli_vae"](data)
+    module.model.decoder_network.requires_grad_(False)
+    before = weights(module)
+    for _ in range(2):
+        trainer_of(max_epochs=1).fit(module, data)
+    assert not any(p.requires_grad for p in module.model.decoder_network.parameters())
+    for name, value in weights(module).items():
+        assert torch.equal(value, before[name]) or not name.startswith("decoder_network")
+
+
+def test_loaders_of_every_kind_give_the_training_split(data, trainer_of):
+    images = data.data.train[:200].view(-1, 1, 8, 8)
+    whole, found = MODELS["realnvp"](data), []
+    whole.attach(images)
+    batches = DataLoader(list(images.split(50)), batch_size=None)
+    for loader in (batches, loader_of(images, 64, shuffle=True, drop_last=True)):
+        module = MODELS["realnvp"](data)
+        trainer_of(max_steps=0).fit(module, loader)
+        found.append(same(weights(module), weights(whole)))
+    assert found == [True, True]
+
+    class Endless(IterableDataset):
+        def __iter__(self):
+            while True:
+                yield images[0]
+
+    module, loader = MODELS["realnvp"](data), DataLoader(Endless(), 50)
+    with pytest.raises(InputError, match="may never end.*attach"):
+        trainer_of(limit_train_batches=3).fit(module, loader)
+    module.attach(images)
+    trainer = trainer_of(limit_train_batches=3, max_epochs=1)
+    trainer.fit(module, loader)
+    assert trainer.global_step == 3
+    with pytest.raises(InputError, match="has no batch"):
+        trainer_of().fit(MODELS["realnvp"](data), loader_of(images[:0]))
+    with pytest.raises(InputError, match="it has no images"):
+        trainer_of().fit(MODELS["realnvp"](data), Batches([images[:0], images]))
+    with pytest.raises(InputError, match="batch_size: 0"):
+        trainer_of().fit(MODELS["realnvp"](data), TaskDataModule("digits-binary", 0))
