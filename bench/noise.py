@@ -50,6 +50,14 @@ class Noise:
         self.device, self.rank, self.world = torch.device(device), rank, world
         self.place = {"generator": self.generator, "device": self.device}
 
+    def restart(self, *seed: int | str) -> None:
+        """Go to the start of the stream of another seed, which a new ``Noise`` would have.
+
+        A captured CUDA graph draws from the generator that it was captured with, which is why it
+        stays the same object.
+        """
+        self.generator.manual_seed(derive_seed(*seed))
+
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers of ``shape`` (..., batch, dimensions)."""
         return self._own_rows(partial(torch.randn, **self.place), shape)

@@ -29,10 +29,10 @@ from bench.training.checkpoints import (
 from bench.training.many_steps import BATCHES_AT_ONCE, ManySteps
 from bench.training.module import GenerativeModel
 from bench.training.rendezvous import OneMachine
+from bench.training.together import Seat, Together
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,12 @@ def fit(
     plan: TrainingPlan,
     devices: list[torch.device],
     listeners: Listeners,
+    seat: Seat | None = None,
 ) -> Fitted:
     """Train, resuming from the last checkpoint if there is one.
+
+    A run with a seat takes its gradient steps together with those of other runs. On a GPU, steps are
+    captured as a CUDA graph.
 
     With several devices this process is one of the ranks, and Lightning starts the others by the
     command that started this one. The networks of a compiled model stay compiled. Afterwards the
@@ -96,17 +100,18 @@ def fit(
     # TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would shorten every product of matrices.
     torch.set_float32_matmul_precision("highest")
     settings, is_alone = plan.settings, len(devices) == 1
+    if seat is None and is_alone and devices[0].type == "cuda" and not settings.encoder_steps:
+        seat = Together(1, BATCHES_AT_ONCE, listeners.note).seats[0]
     # Ranks synchronise their gradients in every training step, so that each step is one mini-batch.
     module = (
-        ManySteps(model, settings, plan.seed, settings.gradient_clip_norm)
+        ManySteps(model, settings, plan.seed, settings.gradient_clip_norm, seat)
         if is_alone
         else GenerativeModel(model, settings, plan.seed)
     )
     if settings.compile != "none":
-        module.uses_cuda_graphs = settings.compile == "cuda_graphs"
         # The networks alone: what lies between them draws noise from generators of its own.
         for network in (part for part in model.modules() if isinstance(part, Network)):
-            network.compile(mode=COMPILE_MODES[settings.compile])
+            network.compile()
     resuming, why_not = can_resume(plan.checkpoints, plan.description)
     if why_not:
         listeners.note(why_not)
