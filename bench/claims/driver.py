@@ -95,7 +95,8 @@ def measure_pending(
     pending: list[Item], done: Done, address: str | None, workers: int | None
 ) -> list[str]:
     """Measure items on the engine and add them to ``done``; return the labels of those that failed."""
-    from bench.sweep.loop import Work, do_jobs
+    from bench.sweep.jobs import Work
+    from bench.sweep.loop import do_jobs
 
     by_key, failed = {item.key: item for item in pending}, []
     labels = {item.key: item.label for item in pending}

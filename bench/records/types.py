@@ -96,6 +96,8 @@ class Environment(TypedDict, total=False):
     gpu: str | None
     threads: int
     blas: str
+    # Number of runs that trained as one network, if there were others.
+    stacked: int
 
 
 class TableRecord(TypedDict):

@@ -71,6 +71,8 @@ def stacked(
 
         try:
             record = recorded(job, devices, log, interruptible, seat)
+            # It decides the rounding, and whose the seconds are.
+            record["environment"]["stacked"] = len(jobs)
         except InputError:
             raise
         except Exception as error:

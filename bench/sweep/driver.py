@@ -1,5 +1,6 @@
 """`bench sweep`: do the runs of a matrix that have no record yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bench.records.record import has_record, read_record, record_path
 from bench.records.types import Record
 from bench.settings import trainer_config
 from bench.sweep.folder import locked, prepare_folder, write_or_refuse
-from bench.sweep.jobs import Finished
+from bench.sweep.jobs import Finished, Together
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import SweepProgress
 from bench.sweep.reachable import refuse_no_cluster
@@ -207,7 +208,9 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
     Raises:
         InputError: Too many runs have failed, the disk is full, or there is no engine.
     """
-    from bench.sweep.loop import Work, do_jobs
+    from bench.sweep.jobs import Work
+    from bench.sweep.loop import do_jobs
+    from bench.sweep.stacks import stacks_of
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
@@ -221,7 +224,10 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
             settle(finished, plan.directory, progress)
             refuse_more_failures(progress.failed, options.max_failures)
 
-        work = Work(request, settle_and_count)
+        def grouped(jobs: Sequence[Job], has_gpus: bool) -> list[Job | Together]:
+            return stacks_of(jobs, plan.resources, has_gpus)
+
+        work = Work(request, settle_and_count, grouped=grouped)
         try:
             do_jobs(pending, work, progress, options.address, options.workers)
         except KeyboardInterrupt:
@@ -259,4 +265,4 @@ def settle(finished: Finished, directory: Path, progress: SweepProgress) -> None
     else:
         test = record["metrics"]["test"]
         words = f"{number(test['bits_per_dim']['value'], 4)} bits/dim, {seconds:.1f} s"
-    progress.finish(finished.key, failed, words, seconds)
+    progress.finish(finished.key, failed, words, seconds / record["environment"].get("stacked", 1))

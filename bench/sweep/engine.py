@@ -13,7 +13,14 @@ from bench.configuration.job import Job
 from bench.errors import InputError
 from bench.records.types import Record
 from bench.settings import Progress
-from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
+from bench.sweep.jobs import (
+    EngineLost,
+    EngineNotStarted,
+    Finished,
+    Keyed,
+    Together,
+    WorkerFunction,
+)
 from bench.sweep.progress import RunProgress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
@@ -260,13 +267,16 @@ def end_with(parent: int) -> None:
     os._exit(1)
 
 
-def execute(job: Job, board: Any) -> Record:
-    """Do a run in a worker."""
+def execute(job: Job | Together, board: Any) -> Record | list[Record]:
+    """Do a run, or runs that train together, in a worker."""
     import ray
 
     from bench.runs.run import run
+    from bench.runs.stack import run_stack
 
     gpus = [str(name) for name in ray.get_gpu_ids()]
+    if isinstance(job, Together):
+        return run_stack(job.jobs, lambda key: reporter(key, board), gpus)
     return run(job, reporter(job.key, board), gpus)
 
 

@@ -1,10 +1,11 @@
 """The interface between an engine and its callers: jobs, their outcome, and the engine's errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from bench.errors import InputError
+from bench.sweep.resources import Request
 
 # A worker's function, called with a job and the board. Jobs and results differ between callers: for
 # `execute` they are a Job and a Record.
@@ -48,3 +49,50 @@ class Finished:
     key: str
     record: Any
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Together:
+    """Jobs that a worker does together. What they return is a list.
+
+    Attributes:
+        jobs: The jobs, one or more.
+    """
+
+    jobs: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        first: str = self.jobs[0].key
+        return f"{first} and {len(self.jobs) - 1} more"
+
+    def parts(self, finished: Finished) -> Iterator[Finished]:
+        """Yield the outcome of each job, given that of all."""
+        records = finished.record or [None] * len(self.jobs)
+        for job, record in zip(self.jobs, records, strict=True):
+            yield Finished(job.key, record, finished.reason)
+
+
+JobT = TypeVar("JobT", bound=Keyed)
+
+
+def each_alone(jobs: Sequence[JobT], has_gpus: bool) -> list[JobT | Together]:
+    return list(jobs)
+
+
+@dataclass(frozen=True)
+class Work(Generic[JobT]):
+    """What a driver does with its jobs.
+
+    Attributes:
+        request: Returns the resources of a job, given the job and whether there are GPUs.
+        settle: Called in the driver with each finished job: writes its result, and calls
+            ``SweepProgress.finish``.
+        execute: The function that a worker calls, see `Engine.map`; None trains and evaluates.
+        grouped: Puts jobs together that one worker is to do, given whether there are GPUs.
+    """
+
+    request: Callable[[JobT, bool], Request]
+    settle: Callable[[Finished], None]
+    execute: WorkerFunction | None = None
+    grouped: Callable[[Sequence[JobT], bool], list[JobT | Together]] = each_alone

@@ -6,7 +6,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.sweep.engine import Finished
-from bench.sweep.loop import Work, do_jobs
+from bench.sweep.jobs import Work
+from bench.sweep.loop import do_jobs
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
