@@ -91,10 +91,16 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
-        order = Noise(self.seed, "order", epoch).shared_permutation(len(self.images))
-        order = order.to(self.device)
+        of_order = Noise(self.seed, "order", epoch, device=self.device)
+        order = of_order.shared_permutation(len(self.images))
         noise = Noise(
-            self.seed, "binarization", epoch, device=self.device, rank=self.rank, world=self.world
+            self.seed,
+            "binarization",
+            epoch,
+            device=self.device,
+            on_device=True,
+            rank=self.rank,
+            world=self.world,
         )
         own = self.batch_size // self.world
         for step in range(len(self)):

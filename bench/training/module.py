@@ -162,6 +162,7 @@ class GenerativeModel(pl.LightningModule):
             "training",
             self.current_epoch,
             device=self.device,
+            on_device=True,
             rank=self.global_rank,
             world=self.trainer.world_size,
         )
