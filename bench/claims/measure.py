@@ -25,6 +25,7 @@ from bench.records.types import Record
 from bench.runs.run import run
 from bench.runs.trained import Trained, load_trained
 from bench.settings import Progress
+from bench.system.determinism import deterministic
 from bench.system.devices import devices_for
 from bench.training.checkpoints import BEST
 from bench.training.fit import silence_lightning
@@ -58,6 +59,7 @@ def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) ->
 def measure(item: TrainedItem, record: Record, gpus: list[str]) -> Measurement:
     """Return the rows and curves of a trained run."""
     silence_lightning()
+    deterministic()
     torch.set_num_threads(item.job.config["trainer"]["threads"])
     trained = load_trained(Path(item.job.directory) / BEST)
     place = devices_for(1, gpus)[0]

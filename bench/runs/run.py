@@ -25,6 +25,7 @@ from bench.runs.pictures import enlarged, grid_of, latent_map, png, shown_images
 from bench.runs.plan import plan_of
 from bench.runs.ranks import fit_on_ranks
 from bench.settings import Progress, evaluation_config
+from bench.system.determinism import deterministic
 from bench.system.devices import devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
@@ -56,6 +57,7 @@ def run(
         InputError: A mistake of the user, or an error of the storage; no record is made.
     """
     silence_lightning()
+    deterministic()
     devices = devices_for(job.config["trainer"]["devices"], gpus)
     with hidden(is_a_launchers), open_log(job) as log:
         return recorded(job, devices, log, progress)
@@ -263,8 +265,7 @@ def evaluate_model(
 ) -> tuple[Metrics, dict[str, Tensor]]:
     """Return all estimates as plain data, and the images to show, for a fitted model."""
     torch.set_num_threads(config["trainer"]["threads"])
-    torch.set_float32_matmul_precision("highest")
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     model.to(device).eval()
     model.attach(data.train.to(device))
     seed = derive_seed(config["seed"], "evaluation")

@@ -13,6 +13,7 @@ from bench.records.types import Record
 from bench.runs.log import RunLog
 from bench.runs.run import open_log, recorded, run
 from bench.settings import Progress
+from bench.system.determinism import deterministic
 from bench.system.devices import devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.training.fit import silence_lightning
@@ -40,6 +41,7 @@ def run_stack(
         InputError: A mistake of the user, or an error of the storage; no record is made.
     """
     silence_lightning()
+    deterministic()
     devices = devices_for(1, gpus)
     with hidden(is_a_launchers), ExitStack() as logs:
         opened = [logs.enter_context(open_log(job)) for job in jobs]

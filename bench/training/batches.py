@@ -105,15 +105,17 @@ class TrainingBatches:
 
     def noise(self) -> Noise:
         """Return the noise of this epoch's binarization."""
-        return Noise(*self.noise_key(), device=self.device, rank=self.rank, world=self.world)
+        return Noise(
+            *self.noise_key(), device=self.device, on_device=True, rank=self.rank, world=self.world
+        )
 
     def noise_key(self) -> tuple[int, str, int]:
         return self.seed, "binarization", self.epoch()
 
     def indices(self) -> Tensor:
         """Return the indices of this epoch's mini-batches, (steps, batch) of a rank."""
-        order = Noise(self.seed, "order", self.epoch()).shared_permutation(len(self.images))
-        order = order[: len(self) * self.batch_size].to(self.device)
+        noise = Noise(self.seed, "order", self.epoch(), device=self.device)
+        order = noise.shared_permutation(len(self.images))[: len(self) * self.batch_size]
         own = self.batch_size // self.world
         return order.view(len(self), self.batch_size).narrow(1, self.rank * own, own)
 

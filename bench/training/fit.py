@@ -16,6 +16,7 @@ from bench.models.terms import Model
 from bench.networks.mlp import Network
 from bench.records.types import EpochRecord
 from bench.settings import Progress, TrainerConfig
+from bench.system.determinism import deterministic
 from bench.training.batches import TaskDataModule
 from bench.training.callbacks import EpochCallback, ProgressCallback, ResumedStopping
 from bench.training.checkpoints import (
@@ -97,8 +98,7 @@ def fit(
     checkpoints of the best epoch (by the validation bound) and of the last one are in the plan's
     place.
     """
-    # TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would shorten every product of matrices.
-    torch.set_float32_matmul_precision("highest")
+    deterministic()
     settings, is_alone = plan.settings, len(devices) == 1
     if seat is None and is_alone and devices[0].type == "cuda" and not settings.encoder_steps:
         seat = Together(1, BATCHES_AT_ONCE, listeners.note).seats[0]
