@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 
+import torch
+
 from bench.training.batches import Group
 from bench.training.captured import CapturedSteps, why_not_captured
 from bench.training.stacked import StackedStep, unstack
 from bench.training.steps import EagerSteps, SingleStep, Step, Trained
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Tell whether operations on a device can be captured as a graph."""
+    return device.type == "cuda"
 
 
 class Together:
@@ -57,7 +64,7 @@ class Together:
 
     def _steps_of(self, runs: list[Trained]) -> EagerSteps | CapturedSteps:
         step: Step = SingleStep(runs[0]) if len(runs) == 1 else StackedStep(runs)
-        if not runs[0].kl_weight.is_cuda:
+        if not has_graphs(runs[0].kl_weight.device):
             return EagerSteps(step)
         why_not = next(filter(None, map(why_not_captured, runs)), "")
         if why_not:
