@@ -32,7 +32,7 @@ def test_seeds_learning_rates_and_weights_of_the_kl_are_put_together():
         job_of("gaussian_vae", "--seed=2", "--trainer.learning_rate=0.1"),
         job_of("realnvp", "--seed=2"),
         job_of("gaussian_vae", "--seed=2", "--trainer.beta=2"),
-        job_of("gaussian_vae", "--seed=1", "--model.latent_dimensions=3"),
+        job_of("gaussian_vae", "--seed=1", "--model.latent_dimensions=4"),
         job_of("gaussian_vae", "--seed=1", "--trainer.batch_size=50"),
     ]
     assert stacks(jobs) == [[0, 2, 4], [1, 3], [5], [6]]

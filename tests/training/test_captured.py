@@ -32,7 +32,9 @@ def assert_same(weights, history, ours, our_history):
         assert torch.allclose(weights[name], ours[name], atol=2e-5), name
 
 
-@pytest.mark.parametrize("model", STACKED)
+@pytest.mark.parametrize(
+    "model", ["gaussian_vae", "gated_vae", "aggregate_vae", "gated_exemplar_vae", "realnvp"]
+)
 def test_captured_steps_are_those_of_the_eager_loop(model, tmp_path, monkeypatch):
     notes = []
     weights, history, _ = trained_alone(config_of(model), tmp_path / "eager", notes)
