@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import InputError
-from bench.networks.mlp import MLP
+from bench.networks.mlp import MLP, widened
 
 Mask = Literal["checkerboard", "half"]
 Shift = Literal["after_scaling", "before_scaling"]
@@ -59,7 +59,7 @@ class AffineCoupling(nn.Module):
 
     def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """Return s(a) and t(a), shape (..., changed) each."""
-        raw, shift = self.network(a).chunk(2, dim=-1)
+        raw, shift = widened(self.network(a)).chunk(2, dim=-1)
         return self.range * raw.tanh(), shift
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

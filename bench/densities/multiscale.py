@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.networks.convolutional import convolution, residual_blocks
-from bench.networks.mlp import Shape
+from bench.networks.mlp import Shape, widened
 from bench.settings import check_at_least_one
 
 
@@ -74,7 +74,7 @@ class CouplingNetwork(nn.Module):
 
     def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, inputs, H, W) to log-scale and shift, (N, changed, H, W) each."""
-        raw, shift = self.layers(given).chunk(2, dim=1)
+        raw, shift = widened(self.layers(given)).chunk(2, dim=1)
         return self.range * raw.tanh(), shift
 
 

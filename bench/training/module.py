@@ -233,7 +233,9 @@ class GenerativeModel(pl.LightningModule):
         if not len(y):  # a rank without a block of its own in this round
             return
         noise = Noise(self.seed, "validation", self.block(batch_idx), device=self.device)
-        terms = self.model.terms(y, noise)
+        # A trainer's mixed precision is for training alone.
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.model.terms(y, noise)
         self.validation_elbo.update(terms.elbo)
         self.validation_reconstruction.update(terms.reconstruction)
         self.means.has_kl = has_kl(terms)
@@ -252,7 +254,8 @@ class GenerativeModel(pl.LightningModule):
         """Return the terms on as many samples, and with the noise, as ``bench.evaluate`` takes."""
         y, samples = self.checked(batch).images, EvaluationConfig().elbo_samples
         seed = derive_seed(self.seed, "evaluation")
-        return terms_of_block(self.model, y, samples, seed, split, self.block(batch_idx))
+        with torch.autocast(self.device.type, enabled=False):
+            return terms_of_block(self.model, y, samples, seed, split, self.block(batch_idx))
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         terms = self.terms_of(batch, batch_idx, "test")
