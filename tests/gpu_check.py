@@ -84,7 +84,7 @@ def do(check: Check, name: str, part: Part, seconds: float) -> None:
         with check.caught(name), at_most(seconds):
             part(check)
     except OutOfTime:
-        check.say(name, stopped=f"its {seconds:.0f} seconds were over")
+        check.say(name, stopped=f"its {seconds:.3g} seconds were over")
     check.say("time", of=name, seconds=round(begun - check.left(), 1))
 
 
