@@ -25,7 +25,8 @@ from bench.runs.pictures import enlarged, grid_of, latent_map, png, shown_images
 from bench.runs.plan import plan_of
 from bench.runs.ranks import fit_on_ranks
 from bench.settings import Progress, evaluation_config
-from bench.system.devices import devices_for
+from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
+from bench.system.devices import Reserved, devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
 from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
@@ -39,20 +40,20 @@ STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def run(
     job: Job,
     progress: Progress = lambda phase, share, text: None,
-    gpus: list[str] | None = None,
+    gpus: Reserved | None = None,
 ) -> Record:
     """Do a run and return its record; a training that fails becomes a failed record.
 
     Args:
         job: The run.
         progress: Called with the run's progress.
-        gpus: Names of the GPUs reserved for it; None takes all that the machine has.
+        gpus: The GPUs that are reserved for it; None takes those that the machine has.
 
     Returns:
         The record, and in it the lines of ``notes`` that the user should see.
 
     Raises:
-        InputError: A mistake of the user, or an error of the storage; no record is made.
+        InputError: A mistake of the user, or trouble of the storage or of a GPU; no record is made.
     """
     silence_lightning()
     task = task_of(job.config)
@@ -80,6 +81,8 @@ def run(
             if isinstance(error, OSError) and error.errno in STORAGE_TROUBLE:
                 raise InputError(f"storage: {error.strerror}; not recorded") from None
             log.write_traceback()
+            if trouble := device_trouble(error, gpus.share if gpus else 1.0):
+                raise trouble from None
             results = {
                 "status": "failed",
                 "reason": reason_of(error),
@@ -106,7 +109,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
     text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or is_out_of_gpu_memory(
+        error
+    )
+    if is_full or "can't allocate memory" in text:
         return "out of memory"
     return f"{type(error).__name__}: {text[:300]}"
 

@@ -3,12 +3,16 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import InputError
 from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
+
+if TYPE_CHECKING:
+    from bench.sweep.apart import EngineApart
+    from bench.sweep.inline import InlineEngine
 
 JobT = TypeVar("JobT", bound=Keyed)
 
@@ -28,7 +32,7 @@ def finished_jobs(
         request_of: Returns the resources of a job, given the job and whether there are GPUs.
         progress: Shows messages; another engine leaves out the jobs in its ``done``.
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of jobs at once; None is as many as fit.
+        workers: Largest number of jobs at once; None is as many as fit, 0 does them in this process.
         work: The function that a worker calls, see `Engine.map`.
 
     Raises:
@@ -67,13 +71,8 @@ def on_one_engine(
         InputError: There is no cluster at the address, or a job asks for more than every node has.
         EngineLost: The engine died.
     """
-    from bench.sweep.apart import EngineApart
-
-    progress.say("starting the engine")
-    started = time.monotonic()
-    engine = EngineApart(address, workers)
+    engine = start_engine(progress, address, workers)
     try:
-        progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
         requests = {job.key: request_of(job, engine.has_gpus) for job in pending}
         for finished in engine.map(pending, requests, work):
             if finished is not None:
@@ -84,3 +83,21 @@ def on_one_engine(
         engine.close()
     if efficiency:
         progress.say(efficiency)
+
+
+def start_engine(
+    progress: SweepProgress, address: str | None, workers: int | None
+) -> "EngineApart | InlineEngine":
+    """Return the engine for this number of workers: without any, this very process."""
+    if workers == 0:
+        from bench.sweep.inline import InlineEngine
+
+        progress.say("no workers: one run after another in this process")
+        return InlineEngine(progress.update)
+    from bench.sweep.apart import EngineApart
+
+    progress.say("starting the engine")
+    started = time.monotonic()
+    engine = EngineApart(address, workers)
+    progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
+    return engine
