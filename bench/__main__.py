@@ -5,7 +5,6 @@ Each command imports its modules when it is called, so that help appears at once
 
 import atexit
 import gc
-import os
 import signal
 import sys
 import threading
@@ -97,8 +96,6 @@ def dispatch(words: list[str]) -> int:
     # keeps an existing handler; its own waits for the end of an epoch.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # cuBLAS needs this for deterministic results, and reads it once, when it starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
     return getattr(module, words[0])(words[1:])

@@ -140,7 +140,7 @@ def main(path: str) -> int:
             note=lambda text: tell("note", text),
             curve=lambda point: tell("curve", point),
         )
-        fitted = fit(model, data, plan_of(job), devices, listeners)
+        fitted = fit(model, data, plan_of(job, devices[0]), devices, listeners)
     except TrainingDiverged as error:
         tell("diverged", str(error))
         return 1

@@ -205,7 +205,7 @@ def train(
         training["epochs"] = trace[-1]["iteration"] if trace else 0
     if any(p.requires_grad for p in model.parameters()):
         if len(devices) == 1:
-            training |= fit(model, data, plan_of(job), devices, listeners)
+            training |= fit(model, data, plan_of(job, devices[0]), devices, listeners)
         else:
             training |= fit_on_ranks(job, devices, listeners)
         if job.config["trainer"]["compile"] != "none":

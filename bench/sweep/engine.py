@@ -21,6 +21,7 @@ from bench.sweep.progress import RunProgress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
 from bench.sweep.worker import Board, tethered
+from bench.system.cublas import own_workspace
 from bench.system.devices import visible_gpus
 from bench.system.machine import GIB, usable_cores, usable_memory
 
@@ -90,7 +91,8 @@ class Engine:
                 "object_store_memory": 128 * 2**20,
             } | (logical or {})
         else:
-            options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+            variables = WORKER_ENVIRONMENT | own_workspace()
+            options |= {"address": address, "runtime_env": {"env_vars": variables}}
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises many types, a bare Exception among them

@@ -82,6 +82,14 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         Engine()
     assert given["num_cpus"] == 3 and given["_memory"] == 2 * GIB
     assert machine()[::2] == (3, 2.0)
+    monkeypatch.setattr("bench.sweep.engine.refuse_no_cluster", lambda address: None)
+    for value, passed in ((":4096:8", None), (":16:8", ":16:8")):
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", value)
+        with pytest.raises(InputError, match="enough"):
+            Engine("192.0.2.1:6379")
+        variables = given["runtime_env"]["env_vars"]
+        assert variables.get("CUBLAS_WORKSPACE_CONFIG") == passed
+        assert variables["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
