@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ class Noise:
         drawn_on = torch.device(device if on_device else "cpu")
         self.generator = torch.Generator(drawn_on).manual_seed(derive_seed(*seed))
         self.device, self.rank, self.world = torch.device(device), rank, world
-        self.place = {"generator": self.generator, "device": drawn_on}
+        self.place: dict[str, Any] = {"generator": self.generator, "device": drawn_on}
         self.is_there = drawn_on.type == self.device.type
 
     def restart(self, *seed: int | str) -> None:

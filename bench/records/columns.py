@@ -149,6 +149,11 @@ PROVENANCE = (
         "True: the code that made the row was not that of the commit, and nobody else has it; empty: "
         "not known",
     ),
+    Column(
+        "device", "string", "",
+        "What the row was computed on: cpu, or the GPU's name; numbers of two devices agree up to "
+        "rounding; empty: not known",
+    ),
 )  # fmt: skip
 # Columns of leaderboard.csv beside means over seeds.
 ROW = (

@@ -14,7 +14,7 @@ from bench.system.files import MIB, is_there, read_bytes
 
 LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns that were added after the first tables.
-ADDED = ("dirty",)
+ADDED = ("dirty", "device")
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
 # Columns of text by which rows are found and cited: the check of a cell, and its words for messages.
 TEXTS = {
@@ -23,8 +23,9 @@ TEXTS = {
     "sweep": (is_line, "name of a sweep"),
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
+    "device": (is_line, "name of a device"),
 }
-MAY_BE_EMPTY = ("commit", "data_sha256")
+MAY_BE_EMPTY = ("commit", "data_sha256", "device")
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -76,9 +77,9 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
         InputError: It has other columns or cells than a runs.csv has.
     """
     table = parse_table(content, where, runs_columns())
-    for name in ADDED:
-        if name not in table.columns:
-            table[name] = pd.array([None] * len(table), dtype=TYPES["boolean"])
+    for column in runs_columns():
+        if column.name in ADDED and column.name not in table.columns:
+            table[column.name] = pd.Series([None] * len(table), dtype=TYPES[column.type])
     is_run = table["key"].str.fullmatch(KEY.pattern).eq(True) & table["split"].isin(SPLITS)
     is_run &= table[["sweep", "task", "model", "status", "seed"]].notna().all(axis=1)
     is_run &= ~table.duplicated(["key", "split"], keep=False)

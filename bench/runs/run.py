@@ -26,7 +26,8 @@ from bench.runs.plan import plan_of
 from bench.runs.ranks import fit_on_ranks
 from bench.settings import Progress, evaluation_config
 from bench.system.determinism import deterministic
-from bench.system.devices import devices_for
+from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
+from bench.system.devices import Reserved, devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
 from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
@@ -41,31 +42,32 @@ STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def run(
     job: Job,
     progress: Progress = lambda phase, share, text: None,
-    gpus: list[str] | None = None,
+    gpus: Reserved | None = None,
 ) -> Record:
     """Do a run and return its record; a training that fails becomes a failed record.
 
     Args:
         job: The run.
         progress: Called with the run's progress.
-        gpus: Names of the GPUs reserved for it; None takes all that the machine has.
+        gpus: The GPUs that are reserved for it; None takes those that the machine has.
 
     Returns:
         The record, and in it the lines of ``notes`` that the user should see.
 
     Raises:
-        InputError: A mistake of the user, or an error of the storage; no record is made.
+        InputError: A mistake of the user, or trouble of the storage or of a GPU; no record is made.
     """
     silence_lightning()
     deterministic()
     devices = devices_for(job.config["trainer"]["devices"], gpus)
     with hidden(is_a_launchers), open_log(job) as log:
-        return recorded(job, devices, log, progress)
+        return recorded(job, devices, gpus.share if gpus else 1.0, log, progress)
 
 
 def recorded(
     job: Job,
     devices: list[torch.device],
+    share: float,
     log: RunLog,
     progress: Progress,
     seat: Seat | None = None,
@@ -75,6 +77,7 @@ def recorded(
     Args:
         job: The run.
         devices: Where it trains.
+        share: The share of a GPU that is reserved for it.
         log: Its log.
         progress: Called with the run's progress.
         seat: Its place among runs that train together, if any. Then errors are raised, because they
@@ -103,6 +106,8 @@ def recorded(
         if isinstance(error, OSError) and error.errno in STORAGE_TROUBLE:
             raise InputError(f"storage: {error.strerror}; not recorded") from None
         log.write_traceback()
+        if trouble := device_trouble(error, share):
+            raise trouble from None
         if seat is not None:
             raise
         results = {
@@ -131,7 +136,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
     text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or is_out_of_gpu_memory(
+        error
+    )
+    if is_full or "can't allocate memory" in text:
         return "out of memory"
     return f"{type(error).__name__}: {text[:300]}"
 
@@ -232,7 +240,7 @@ def train(
         training["epochs"] = trace[-1]["iteration"] if trace else 0
     if any(p.requires_grad for p in model.parameters()):
         if len(devices) == 1:
-            training |= fit(model, data, plan_of(job), devices, listeners, seat)
+            training |= fit(model, data, plan_of(job, devices[0]), devices, listeners, seat)
         else:
             training |= fit_on_ranks(job, devices, listeners)
         if job.config["trainer"]["compile"] != "none":

@@ -14,7 +14,7 @@ from bench.runs.log import RunLog
 from bench.runs.run import open_log, recorded, run
 from bench.settings import Progress
 from bench.system.determinism import deterministic
-from bench.system.devices import devices_for
+from bench.system.devices import Reserved, devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.training.fit import silence_lightning
 from bench.training.many_steps import BATCHES_AT_ONCE
@@ -25,7 +25,7 @@ from bench.training.turns import Turns
 def run_stack(
     jobs: Sequence[Job],
     progress_of: Callable[[str], Progress] = lambda key: lambda phase, share, text: None,
-    gpus: list[str] | None = None,
+    gpus: Reserved | None = None,
 ) -> list[Record]:
     """Do runs whose training is stacked, and return the record of each.
 
@@ -45,7 +45,7 @@ def run_stack(
     devices = devices_for(1, gpus)
     with hidden(is_a_launchers), ExitStack() as logs:
         opened = [logs.enter_context(open_log(job)) for job in jobs]
-        records = stacked(jobs, devices, opened, progress_of)
+        records = stacked(jobs, devices, gpus.share if gpus else 1.0, opened, progress_of)
     return [
         record or run(job, progress_of(job.key), gpus)
         for job, record in zip(jobs, records, strict=True)
@@ -55,6 +55,7 @@ def run_stack(
 def stacked(
     jobs: Sequence[Job],
     devices: list[torch.device],
+    share: float,
     logs: Sequence[RunLog],
     progress_of: Callable[[str], Progress],
 ) -> list[Record | None]:
@@ -72,7 +73,7 @@ def stacked(
             progress(phase, share, text)
 
         try:
-            record = recorded(job, devices, log, interruptible, seat)
+            record = recorded(job, devices, share, log, interruptible, seat)
             # It decides the rounding, and whose the seconds are.
             record["environment"]["stacked"] = len(jobs)
         except InputError:

@@ -20,9 +20,10 @@ from bench.sweep.folder import locked, prepare_folder, write_or_refuse
 from bench.sweep.jobs import Finished, Together
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import SweepProgress
-from bench.sweep.reachable import refuse_no_cluster
+from bench.sweep.reachable import refuse_no_cluster, refuse_no_ray
 from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
+from bench.system.devices import unusable_gpus
 from bench.system.printing import number, say
 from bench.system.yaml_text import read_yaml
 from bench.tracking.wandb_settings import reachable_mode
@@ -34,7 +35,8 @@ class SweepOptions:
 
     Attributes:
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of runs at once; None is as many as fit.
+        workers: Largest number of runs at once; None is as many as fit, and 0 does them in this
+            process, one after another.
         wandb_mode: offline, online or disabled.
         retry_failed: Do failed runs again, which otherwise keep their record.
         only: Conditions such as ``task=digits-17 seed=1,2``; only runs that meet them are done.
@@ -140,6 +142,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             "name, or another folder by --results"
         )
     check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
+    if options.workers != 0:
+        refuse_no_ray()
     if options.address is None:
         from bench.sweep.engine import machine
         from bench.sweep.resources import refuse_what_never_fits
@@ -149,6 +153,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             [request_of(plan.resources[k], plan.jobs[k].config, here[1] > 0) for k in plan.chosen],
             [here],
         )
+        if line := unusable_gpus():
+            say(line)
     else:
         refuse_no_cluster(options.address)
     with locked(plan.directory):

@@ -1,15 +1,46 @@
 """The interface between an engine and its callers: jobs, their outcome, and the engine's errors."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from bench.configuration.job import Job
 from bench.errors import InputError
+from bench.records.types import Record
+from bench.settings import Progress
 from bench.sweep.resources import Request
+from bench.system.devices import Reserved
 
-# A worker's function, called with a job and the board. Jobs and results differ between callers: for
-# `execute` they are a Job and a Record.
-WorkerFunction = Callable[[Any, Any], Any]
+
+@dataclass(frozen=True)
+class Assigned:
+    """What a job gets where it is done.
+
+    Attributes:
+        gpus: The GPUs that are reserved for it.
+        write: Called with the key of a job and its progress.
+    """
+
+    gpus: Reserved
+    write: Callable[[str, str, float, str], object]
+
+    def progress_of(self, key: str) -> Progress:
+        """Return a callback that calls ``write`` with a job's progress, at most once a second."""
+        last = 0.0
+
+        def report(phase: str, share: float, text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last > 1.0:
+                last = time.monotonic()
+                self.write(key, phase, share, text)
+
+        return report
+
+
+# A function that does a job. Jobs and results differ between callers: for `execute` they are a Job
+# and a Record.
+WorkerFunction = Callable[[Any, Assigned], Any]
 
 
 class Keyed(Protocol):
@@ -96,3 +127,19 @@ class Work(Generic[JobT]):
     settle: Callable[[Finished], None]
     execute: WorkerFunction | None = None
     grouped: Callable[[Sequence[JobT], bool], list[JobT | Together]] = each_alone
+
+
+def execute(job: Job | Together, assigned: Assigned) -> Record | list[Record]:
+    """Do a run, or runs that train together."""
+    from bench.runs.run import run
+    from bench.runs.stack import run_stack
+
+    if isinstance(job, Together):
+        return run_stack(job.jobs, assigned.progress_of, assigned.gpus)
+    return run(job, assigned.progress_of(job.key), assigned.gpus)
+
+
+def failed_with(key: str, error: Exception) -> Finished:
+    """Return the outcome of a job that raised an error: it must not end the others."""
+    name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    return Finished(key, None, name + " ".join(str(error).split())[:300])

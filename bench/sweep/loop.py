@@ -22,7 +22,7 @@ def do_jobs(
         work: What to do with each.
         progress: Shows the progress of the jobs.
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of jobs at once; None is as many as fit.
+        workers: Largest number of jobs at once; None is as many as fit, 0 does them in this process.
 
     Raises:
         InputError: The cluster at the address is gone, or embedded engines keep dying.

@@ -3,10 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.errors import InputError
 from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, JobT, Together, Work
 from bench.sweep.progress import SweepProgress
+
+if TYPE_CHECKING:
+    from bench.sweep.apart import EngineApart
+    from bench.sweep.inline import InlineEngine
 
 
 def finished_jobs(
@@ -23,7 +28,7 @@ def finished_jobs(
         work: What to do with each.
         progress: Shows messages; another engine leaves out the jobs in its ``done``.
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of jobs at once; None is as many as fit.
+        workers: Largest number of jobs at once; None is as many as fit, 0 does them in this process.
 
     Raises:
         InputError: The cluster at the address is gone, or embedded engines keep dying.
@@ -60,13 +65,8 @@ def on_one_engine(
         InputError: There is no cluster at the address, or a job asks for more than every node has.
         EngineLost: The engine died.
     """
-    from bench.sweep.apart import EngineApart
-
-    progress.say("starting the engine")
-    started = time.monotonic()
-    engine = EngineApart(address, workers)
+    engine = start_engine(progress, address, workers)
     try:
-        progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
         units = {unit.key: unit for unit in work.grouped(pending, engine.has_gpus)}
         requests = {
             key: work.request(first_of(unit), engine.has_gpus) for key, unit in units.items()
@@ -87,3 +87,21 @@ def first_of(unit: JobT | Together) -> JobT:
     """Return a job, or the first of several, which ask for the same resources."""
     first: JobT = unit.jobs[0] if isinstance(unit, Together) else unit
     return first
+
+
+def start_engine(
+    progress: SweepProgress, address: str | None, workers: int | None
+) -> "EngineApart | InlineEngine":
+    """Return the engine for this number of workers: without any, this very process."""
+    if workers == 0:
+        from bench.sweep.inline import InlineEngine
+
+        progress.say("no workers: one run after another in this process")
+        return InlineEngine(progress.update)
+    from bench.sweep.apart import EngineApart
+
+    progress.say("starting the engine")
+    started = time.monotonic()
+    engine = EngineApart(address, workers)
+    progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
+    return engine

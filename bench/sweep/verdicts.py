@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 
 import pandas as pd
 
-from bench.records.row import METRICS, bits_per_dim_stderr, row_of, values_of
+from bench.records.row import METRICS, bits_per_dim_stderr, device_of, row_of, values_of
 from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
 from bench.settings import Split
 
@@ -49,12 +49,14 @@ class Verdict:
             differ from the published ones; altered: table, record and commit contradict each other;
             or dirty: the code differed from its commit. In the last three cases nothing is run.
         reasons: The differences: numbers outside the tolerances, or what has changed.
+        devices: The kind of device it was run on now, and the published one; empty where it was not.
     """
 
     key: str
     label: str
     outcome: str
     reasons: tuple[str, ...] = ()
+    devices: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -84,6 +86,14 @@ class Cited:
     def label(self) -> str:
         first = self.rows.iloc[0]
         return f"{first['task']} {first['model']} seed {first['seed']}"
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device of the published run, by its record or else its row; None if not known."""
+        if self.environment is not None:
+            return device_of(self.environment)
+        cell = self.rows["device"].iloc[0]
+        return None if pd.isna(cell) else str(cell)
 
     @property
     def environment(self) -> Environment | None:
@@ -164,7 +174,10 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     outcome = "outside" if outside else "within" if different else "identical"
     if record["status"] != "ok":
         outside.insert(0, f"failed: {record['reason']}")
-    verdict = Verdict(cited.key, cited.label, outcome, tuple(outside))
+    devices = (
+        f"on {device_of(record['environment'])}; published on {cited.device or 'an unknown device'}"
+    )
+    verdict = Verdict(cited.key, cited.label, outcome, tuple(outside), devices)
     return with_environment(verdict, cited, record)
 
 
@@ -228,8 +241,11 @@ def is_same(published: Environment, record: TableRecord) -> bool:
 def differences(published: Environment, record: TableRecord) -> list[str]:
     """Return in words how a published environment differs from a new record's."""
     old, new = flat(published), flat(record["environment"])
+    # What an older record does not hold is not known to differ.
     return [
-        f"{name}: {old.get(name)} → {new.get(name)}" for name in new if old.get(name) != new[name]
+        f"{name}: {old[name]} → {new[name]}"
+        for name in new
+        if old.get(name, new[name]) != new[name]
     ]
 
 

@@ -204,7 +204,7 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
-    """Tell whether both checkpoints are complete, and of this configuration and training code.
+    """Tell whether both checkpoints are complete, and of this configuration, device and training code.
 
     Returns:
         Whether they are, and a line for the user if one exists that cannot be used.
@@ -222,12 +222,18 @@ def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
             checkpoint = read_checkpoint(path)
         except InputError as error:
             return False, f"{error}; trained from the start"
-        if checkpoint["bench"] != description:
-            return (
-                False,
-                f"{name} is of other code or another configuration; trained from the start",
-            )
+        if difference := difference_of(checkpoint["bench"], description):
+            return False, f"{name} is of {difference}; trained from the start"
     return True, ""
+
+
+def difference_of(found: dict[str, Any], description: dict[str, Any]) -> str:
+    """Return in words what a checkpoint is of that a description is not; empty if they are the same."""
+    if found == description:
+        return ""
+    if found | {"device": description.get("device")} != description:
+        return "other code or another configuration"
+    return f"another device ({found.get('device')}, not {description['device']})"
 
 
 class MovableCheckpoint(ModelCheckpoint):

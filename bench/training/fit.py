@@ -16,6 +16,7 @@ from bench.models.terms import Model
 from bench.networks.mlp import Network
 from bench.records.types import EpochRecord
 from bench.settings import Progress, TrainerConfig
+from bench.system.cublas import same_workspace
 from bench.system.determinism import deterministic
 from bench.training.batches import TaskDataModule
 from bench.training.callbacks import EpochCallback, ProgressCallback, ResumedStopping
@@ -116,7 +117,8 @@ def fit(
     if why_not:
         listeners.note(why_not)
     progress = ProgressCallback(listeners.progress)
-    trainer = make_trainer(plan, devices, listeners, progress)
+    with same_workspace():
+        trainer = make_trainer(plan, devices, listeners, progress)
     at_once = BATCHES_AT_ONCE if is_alone else 0
     try:
         trainer.fit(

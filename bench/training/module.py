@@ -137,7 +137,8 @@ class GenerativeModel(pl.LightningModule):
         if self._training_images is None or isinstance(self.trainer.datamodule, TaskDataModule):
             self.attach(training_images(self.trainer))
         # The same object in every epoch, because captured graphs draw from it.
-        self.noise = Noise(device=self.device, rank=self.global_rank, world=self.trainer.world_size)
+        place = {"rank": self.global_rank, "world": self.trainer.world_size}
+        self.noise = Noise(device=self.device, on_device=True, **place)
 
     def check_data_module(self) -> None:
         """Raise InputError if the data module's task has images that are not the model's."""

@@ -46,7 +46,7 @@ class EngineHere:
 JOBS = [Doubling("a", 1), Doubling("b", 2)]
 
 
-def double(job, board):
+def double(job, assigned):
     return {"doubled": 2 * job.number}
 
 

@@ -37,7 +37,8 @@ from bench.instruments.perf.training import (
     random_images,
     vae_options,
 )
-from bench.sweep.engine import Finished
+from bench.sweep.jobs import Assigned, Finished
+from bench.system.devices import Reserved
 from bench.training.batches import TrainingBatches
 from bench.training.checkpoints import CheckedCheckpointIO
 from bench.training.module import GenerativeModel
@@ -88,10 +89,10 @@ class Engine:
         self.clock = clock
 
     def map(self, jobs, requests, work):
-        board = SimpleNamespace(write=SimpleNamespace(remote=lambda *_: None))
+        assigned = Assigned(Reserved(), lambda *_: None)
         for job in jobs:
             self.clock.advance(1.0)
-            yield Finished(job.key, work(job, board))
+            yield Finished(job.key, work(job, assigned))
 
     def progress(self) -> dict:
         return {}
