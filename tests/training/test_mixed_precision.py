@@ -82,8 +82,8 @@ def test_the_weights_of_importance_weighted_training_have_32_bits(tmp_path, monk
     module = NamedModel(config_of("gaussian_vae")["model"], (1, 8, 8), 17, learning)
     seen, objective = [], NamedModel.objective
 
-    def watched(self, terms):
-        seen.extend([terms.log_weights(1.0), objective(self, terms)])
+    def watched(self, terms, kl_weight):
+        seen.extend([terms.log_weights(1.0), objective(self, terms, kl_weight)])
         return seen[-1]
 
     monkeypatch.setattr(NamedModel, "objective", watched)
