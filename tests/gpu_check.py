@@ -23,6 +23,7 @@ from tests.gpu.correctness import correctness  # noqa: E402
 from tests.gpu.environment import environment  # noqa: E402
 from tests.gpu.estimators import bound, q_agg  # noqa: E402
 from tests.gpu.lines import Check, OutOfTime, at_most  # noqa: E402
+from tests.gpu.many_runs import captured, stacked  # noqa: E402
 from tests.gpu.packing import packing  # noqa: E402
 from tests.gpu.peers import peers  # noqa: E402
 from tests.gpu.same_bytes import same_bytes  # noqa: E402
@@ -40,7 +41,9 @@ def parts(name_of_sweep: str, at_once: int) -> dict[str, tuple[Part, float]]:
         "environment": (environment, 40),
         "correctness": (correctness, 80),
         "same_bytes": (same_bytes, 60),
-        "steps": (steps, 75),
+        "steps": (steps, 60),
+        "captured": (captured, 45),
+        "stacked": (stacked, 60),
         "q_agg": (q_agg, 30),
         "bound": (bound, 25),
         "peers": (peers, 30),

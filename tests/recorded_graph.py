@@ -6,6 +6,7 @@ first value. Generators that were not registered and reads by the host raise, as
 """
 
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -111,12 +112,19 @@ def on(stream):
     yield
 
 
-def install(monkeypatch):
+@contextmanager
+def recorded_graphs():
     """Let trainings on the CPU be captured, as on a GPU, into graphs of this kind."""
     RecordedGraph.captures = RecordedGraph.replays = 0
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", RecordedGraph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "Stream", NoStream)
-    monkeypatch.setattr(torch.cuda, "current_stream", NoStream)
-    monkeypatch.setattr(torch.cuda, "stream", on)
-    monkeypatch.setattr("bench.training.together.has_graphs", lambda device: True)
+    replaced = {
+        "CUDAGraph": RecordedGraph,
+        "graph": capture,
+        "Stream": NoStream,
+        "current_stream": NoStream,
+        "stream": on,
+    }
+    with (
+        patch.multiple(torch.cuda, **replaced),
+        patch("bench.training.together.has_graphs", lambda device: True),
+    ):
+        yield

@@ -55,6 +55,10 @@ class CapturedSteps:
 
     def take(self, groups: Sequence[Group]) -> None:
         """Take a step for each mini-batch of the groups, one group for each run."""
+        with rates_as_tensors(self.step.runs, self.rates):
+            self._take(groups)
+
+    def _take(self, groups: Sequence[Group]) -> None:
         if self.left:
             first = min(self.left, len(groups[0].indices))
             self.left -= first
@@ -83,7 +87,7 @@ class CapturedSteps:
                 graph.register_generator_state(noise.generator)
         longest, batch = len(self.positions), groups[0].indices.shape[1]
         self.indices = groups[0].indices.new_zeros(longest, len(groups), batch)
-        with rates_as_tensors(self.step.runs, self.rates), torch.cuda.graph(graph):
+        with torch.cuda.graph(graph):
             rows = self.indices.index_select(0, self.position)[0]
             batches = [Batch(group.draw(row), row) for group, row in zip(groups, rows)]
             here = self.positions == self.position
@@ -96,9 +100,8 @@ class CapturedSteps:
         """Replay the captured step for each mini-batch."""
         assert self.graph is not None and self.indices is not None
         number = len(groups[0].indices)
-        for position, (run, group) in enumerate(zip(self.step.runs, groups)):
+        for position, group in enumerate(groups):
             self.indices[:number, position].copy_(group.indices)
-            self.rates[position].fill_(run.torch_optimizer.param_groups[0]["lr"])
         self.position.zero_()
         for _ in range(number):
             self.graph.replay()
@@ -120,7 +123,10 @@ def on_stream(stream: torch.cuda.Stream) -> Iterator[None]:
 
 @contextmanager
 def rates_as_tensors(runs: Sequence[Trained], rates: Sequence[Tensor]) -> Iterator[None]:
-    """Let optimizers read their learning rates from tensors, which replays can be given."""
+    """Let optimizers read their learning rates from tensors, which replays can be given.
+
+    Eager steps read them too, so that a resumed training has the bits of one that was not interrupted.
+    """
     groups = [run.torch_optimizer.param_groups[0] for run in runs]
     before = [group["lr"] for group in groups]
     try:

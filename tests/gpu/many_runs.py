@@ -1,42 +1,58 @@
-"""Parts `captured` and `stacked`: steps replayed as one graph, and many runs trained as one model."""
+"""Parts `captured` and `stacked`: steps replayed as one graph, and many runs trained as one network."""
 
-from collections.abc import Callable
-
-import torch
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from statistics import median
+from unittest.mock import patch
 
 from bench.configuration.models import build_model
-from bench.data.tasks import TaskData, load_task, task_of
-from bench.models.terms import Model
+from bench.data.tasks import load_task, task_of
 from bench.records.types import Config
+from bench.settings import trainer_config
+from bench.training.many_steps import BATCHES_AT_ONCE
+from bench.training.stacked import why_not_stacked
+from bench.training.together import Together
+from bench.training.turns import Turns
 from tests.gpu.lines import Check
 from tests.gpu.recipes import mnist_recipes
+from tests.gpu.training import Visit, train
+from tests.recorded_graph import recorded_graphs
 
-# Takes a number of steps.
-Steps = Callable[[int], object]
-# (model on the card, its data, its configuration) → its steps.
-OneRun = Callable[[Model, TaskData, Config], Steps]
-# (the models of several seeds on the card, their data, their configurations) → their steps together.
-ManyRuns = Callable[[list[Model], TaskData, list[Config]], Steps]
+# Groups of steps that are not timed, in one of which the steps are captured, and those that are.
+WARM, TIMED = 2, 4
 STACKED = (1, 2, 4, 8, 16)
+# Recipes of a dry run.
+DRY = ("mnist-dynamic gated_vae", "mnist-256 realnvp")
+# The recipe that is stacked to the end; the others are stacked by five, as the seeds of a table.
+MAIN, SEEDS = "mnist-dynamic gated_vae", 5
 
 
-def captured(check: Check, prepare: OneRun) -> None:
-    """Time the steps of every MNIST recipe that ``prepare`` captures."""
-    for name, config in mnist_recipes(check.dry).items():
+def captured(check: Check) -> None:
+    """Time the steps of every MNIST recipe one operation at a time, and as one graph."""
+    for name, config in recipes(check).items():
         with check.caught("captured", model=name):
-            data, (model,) = on_the_card(check, [config])
-            check.say("captured", model=name, ms=milliseconds(check, prepare(model, data, config)))
+            with patch("bench.training.together.has_graphs", lambda device: False):
+                eager = milliseconds(check, [config])
+            with graphs(check):
+                check.say("captured", model=name, eager_ms=eager, ms=milliseconds(check, [config]))
 
 
-def stacked(check: Check, prepare: ManyRuns) -> None:
-    """Time a step of 1 to 16 seeds of a recipe that are trained as one model."""
-    for name, config in mnist_recipes(check.dry).items():
-        for number in STACKED[:2] if check.dry else STACKED:
-            with check.caught("stacked", model=name, runs=number):
+def stacked(check: Check) -> None:
+    """Time a step of several seeds of a recipe that are trained as one network."""
+    for name, config in recipes(check).items():
+        data = load_task(task_of(config))
+        model = build_model(config, data.shape, data.task.levels)
+        if why_not := why_not_stacked(model, trainer_config(config)):
+            check.say("stacked", model=name, why_not=why_not)
+            continue
+        sizes = STACKED if name == MAIN else (1, SEEDS)
+        for number in sizes[:2] if check.dry else sizes:
+            with check.caught("stacked", model=name, runs=number), graphs(check):
                 configs = [config | {"seed": seed} for seed in range(1, number + 1)]
-                data, models = on_the_card(check, configs)
                 check.forget_peak()
-                ms = milliseconds(check, prepare(models, data, configs))
+                ms = milliseconds(check, configs)
                 check.say(
                     "stacked",
                     model=name,
@@ -47,20 +63,47 @@ def stacked(check: Check, prepare: ManyRuns) -> None:
                 )
 
 
-def on_the_card(check: Check, configs: list[Config]) -> tuple[TaskData, list[Model]]:
-    """Return the data of these configurations, which have one task, and a new model of each."""
-    data = load_task(task_of(configs[0]))
-    models = []
-    for config in configs:
-        model = build_model(config, data.shape, data.task.levels).to(check.device).train()
-        model.attach(data.train.to(check.device))
-        models.append(model)
-    return data, models
+def recipes(check: Check) -> dict[str, Config]:
+    found = mnist_recipes(check.dry)
+    return {name: found[name] for name in DRY} if check.dry else found
 
 
-def milliseconds(check: Check, steps: Steps) -> float:
-    """Return the time of a step, after a warm-up."""
-    torch.use_deterministic_algorithms(True)
-    count = 2 if check.dry else 100
-    steps(count)
-    return 1e3 * check.seconds_of(lambda: steps(count)) / count
+def graphs(check: Check) -> AbstractContextManager[None]:
+    """Return a context with CUDA graphs, in a dry run with what stands in for them."""
+    return recorded_graphs() if check.dry else nullcontext()
+
+
+def milliseconds(check: Check, configs: Sequence[Config]) -> float:
+    """Return the time of a gradient step of all these runs together, in their own loops."""
+    times: list[float] = []
+    nothing: Visit = lambda number: nullcontext()
+    clocked: Visit = lambda number: between(check, number, times)
+    visits = [nothing] * WARM + [clocked] * TIMED
+    silent = [nothing] * len(visits)
+    together = Together(len(configs), BATCHES_AT_ONCE, print, lambda: turns.pass_on())
+
+    def one(config: Config, own: Sequence[Visit], position: int) -> None:
+        try:
+            train(config, check.device, own, seats[position])
+        finally:
+            seats[position].leave()
+
+    seats = list(together.seats)
+    turns: Turns[None] = Turns(
+        [
+            partial(one, config, silent if position else visits, position)
+            for position, config in enumerate(configs)
+        ]
+    )
+    turns.run()
+    return median(times)
+
+
+@contextmanager
+def between(check: Check, number: int, times: list[float]) -> Iterator[None]:
+    """Append the milliseconds of a step of a group of ``number``, with what the loops do around it."""
+    check.wait()
+    begun = time.perf_counter()
+    yield
+    check.wait()
+    times.append(1e3 * (time.perf_counter() - begun) / number)

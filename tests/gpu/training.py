@@ -16,6 +16,7 @@ from bench.models.terms import Model
 from bench.records.types import Config
 from bench.runs.plan import plan_of
 from bench.training.fit import Listeners, fit, silence_lightning
+from bench.training.together import Seat
 
 Visit = Callable[[int], AbstractContextManager[object]]
 
@@ -35,7 +36,7 @@ class Visits(Callback):
         self.visits = list(visits)
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-        self.current = self.visits.pop(0)(batch.number)
+        self.current = self.visits.pop(0)(len(batch.indices))
         self.current.__enter__()
 
     def on_train_batch_end(  # the parameters are Lightning's
@@ -46,7 +47,9 @@ class Visits(Callback):
             raise Enough
 
 
-def train(config: Config, device: torch.device, visits: Sequence[Visit]) -> Model:
+def train(
+    config: Config, device: torch.device, visits: Sequence[Visit], seat: Seat | None = None
+) -> Model:
     """Train a fresh model until all visits are made, and return it."""
     silence_lightning()
     warnings.filterwarnings("ignore", ".*on_before_batch_transfer.*")
@@ -54,11 +57,11 @@ def train(config: Config, device: torch.device, visits: Sequence[Visit]) -> Mode
     data = load_task(task_of(config))
     model = build_model(config, data.shape, data.task.levels)
     with tempfile.TemporaryDirectory() as folder:
-        plan = plan_of(Job(config, "model", "gpu", folder, "disabled"))
+        place = torch.device(device.type, None if device.type == "cpu" else 0)
+        plan = plan_of(Job(config, "model", "gpu", folder, "disabled"), place)
         listeners = Listeners(lambda *_: None, print, callbacks=[Visits(visits)])
-        index = None if device.type == "cpu" else 0
         try:
-            fit(model, data, plan, [torch.device(device.type, index)], listeners)
+            fit(model, data, plan, [place], listeners, seat)
         except Enough:
             return model
     raise RuntimeError("the training ended before all visits were made")

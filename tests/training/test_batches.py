@@ -69,10 +69,10 @@ def test_every_mini_batch_is_handed_out_once():
 
 
 def test_groups_of_an_epoch_draw_the_noise_of_single_batches():
-    epoch = 0
-    batches = TrainingBatches(load_task(Task("digits", "dynamic")), 100, 1, lambda: epoch)
+    epochs = [0]
+    batches = TrainingBatches(load_task(Task("digits", "dynamic")), 100, 1, lambda: epochs[0])
     groups = Grouped(batches, 4)
-    for epoch in (0, 1, 0):
+    for epochs[0] in (0, 1, 0):
         handed = [batch.images for group in groups for batch in group.batches()]
         for ours, theirs in zip(handed, batches, strict=True):
             assert torch.equal(ours, theirs.images)

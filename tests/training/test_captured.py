@@ -5,9 +5,8 @@ import torch
 
 from bench.training.many_steps import BATCHES_AT_ONCE
 from bench.training.together import Together
-from tests import recorded_graph
 from tests.conftest import small_config
-from tests.recorded_graph import RecordedGraph
+from tests.recorded_graph import RecordedGraph, recorded_graphs
 from tests.training.test_stacked import STACKED, configurations, trained, trained_together
 
 CONVOLUTIONAL = ["--model.channels=4", "--model.blocks=1", "--model.couplings=2"]
@@ -35,23 +34,23 @@ def assert_same(weights, history, ours, our_history):
 @pytest.mark.parametrize(
     "model", ["gaussian_vae", "gated_vae", "aggregate_vae", "gated_exemplar_vae", "realnvp"]
 )
-def test_captured_steps_are_those_of_the_eager_loop(model, tmp_path, monkeypatch):
+def test_captured_steps_are_those_of_the_eager_loop(model, tmp_path):
     notes = []
     weights, history, _ = trained_alone(config_of(model), tmp_path / "eager", notes)
-    recorded_graph.install(monkeypatch)
-    captured, our_history, _ = trained_alone(config_of(model), tmp_path / "captured", notes)
+    with recorded_graphs():
+        captured, our_history, _ = trained_alone(config_of(model), tmp_path / "captured", notes)
     assert notes == [] and RecordedGraph.captures == 1
     # Two epochs of eleven steps, of which the first three are eager.
     assert RecordedGraph.replays == 2 * 11 - 3
     assert_same(weights, history, captured, our_history)
 
 
-def test_a_captured_stack_loses_a_run(tmp_path, monkeypatch):
+def test_a_captured_stack_loses_a_run(tmp_path):
     configs = configurations("gated_vae", *CHANGING)
     folders = [tmp_path / str(number) for number in range(6)]
     eager = trained_together(configs, folders[:3])
-    recorded_graph.install(monkeypatch)
-    captured = trained_together(configs, folders[3:])
+    with recorded_graphs():
+        captured = trained_together(configs, folders[3:])
     # The third run ends an epoch before the others, which are captured anew.
     assert RecordedGraph.captures == 2
     for (weights, history, _), (ours, our_history, _) in zip(eager, captured):
@@ -60,9 +59,7 @@ def test_a_captured_stack_loses_a_run(tmp_path, monkeypatch):
 
 def test_a_step_that_cannot_be_captured_stays_eager_and_says_so(tmp_path, monkeypatch):
     config, notes = config_of("bernoulli_vae"), []
-    weights, _, _ = trained_alone(config, tmp_path / "eager", notes)
-    recorded_graph.install(monkeypatch)
-
+    weights, history, _ = trained_alone(config, tmp_path / "eager", notes)
     original = torch.nn.Linear.forward
 
     def waiting(self, x):
@@ -70,17 +67,38 @@ def test_a_step_that_cannot_be_captured_stays_eager_and_says_so(tmp_path, monkey
         return original(self, x)
 
     monkeypatch.setattr(torch.nn.Linear, "forward", waiting)
-    ours, _, _ = trained_alone(config, tmp_path / "captured", notes)
+    with recorded_graphs():
+        ours, our_history, _ = trained_alone(config, tmp_path / "captured", notes)
     (note,) = notes
     assert note.startswith("steps are not captured as a CUDA graph: operation not permitted")
-    for name in weights:
-        assert torch.equal(weights[name], ours[name]), name
+    assert_same(weights, history, ours, our_history)
 
 
-def test_an_optimizer_that_reads_on_the_host_is_not_captured(tmp_path, monkeypatch):
-    recorded_graph.install(monkeypatch)
+def test_an_optimizer_that_reads_on_the_host_is_not_captured(tmp_path):
     config = small_config("gaussian_vae", "digits-17", "--trainer.optimizer=rmsprop")
     notes = []
-    trained_alone(config, tmp_path, notes)
+    with recorded_graphs():
+        trained_alone(config, tmp_path, notes)
     (note,) = notes
     assert "RMSprop reads its learning rate on the host" in note
+
+
+def test_a_captured_training_that_is_resumed_has_the_same_bits(tmp_path):
+    """Though it starts with steps that are not replayed, in the middle of those that were."""
+    config = config_of("gated_vae")
+
+    def killed(epoch):
+        if epoch == 1:
+            raise RuntimeError("killed")
+
+    with recorded_graphs():
+        weights, history, _ = trained_alone(config, tmp_path / "whole", [])
+        seat = Together(1, BATCHES_AT_ONCE, print).seats[0]
+        take = seat.take
+        seat.take = lambda run, group: (killed(run.current_epoch), take(run, group))
+        with pytest.raises(RuntimeError, match="killed"):
+            trained(config, tmp_path / "cut", seat)
+        ours, our_history, _ = trained_alone(config, tmp_path / "cut", [])
+    assert our_history == history
+    for name in weights:
+        assert torch.equal(weights[name], ours[name]), name

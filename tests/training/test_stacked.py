@@ -63,7 +63,9 @@ def trained(config, folder, seat=None):
     model = build_model(config, data.shape, data.task.levels)
     try:
         listeners = Listeners(lambda *_: None, lambda line: None)
-        fitted = fit(model, data, plan_of(job, torch.device("cpu")), [torch.device("cpu")], listeners, seat)
+        fitted = fit(
+            model, data, plan_of(job, torch.device("cpu")), [torch.device("cpu")], listeners, seat
+        )
     finally:
         if seat is not None:
             seat.leave()
