@@ -61,11 +61,10 @@ class Noise:
         rank: int = 0,
         world: int = 1,
     ):
-        drawn_on = torch.device(device if on_device else "cpu")
-        self.generator = torch.Generator(drawn_on).manual_seed(derive_seed(*seed))
         self.device, self.rank, self.world = torch.device(device), rank, world
-        self.place: dict[str, Any] = {"generator": self.generator, "device": drawn_on}
-        self.is_there = drawn_on.type == self.device.type
+        self.drawn_on = self.device if on_device else torch.device("cpu")
+        self.generator = torch.Generator(self.drawn_on).manual_seed(derive_seed(*seed))
+        self.place: dict[str, Any] = {"generator": self.generator, "device": self.drawn_on}
 
     def restart(self, *seed: int | str) -> None:
         """Go to the start of the stream of another seed, which a new ``Noise`` would have.
@@ -92,11 +91,11 @@ class Noise:
 
     def shared_permutation(self, n: int) -> Tensor:
         """Draw a permutation of 0 … n−1, the same on every rank."""
-        return self._moved(torch.randperm(n, **self.place))
+        return self._moved(torch.randperm(n, generator=self.generator, device=self.drawn_on))
 
     def _draw_words(self, *shape: int) -> Tensor:
         n = prod(shape)
-        drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.place["device"])
+        drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.drawn_on)
         drawn.random_(-(2**63), None, generator=self.generator)
         return drawn.view(torch.int16)[:n].view(shape)
 
@@ -108,7 +107,7 @@ class Noise:
 
     def _moved(self, numbers: Tensor) -> Tensor:
         """Return numbers where they are used. From pinned memory, a copy is not waited for."""
-        if self.is_there:
+        if self.drawn_on.type == self.device.type:
             return numbers
         if self.device.type == "cuda":
             numbers = numbers.pin_memory()

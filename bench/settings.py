@@ -94,8 +94,8 @@ class TrainerConfig(Optimization):
         threads: CPU threads. They are part of the configuration because they affect rounding.
         devices: GPUs, or CPU processes, of one machine that train together, each on its share of
             every batch. Like threads, they affect rounding alone.
-        precision: Precision of training: 32-true, or bf16-mixed, which rounds matrix products to 8
-            bits. Evaluation always has full precision.
+        precision: Precision of training: 32-true, or bf16-mixed, in which networks round matrix
+            products to 8 bits. Densities, validation and evaluation always have full precision.
         compile: Compile the networks for training (torch.compile), which delays the start.
     """
 

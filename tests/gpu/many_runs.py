@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from bench.configuration.models import build_model
 from bench.data.tasks import load_task, task_of
+from bench.models.terms import Model
 from bench.records.types import Config
 from bench.settings import trainer_config
 from bench.training.many_steps import BATCHES_AT_ONCE
@@ -34,25 +35,29 @@ def captured(check: Check) -> None:
     for name, config in recipes(check).items():
         with check.caught("captured", model=name):
             with patch("bench.training.together.has_graphs", lambda device: False):
-                eager = milliseconds(check, [config])
+                eager_ms, eager = trained(check, [config])
             with graphs(check):
-                check.say("captured", model=name, eager_ms=eager, ms=milliseconds(check, [config]))
+                ms, model = trained(check, [config])
+            apart = largest_difference(eager, model)
+            check.say("captured", model=name, eager_ms=eager_ms, ms=ms, largest_difference=apart)
 
 
 def stacked(check: Check) -> None:
     """Time a step of several seeds of a recipe that are trained as one network."""
     for name, config in recipes(check).items():
         data = load_task(task_of(config))
-        model = build_model(config, data.shape, data.task.levels)
-        if why_not := why_not_stacked(model, trainer_config(config)):
+        untrained = build_model(config, data.shape, data.task.levels)
+        if why_not := why_not_stacked(untrained, trainer_config(config)):
             check.say("stacked", model=name, why_not=why_not)
             continue
+        alone: Model | None = None
         sizes = STACKED if name == MAIN else (1, SEEDS)
         for number in sizes[:2] if check.dry else sizes:
             with check.caught("stacked", model=name, runs=number), graphs(check):
                 configs = [config | {"seed": seed} for seed in range(1, number + 1)]
                 check.forget_peak()
-                ms = milliseconds(check, configs)
+                ms, model = trained(check, configs)
+                alone = model if number == 1 else alone
                 check.say(
                     "stacked",
                     model=name,
@@ -60,6 +65,7 @@ def stacked(check: Check) -> None:
                     ms=ms,
                     steps_a_second=1e3 * number / ms,
                     peak_mib=check.peak_mib(),
+                    largest_difference=largest_difference(alone, model) if alone else None,
                 )
 
 
@@ -73,8 +79,14 @@ def graphs(check: Check) -> AbstractContextManager[None]:
     return recorded_graphs() if check.dry else nullcontext()
 
 
-def milliseconds(check: Check, configs: Sequence[Config]) -> float:
-    """Return the time of a gradient step of all these runs together, in their own loops."""
+def largest_difference(one: Model, other: Model) -> float:
+    """Return the largest difference between the weights of two models, which should be rounding."""
+    theirs = other.state_dict()
+    return max((a - theirs[name]).abs().max().item() for name, a in one.state_dict().items())
+
+
+def trained(check: Check, configs: Sequence[Config]) -> tuple[float, Model]:
+    """Return the milliseconds of a step of all these runs together, and the first run's model."""
     times: list[float] = []
     nothing: Visit = lambda number: nullcontext()
     clocked: Visit = lambda number: between(check, number, times)
@@ -82,21 +94,21 @@ def milliseconds(check: Check, configs: Sequence[Config]) -> float:
     silent = [nothing] * len(visits)
     together = Together(len(configs), BATCHES_AT_ONCE, print, lambda: turns.pass_on())
 
-    def one(config: Config, own: Sequence[Visit], position: int) -> None:
+    def one(config: Config, own: Sequence[Visit], position: int) -> Model:
         try:
-            train(config, check.device, own, seats[position])
+            return train(config, check.device, own, seats[position])
         finally:
             seats[position].leave()
 
     seats = list(together.seats)
-    turns: Turns[None] = Turns(
+    turns: Turns[Model] = Turns(
         [
             partial(one, config, silent if position else visits, position)
             for position, config in enumerate(configs)
         ]
     )
-    turns.run()
-    return median(times)
+    models = turns.run()
+    return median(times), models[0]
 
 
 @contextmanager
