@@ -96,11 +96,3 @@ def test_a_sweep_that_is_stopped_or_breaks_the_gpu_resumes(
     assert main(words) == 0
     assert "no workers: one run after another" in capsys.readouterr().out
     assert len(list(tmp_path.rglob("record.json"))) == len(calls) - 1
-
-
-def test_without_ray_a_sweep_says_what_to_do(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(words[:-1]) == 2
-    error = capsys.readouterr().err
-    assert "engine: Ray is not installed; `--workers 0` does the runs" in error
-    assert error.count("\n") == 1 and not (tmp_path / "three").exists()
