@@ -45,11 +45,11 @@ def claims(
     """
     from bench.claims.outcome import write_outcome
 
+    if workers != 0:
+        refuse_no_ray()
     items, sweep = read_experiments(name, results)
     directory = results / sweep
     check_buildable([item.job for item in items if isinstance(item, TrainedItem)])
-    if workers != 0:
-        refuse_no_ray()
     if address is None and (line := unusable_gpus()):
         say(line)
     with locked(directory):

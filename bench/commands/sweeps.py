@@ -174,12 +174,16 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
+    from bench.report.report import missing_for_page
     from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
 
     board = build_report(directory, readme)
     print_leaderboard(board)
-    say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
+    page = "" if (library := missing_for_page()) else ", page.html"
+    say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/{page}")
+    if library:
+        say(f"page.html is not written, because {library} is not installed")
     missing = missing_keys(directory)
     print_missing(missing, chosen)
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)

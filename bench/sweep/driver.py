@@ -133,8 +133,10 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
 
     Raises:
         InputError: The matrix, a configuration, the data or the resources are wrong; the disk is
-            full; or the cluster is gone.
+            full; Ray is not installed, the cluster is gone, or a GPU of this process is in trouble.
     """
+    if options.workers != 0:
+        refuse_no_ray()
     plan = make_plan(name, results, options)
     if is_single(manifest_of(plan.directory)):
         raise InputError(
@@ -142,8 +144,6 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             "name, or another folder by --results"
         )
     check_buildable([plan.jobs[key] for key in plan.jobs if key in plan.chosen])
-    if options.workers != 0:
-        refuse_no_ray()
     if options.address is None:
         from bench.sweep.engine import machine
         from bench.sweep.resources import refuse_what_never_fits

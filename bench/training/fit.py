@@ -23,13 +23,13 @@ from bench.training.callbacks import EpochCallback, ProgressCallback, ResumedSto
 from bench.training.checkpoints import (
     BEST,
     LAST,
-    CheckedCheckpointIO,
     MovableCheckpoint,
     can_resume,
     join,
 )
 from bench.training.many_steps import BATCHES_AT_ONCE, ManySteps
 from bench.training.module import GenerativeModel
+from bench.training.rare_checkpoints import RareCheckpointIO
 from bench.training.rendezvous import OneMachine
 from bench.training.together import Seat, Together
 
@@ -129,6 +129,9 @@ def fit(
         )
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
+    checkpoints = trainer.strategy.checkpoint_io
+    assert isinstance(checkpoints, RareCheckpointIO)  # make_trainer gave it
+    checkpoints.finish()
     return {
         "epochs": trainer.current_epoch,
         "history": module.history,
@@ -154,7 +157,7 @@ def make_trainer(
             process_group_backend=BACKENDS[devices[0].type], find_unused_parameters=True
         ),
         # Slurm's and others' ways to start ranks are for whole jobs; this is one run in a sweep.
-        plugins=[CheckedCheckpointIO(), LightningEnvironment()],
+        plugins=[RareCheckpointIO(), LightningEnvironment()],
         # Whatever Lightning looks for by itself, it looks for in the run's own folder.
         default_root_dir=plan.directory,
         precision=settings.precision,

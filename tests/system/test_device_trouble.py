@@ -6,11 +6,11 @@ import torch
 import bench.runs.run
 from bench.__main__ import main
 from bench.configuration.job import Job
+from bench.configuration.parsing import parse_run
 from bench.errors import InputError
 from bench.runs.run import reason_of, run
 from bench.system.device_trouble import DeviceTrouble, device_trouble
 from bench.system.devices import Reserved
-from tests.conftest import small_config
 
 ADVICE = """
 Search for `cudaError' in https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html for more information.
@@ -137,7 +137,7 @@ def failing(text):
 def test_a_run_on_a_broken_gpu_makes_no_record_and_on_a_full_one_a_failed_one(
     tmp_path, monkeypatch
 ):
-    config = small_config("gaussian_vae", "digits-17", "--trainer.max_epochs=2")
+    config = parse_run(["--data=digits-17", "--model=uniform", "--evaluation.importance_samples=2"])
     job = Job(config, "m", "s", str(tmp_path), "disabled")
     monkeypatch.setattr(bench.runs.run, "evaluate", failing(f"CUDA error: {CUDA[0]}{ADVICE}"))
     with pytest.raises(DeviceTrouble, match="^device: CUDA error: an illegal memory access"):
