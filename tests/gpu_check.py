@@ -52,7 +52,7 @@ def parts(name_of_sweep: str, at_once: int) -> dict[str, tuple[Part, float]]:
     }
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], started: float | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gpu_check", description=__doc__)
     parser.add_argument("--seconds", type=float, default=560, help="the time of all parts")
     parser.add_argument("--only", default="", help="parts to do, joined by commas")
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
         parser.error("PyTorch sees no GPU; --dry tests the check on the CPU")
     out = Path(os.environ.get("OUT", "gpu-out"))
     out.mkdir(parents=True, exist_ok=True)
-    check = Check(out, options.seconds, options.dry, STARTED)
+    check = Check(out, options.seconds, options.dry, started or time.monotonic())
     # Networks are built on the CPU, and a part that counts waits shows its own warnings.
     warnings.filterwarnings("ignore")
     for name in wanted:
@@ -92,4 +92,4 @@ def do(check: Check, name: str, part: Part, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], STARTED))

@@ -19,6 +19,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytorch_lightning.accelerators.cuda as lightning_cuda
 import torch
@@ -27,6 +28,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import bench.training.together as together
+
+PROPERTIES = SimpleNamespace(total_memory=80 * 2**30)
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 # Operations whose result has a size, or is a number, that the host has to read.
 READS = {
@@ -376,6 +380,7 @@ def pretended_gpu(own_numbers: bool = False) -> Iterator[Report]:
         return {(places.of(v[0][0][0]), key[1]): v for key, v in found.items()}
 
     patches = {
+        (together, "has_graphs"): lambda device: False,
         (clip_grad, "_group_tensors_by_device_and_dtype"): grouped,
         (torch, "Generator"): OwnGenerator if own_numbers else PretendedGenerator,
         (torch.cuda, "is_available"): lambda: True,
@@ -383,6 +388,7 @@ def pretended_gpu(own_numbers: bool = False) -> Iterator[Report]:
         (torch.cuda, "current_device"): lambda: 0,
         (torch.cuda, "set_device"): lambda device: None,
         (torch.cuda, "get_device_name"): lambda device=None: "Pretended GPU",
+        (torch.cuda, "get_device_properties"): lambda device=None: PROPERTIES,
         (torch.cuda, "get_device_capability"): lambda device=None: (9, 0),
         (torch.cuda, "get_rng_state_all"): lambda: [],
         (torch.cuda, "set_rng_state_all"): lambda states: None,

@@ -36,7 +36,8 @@ class RecordedGraph:
 
     def replay(self):
         RecordedGraph.replays += 1
-        with torch.no_grad():
+        # What sees calls from Python saw them in the capture.
+        with torch.no_grad(), torch._C.DisableTorchFunction():
             for function, args, kwargs, made in self.operations:
                 again = tensors_in(function(*args, **kwargs))
                 for tensor, value in zip(made, again):

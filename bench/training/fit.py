@@ -31,7 +31,7 @@ from bench.training.many_steps import BATCHES_AT_ONCE, ManySteps
 from bench.training.module import GenerativeModel
 from bench.training.rare_checkpoints import RareCheckpointIO
 from bench.training.rendezvous import OneMachine
-from bench.training.together import Seat, Together
+from bench.training.together import Seat, seat_of_one
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
@@ -101,8 +101,8 @@ def fit(
     """
     deterministic()
     settings, is_alone = plan.settings, len(devices) == 1
-    if seat is None and is_alone and devices[0].type == "cuda" and not settings.encoder_steps:
-        seat = Together(1, BATCHES_AT_ONCE, listeners.note).seats[0]
+    if seat is None and is_alone:
+        seat = seat_of_one(devices[0], settings, BATCHES_AT_ONCE, listeners.note)
     # Ranks synchronise their gradients in every training step, so that each step is one mini-batch.
     module = (
         ManySteps(model, settings, plan.seed, settings.gradient_clip_norm, seat)

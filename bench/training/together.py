@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from bench.settings import TrainerConfig
 from bench.training.batches import Group
 from bench.training.captured import CapturedSteps, why_not_captured
 from bench.training.stacked import StackedStep, unstack
@@ -71,6 +72,16 @@ class Together:
             self.note(f"steps are not captured as a CUDA graph: {why_not}")
             return EagerSteps(step)
         return CapturedSteps(step, self.longest, self.note)
+
+
+def seat_of_one(
+    device: torch.device, settings: TrainerConfig, longest: int, note: Callable[[str], object]
+) -> "Seat | None":
+    """Return a seat for a run that trains alone, whose steps are captured; None if they cannot be."""
+    # A step of the encoder has other kernels than one of the decoder.
+    if not has_graphs(device) or settings.encoder_steps:
+        return None
+    return Together(1, longest, note).seats[0]
 
 
 class Seat:

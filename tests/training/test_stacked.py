@@ -114,6 +114,7 @@ def test_a_stack_that_was_cut_off_resumes(tmp_path, monkeypatch):
         return original(self, run, group)
 
     monkeypatch.setattr(Seat, "take", take)
+    monkeypatch.setattr("bench.training.rare_checkpoints.SECONDS", 0.0)
     with pytest.raises(RuntimeError, match="killed"):
         trained_together(configs, folders)
     monkeypatch.undo()
