@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records.tables import csv_text
+from bench.report.png import figure_png
 from bench.system.files import write_atomically
 
 Line = dict[str, Any]
@@ -64,7 +65,7 @@ def draw(tables: dict[str, pd.DataFrame], path: Path) -> None:
         right.legend(fontsize=7)
     cards = {card for table in tables.values() for card in table["card"]}
     figure.suptitle(", ".join(sorted(cards)))
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    path.write_bytes(figure_png(figure, dpi=130))
     pyplot.close(figure)
 
 
