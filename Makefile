@@ -18,7 +18,7 @@ VENV := .venv
 PEERS := .venv-peers
 BENCH := $(VENV)/bin/bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Passed to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
+# Passed to `bench sweep`: WORKERS=1 (0: without Ray), WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
 # ONLY='task=digits-17 seed=1,2', STORAGE=s3://bucket/checkpoints, MAX_FAILURES=3
 OPTIONS = $(if $(WORKERS),--workers $(WORKERS)) $(if $(WANDB),--wandb $(WANDB)) \
 	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED)) $(if $(ONLY),--only '$(ONLY)') \
