@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.estimators.evidence import LogMeanExp, importance_weighted_bound
+from bench.estimators.evidence import importance_weighted_bound
 from bench.models.linear_gaussian_vae import LinearGaussianVAE as LinearGaussian
 from bench.noise import Noise
 
