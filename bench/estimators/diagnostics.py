@@ -11,9 +11,9 @@ from bench.estimators.weights import WeightedBound, pareto_threshold
 # An effective sample size below this is counted as small.
 SMALL_SAMPLE = 10
 # An error that comes to more than this share from fewer than FEWEST_DATA data with heavy tails is
-# not known. `bench calibrate` holds 95 % intervals to it: from 50 such data on they cover the
+# not known. `bench calibrate` holds 95 % intervals to it: from 100 such data on they cover the
 # expectation in 92 to 98 % of repeats even where the effective sample size is 1.
-LARGEST_SHARE, FEWEST_DATA = 0.2, 50
+LARGEST_SHARE, FEWEST_DATA = 0.2, 100
 # Relative variance of a mean of weights that is zero up to rounding.
 NO_VARIANCE = 1e-12
 
@@ -22,8 +22,8 @@ def bound_estimates(bound: WeightedBound, samples: int) -> dict[str, Estimate]:
     """Return L_K and its diagnostics as columns: means, medians and shares over the data of a split.
 
     The standard errors are those of an estimate of E[L_K], the expectation over the K draws for the
-    given data, and not of log P(y), below which E[L_K] lies by an unknown distance. That of L_K is
-    None where ``error_is_known`` says no.
+    given data, and not of log P(y), below which E[L_K] lies by an unknown distance. They are None
+    where ``error_is_known`` says no.
 
     Args:
         bound: L_K of each datum.
@@ -45,7 +45,9 @@ def bound_estimates(bound: WeightedBound, samples: int) -> dict[str, Estimate]:
         above = bound.pareto_k > pareto_threshold(samples)
         columns["pareto_k_above_threshold"] = plain(above.double().mean().item())
     if samples > 1:
-        columns["bound_rise"] = mean_estimate(bound.rise[None])._replace(samples=samples)
+        rise = mean_estimate(bound.rise[None])
+        error = rise.stderr_data if known else None
+        columns["bound_rise"] = rise._replace(samples=samples, stderr_data=error)
     return columns
 
 
@@ -63,7 +65,7 @@ def error_is_known(bound: WeightedBound, samples: int) -> bool:
 
     The jackknife is right on average for any weights, but for a single datum whose sum a few
     weights carry it is as uncertain as the weights. In a mean over data those errors average out if
-    there are enough such data. So the error is not known if fewer than 50 data whose k̂ is above the
+    there are enough such data. So the error is not known if fewer than 100 data whose k̂ is above the
     threshold, or cannot be fitted, contribute more than a fifth of the variance. Their share is
     taken of the delta method's variances 1/ESS − 1/K, which no single weight can make large.
 
