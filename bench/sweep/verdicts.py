@@ -15,6 +15,7 @@ from bench.records.row import (
     METRICS,
     bits_per_dim_stderr,
     bound_rise_stderr,
+    estimates_of,
     row_of,
     values_of,
 )
@@ -175,11 +176,9 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
             for name in FACTS
             if not same_cell(row[name], again[name])
         ]
-        if row["data_sha256"] not in (again["data_sha256"], again["payload_sha256"]):
-            outside.append(
-                f"{row['split']} data_sha256: published {row['data_sha256']}, now "
-                f"{again['data_sha256']}"
-            )
+        hashes = again["data_sha256"], again["payload_sha256"]
+        if not has_same_data(row, *hashes):
+            outside.append(f"{row['split']} data: published {row['data_sha256']}, now {hashes[0]}")
         # Early stopping may end elsewhere after other epochs, but not beyond the configured number.
         if not same_weights and not same_cell(row["epochs"], again["epochs"]):
             longest = record["config"]["trainer"]["max_epochs"] if record.get("parameters") else -1
@@ -196,6 +195,18 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
         outside.insert(0, f"failed: {record['reason']}")
     verdict = Verdict(cited.key, cited.label, outcome, tuple(outside))
     return with_environment(verdict, cited, record)
+
+
+def has_same_data(row: pd.Series, images: object, payload: object) -> bool:
+    """Tell whether a published row names these hashes of images, and of payloads and splits.
+
+    A row older than the hash of the images has that of payloads and splits as its ``data_sha256``, and
+    no ``payload_sha256``.
+    """
+    if pd.isna(row["payload_sha256"]):
+        return bool(row["data_sha256"] == payload)
+    is_older = row["data_sha256"] == row["payload_sha256"]
+    return bool(row["payload_sha256"] == payload and (is_older or row["data_sha256"] == images))
 
 
 def compare_estimates(
@@ -215,7 +226,7 @@ def compare_estimates(
         & (runs["split"] == split)
         & (runs["key"] != row["key"])
     ]
-    is_older = has_older_error(row)
+    is_older = pd.isna(row["effective_sample_size_median"]) and has_diagnostics(record, split)
     for column in (*METRICS, *errors):
         old, new = row[column], now[column]
         if same_cell(old, new) or (is_older and column in (*DIAGNOSTICS, *errors)):
@@ -237,10 +248,9 @@ def compare_estimates(
     return different, outside
 
 
-def has_older_error(row: pd.Series) -> bool:
-    """Tell whether a row's L_K has no diagnostics: it is older, and its error is the delta method's."""
-    is_bound = pd.notna(row["importance_samples"]) and row["importance_samples"] > 0
-    return is_bound and pd.isna(row["effective_sample_size_median"])
+def has_diagnostics(record: TableRecord, split: Split) -> bool:
+    """Tell whether a run's L_K has diagnostics; a row without them is older, its error another one."""
+    return "effective_sample_size_median" in estimates_of(record, split)
 
 
 def same_cell(old: object, new: object) -> bool:

@@ -24,7 +24,7 @@ from bench.runs.trained import load_trained
 from bench.settings import Progress
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.progress import share_of_run
-from bench.sweep.verdicts import Cited, Verdict, judge
+from bench.sweep.verdicts import Cited, Verdict, has_same_data, judge
 
 
 def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
@@ -129,12 +129,11 @@ def what_changed(cited: Cited) -> str | None:
     if key_of(cited.config) != cited.key:
         return "configuration: this version reads it differently, and its key differs"
     here = describe_data(load_task(task_of(cited.config)))
-    published = cited.rows["data_sha256"].iloc[0]
-    # Rows older than the hash of the images have that of payloads and splits.
-    if published not in (data_hash(here), payload_hash(here)):
+    published = cited.rows.iloc[0]
+    if not has_same_data(published, data_hash(here), payload_hash(here)):
         return (
             f"data: payload, split or images have the hash {data_hash(here)[:16]}…, published "
-            f"{str(published)[:16]}…"
+            f"{str(published['data_sha256'])[:16]}…"
         )
     return None
 
