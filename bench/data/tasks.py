@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -134,6 +134,17 @@ class TaskData:
     intensities: Tensor | None
     payload_sha256: dict[str, str]
     split_sha256: str
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """SHA-256 of the images of all splits, and of the intensities if there are any."""
+        digest = hashlib.sha256()
+        for name in ("train", "validation", "test", "intensities"):
+            images: Tensor | None = getattr(self, name)
+            if images is not None:
+                digest.update(f"{name}:{images.dtype}:{tuple(images.shape)}:".encode())
+                digest.update(images.contiguous().numpy().data)
+        return digest.hexdigest()
 
     @property
     def dimensions(self) -> int:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from bench.data.tasks import TaskData
 from bench.densities.normal import DiagonalNormal, uniform_mixture
+from bench.estimators.diagnostics import bound_estimates, error_is_known, joined, mean_with_error
 from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estimate
-from bench.estimators.evidence import check_evaluation_mode, importance_weighted_bound
+from bench.estimators.evidence import check_evaluation_mode, diagnosed_bound
 from bench.estimators.samples import sharpness
 from bench.estimators.surgery import ELBOSurgery
+from bench.estimators.weights import WeightedBound
 from bench.models.terms import Terms
 from bench.noise import EVALUATION_BLOCK, Noise
 from bench.settings import Bound, EvaluationConfig, Split
@@ -160,7 +162,7 @@ def evaluate_evidence(
     elbo: Tensor,
     progress: Callable[[float], None],
 ) -> dict[str, Estimate]:
-    """Return the headline log-likelihood (L_K, or exact) and the inference gap L_K − ELBO.
+    """Return the headline log-likelihood, L_K with its diagnostics or exact, and the gap L_K − ELBO.
 
     ``config`` says on how many of the first images L_K is taken, and with how many samples. ``elbo`` holds
     each sample's ELBO of all images, (samples, len(images)).
@@ -169,16 +171,18 @@ def evaluate_evidence(
         return {"log_likelihood": exact(elbo.mean().item(), len(images))}
     few = key[1] == "train" and config.importance_data_train
     n, samples = min(few or config.importance_data, len(images)), config.importance_samples
-    bound, gap = MeanEstimate(), MeanEstimate()
     starts = range(0, n, EVALUATION_BLOCK)
+    bounds = []
     for number, start in enumerate(starts):
-        y = images[start : start + EVALUATION_BLOCK]
-        value, variance = importance_weighted_bound(model, y, samples, *key, "importance", number)
-        own = elbo[:, start : start + EVALUATION_BLOCK]
-        spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(value, torch.nan)
         # Whole blocks are drawn, also if only a part of the last is used, because noise belongs to a datum.
-        used = slice(0, n - start)
-        bound.update(value[used], variance[used], samples)
-        gap.update((value - own.mean(0))[used], (variance + spread)[used], samples)
+        y = images[start : start + EVALUATION_BLOCK]
+        bounds.append(diagnosed_bound(model, y, samples, *key, "importance", number))
         progress((number + 1) / len(starts))
-    return {"log_likelihood": bound.estimate(), "inference_gap": gap.estimate()}
+    bound = WeightedBound(*(field[:n] for field in joined(bounds)))
+    own = elbo[:, :n]
+    spread = own.var(0) / len(own) if len(own) > 1 else torch.full_like(bound.value, torch.nan)
+    gap, variance = bound.value - own.mean(0), bound.variance + spread
+    columns = bound_estimates(bound, samples)
+    known = error_is_known(bound, samples)
+    columns["inference_gap"] = mean_with_error(gap, variance, samples, known)
+    return columns

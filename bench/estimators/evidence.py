@@ -1,14 +1,15 @@
-"""Estimates of log P(y) by averaging weights: L_K and naive Monte-Carlo, in bounded memory."""
+"""Estimates of log P(y) by averaging weights: L_K and naive Monte-Carlo, a block of data at a time."""
 
 from collections.abc import Callable
 from functools import partial
-from math import log, prod
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from bench.estimators.weights import WeightedBound, weighted_bound
 from bench.noise import Noise
 
 # Samples per datum whose noise is drawn at once: with blocks of 100 data, 1000 rows to decode.
@@ -37,49 +38,13 @@ def check_block(model: Any, y: Tensor, samples: int) -> None:
             )
 
 
-class LogMeanExp:
-    """A running log 1/K Σ_k exp(w_k) over samples, with the variance of its Monte-Carlo error."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.largest = self.first = self.second = torch.empty(0)
-
-    def add(self, log_weights: Tensor) -> None:
-        """Add log-weights of shape (samples, batch)."""
-        log_weights = log_weights.double()
-        largest = log_weights.amax(0)
-        if self.count == 0:
-            self.largest = largest
-            self.first = self.second = torch.zeros_like(largest)
-        higher = torch.maximum(self.largest, largest)
-        shrink = (self.largest - higher).exp()
-        weights = (log_weights - higher).exp()
-        self.first = self.first * shrink + weights.sum(0)
-        self.second = self.second * shrink.square() + weights.square().sum(0)
-        self.largest = higher
-        self.count += len(log_weights)
-
-    def value(self) -> Tensor:
-        """Return log 1/K Σ exp(w_k), shape (batch,)."""
-        return self.largest + self.first.log() - log(self.count)
-
-    def variance(self) -> Tensor:
-        """Return the delta method's variance of ``value``: (Σw²/(Σw)² − 1/K) · K/(K − 1).
-
-        It is too small where a few weights dominate the sum; then the bound is loose too. NaN after a
-        single sample.
-        """
-        if self.count < 2:
-            return torch.full_like(self.largest, torch.nan)
-        share = self.second / self.first.square()
-        return (share - 1 / self.count).clamp(min=0) * self.count / (self.count - 1)
-
-
 @torch.no_grad()
 def importance_weighted_bound(
     model: Any, y: Tensor, samples: int, *noise_key: int | str
 ) -> tuple[Tensor, Tensor]:
     """Return L_K(y) = E log 1/K Σ_k p(y|z_k) p(z_k) / q(z_k|y) (Burda et al. 2016, eq. 8).
+
+    ``diagnosed_bound`` returns its diagnostics too.
 
     Args:
         model: Anything with ``terms(y, noise, samples)``; a dequantizing model draws u_k anew
@@ -90,7 +55,8 @@ def importance_weighted_bound(
         noise_key: What the noise is a function of.
 
     Returns:
-        One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,).
+        One estimate in nats for each datum (batch,), and its Monte-Carlo variance (batch,), which is
+        the jackknife's: see ``WeightedBound``.
 
     Raises:
         InputError: The model is in training mode.
@@ -107,11 +73,33 @@ def importance_weighted_bound(
         >>> bool(((value - 0.5).abs() < 0.3).all())  # log E exp(ε) of a normal ε
         True
     """
+    bound = diagnosed_bound(model, y, samples, *noise_key)
+    return bound.value, bound.variance
+
+
+@torch.no_grad()
+def diagnosed_bound(model: Any, y: Tensor, samples: int, *noise_key: int | str) -> WeightedBound:
+    """Return L_K of one block of images with its diagnostics, all of shape (batch,).
+
+    Arguments and errors are those of ``importance_weighted_bound``. The K weights of the block are
+    held in memory, K · batch numbers.
+
+    Examples:
+        >>> from bench import Terms
+        >>> class Flow:
+        ...     def terms(self, y, noise, samples):
+        ...         return Terms(reconstruction=10 * noise.normal(samples, len(y), 1)[..., 0])
+        >>> bound = diagnosed_bound(Flow(), torch.zeros(100, 16), 1000, "a key", 1)
+        >>> bool((bound.effective_sample_size < 10).double().mean() > 0.9)  # one weight is the sum
+        True
+        >>> bool((bound.pareto_k > 0.7).double().mean() > 0.9 and bound.rise.mean() > 1)
+        True
+    """
     check_evaluation_mode(model)
     check_block(model, y, samples)
     terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
     log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo
-    return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
+    return weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
 
 
 @torch.no_grad()
@@ -139,19 +127,20 @@ def naive_evidence(
             "which naive Monte-Carlo averages"
         )
     log_weights = lambda noise: model.reconstruction_from_prior(y, noise, SAMPLES_PER_DRAW)
-    return log_mean_exp_of_draws(log_weights, samples, y.device, noise_key)
+    estimate = weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
+    return estimate.value, estimate.variance
 
 
-def log_mean_exp_of_draws(
+def drawn_weights(
     log_weights: Callable[[Noise], Tensor],
     samples: int,
     device: torch.device,
     noise_key: tuple[int | str, ...],
-) -> tuple[Tensor, Tensor]:
-    """Return log 1/K Σ exp(w_k) and its variance, drawing SAMPLES_PER_DRAW weights at once."""
-    running = LogMeanExp()
+) -> Tensor:
+    """Return K log-weights of each datum (K, batch), drawn SAMPLES_PER_DRAW at a time."""
+    parts = []
     for draw, start in enumerate(range(0, samples, SAMPLES_PER_DRAW)):
         weights = log_weights(Noise(*noise_key, draw, device=device))
         # The last draw is cut after drawing, so that a smaller K uses a prefix of the same noise.
-        running.add(weights[: samples - start])
-    return running.value(), running.variance()
+        parts.append(weights[: samples - start])
+    return torch.cat(parts)

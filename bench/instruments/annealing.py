@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bench.estimators.evidence import LogMeanExp
+from bench.estimators.weights import weighted_bound
 from bench.noise import Noise
 
 LEAPFROG_STEPS = 8
@@ -46,9 +46,8 @@ def annealed_importance_sampling(
     path = Path(log_initial, log_joint, betas.tolist())
     sizes = path.run(tuning, None, Noise(*noise_key, "tuning", device=start.device))[1]
     log_weights, _ = path.run(start, sizes, Noise(*noise_key, "chains", device=start.device))
-    running = LogMeanExp()
-    running.add(log_weights)
-    return running.value(), running.variance()
+    estimate = weighted_bound(log_weights)
+    return estimate.value, estimate.variance
 
 
 class Path:

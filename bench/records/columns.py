@@ -28,6 +28,8 @@ class Column:
 
 HOFFMAN = "Hoffman & Johnson 2016, ELBO surgery"
 BURDA = "Burda et al. 2016, Importance weighted autoencoders"
+VEHTARI = "Vehtari et al. 2024, Pareto smoothed importance sampling"
+EFRON = "Efron & Stein 1981, The jackknife estimate of variance"
 
 # Columns that identify a row of runs.csv.
 RUN = (
@@ -60,7 +62,16 @@ IMPORTANCE_SAMPLES = Column(
 )
 BITS_STDERR = Column(
     "bits_per_dim_stderr", "number", "bits/dim",
-    "Monte-Carlo standard error of bits_per_dim, the split being given", "estimate",
+    "Monte-Carlo standard error of bits_per_dim as an estimate of its own expectation at this K, the "
+    "split being given, by the jackknife over the draws; it does not contain the distance of that "
+    "expectation from the truth. Empty where it cannot be known: fewer than 100 data with heavy-tailed "
+    "weights make up more than a fifth of it. In rows without effective_sample_size_median, which are "
+    "older, it is the delta method's, which is too small where a few weights carry the sum",
+    "estimate", EFRON,
+)  # fmt: skip
+BOUND_RISE_STDERR = Column(
+    "bound_rise_stderr", "number", "nats", "Standard error of bound_rise as a mean over the data",
+    "estimate",
 )  # fmt: skip
 # Every estimate, in the order of the tables.
 ESTIMATES = (
@@ -135,14 +146,42 @@ ESTIMATES = (
     Column(
         "sharpness_reconstruction", "number", "", "sharpness of reconstructions", "estimate",
     ),
+    Column(
+        "effective_sample_size_median", "number", "",
+        "Median over data of (Σ w)² / Σ w² of the K importance weights, between 1 and K; larger is "
+        "better: near 1 one draw is the whole sum, and L_K may be far below log P(y)", "estimate",
+        "Kong 1992, A note on importance sampling using standardized weights",
+    ),
+    Column(
+        "effective_sample_size_below_10", "number", "",
+        "Share of the data whose effective sample size is below 10; smaller is better", "estimate",
+    ),
+    Column(
+        "pareto_k_above_threshold", "number", "",
+        "Share of the data whose weights have a tail too heavy for K draws: k̂ of a generalized Pareto "
+        "distribution, fitted to the min(K/5, 3 √K) largest, is above min(1 − 1/log₁₀ K, 0.7); smaller "
+        "is better; empty for K below 21", "estimate", VEHTARI,
+    ),
+    Column(
+        "bound_rise", "number", "nats",
+        "L_K less the mean of L_{K/2} of the two halves of the same draws, never below 0; smaller is "
+        "better: where it is large, more draws raise the bound further", "estimate", BURDA,
+    ),
 )  # fmt: skip
+# The diagnostics of L_K, which rows made before version 2 of the columns lack.
+DIAGNOSTICS = tuple(column.name for column in ESTIMATES[-4:])
 PROVENANCE = (
     Column(
         "beta", "number", "", "Weight of the KL in training; every reported number has weight 1"
     ),
     Column("importance_data", "integer", "", "Number of data that L_K was taken over"),
+    Column("payload_sha256", "string", "", "Hash of the decompressed payloads and of the splits"),
     Column("commit", "string", "", "The commit of this code that made the row"),
-    Column("data_sha256", "string", "", "Hash of the decompressed payloads and of the splits"),
+    Column(
+        "data_sha256", "string", "",
+        "Hash of the images of all splits as the model sees them, binarization included; in older rows, "
+        "where it equals payload_sha256 or that is empty, of payloads and splits alone",
+    ),
     Column("config_sha256", "string", "", "The key again, which is a hash of the configuration"),
     Column(
         "dirty", "boolean", "",
@@ -180,10 +219,17 @@ COMPARISON = (
 )  # fmt: skip
 
 
+def added_columns() -> set[str]:
+    """Return the columns of both tables that older tables lack."""
+    ends = ("", "_low", "_high")
+    later = {f"{name}{end}" for name in DIAGNOSTICS for end in ends}
+    return later | {BOUND_RISE_STDERR.name, "payload_sha256", "device", "dirty"}
+
+
 def runs_columns() -> list[Column]:
     """Return the columns of runs.csv, in order."""
     bits, *others = ESTIMATES
-    return [*RUN, IMPORTANCE_SAMPLES, bits, BITS_STDERR, *others, *PROVENANCE]
+    return [*RUN, IMPORTANCE_SAMPLES, bits, BITS_STDERR, *others, BOUND_RISE_STDERR, *PROVENANCE]
 
 
 def leaderboard_columns() -> list[Column]:

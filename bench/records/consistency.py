@@ -4,11 +4,11 @@ A checksum shows that a record is as it was written. It shows neither who wrote 
 was run. A record that is refused here cannot be the outcome of a run.
 """
 
-from collections.abc import Sequence
-from math import log
+from collections.abc import Mapping, Sequence
+from math import inf, log
 
 from bench.errors import InputError
-from bench.records.types import SPLITS, Record, TableRecord
+from bench.records.types import SPLITS, EstimateRecord, Record, TableRecord
 from bench.settings import Split
 
 # Terms of an identity are means of the same float64 numbers and differ by the rounding of sums.
@@ -19,6 +19,9 @@ ROUNDING_SINGLE = 1e-4
 AGGREGATE = 1e-3
 # What identifies the data of a task.
 DATA = ("payload_sha256", "split_sha256", "dimensions", "levels", "sizes")
+# The same of newer records; two runs are compared by it if both have it.
+SEEN = "images_sha256"
+SHARES = ("effective_sample_size_below_10", "pareto_k_above_threshold")
 
 
 def contradiction_of(record: TableRecord) -> str | None:
@@ -44,10 +47,14 @@ def check_consistent(record: Record) -> Record:
 
 def check_same_data(records: Sequence[TableRecord]) -> None:
     """Raise InputError if two runs of one task used different data: one leaderboard compares them."""
-    first: dict[str, TableRecord] = {}
+    first: dict[tuple[str, bool], TableRecord] = {}
     for record in records:
-        other = first.setdefault(record["task"], record)
-        for name in DATA:
+        task, sees = record["task"], SEEN in record["data"]
+        pairs = [
+            (first.setdefault((task, False), record), DATA),
+            (first.setdefault((task, True), record) if sees else record, (SEEN,)),
+        ]
+        for other, name in ((other, name) for other, names in pairs for name in names):
             if record["data"].get(name) != other["data"].get(name):
                 raise InputError(
                     f"record: runs {other['key']} and {record['key']} of {record['task']} used "
@@ -97,6 +104,9 @@ def _wrong_number(record: TableRecord, split: Split) -> str | None:
     bound = metrics.get("log_likelihood")
     if bound is None or not bound["samples"] or not isinstance(evaluation, dict):
         return None  # an exact number has no samples, and is taken over all data
+    wrong = _wrong_diagnostic(metrics, bound["samples"])
+    if wrong is not None:
+        return wrong
     samples, data = evaluation.get("importance_samples"), evaluation.get("importance_data")
     if split == "train":
         data = evaluation.get("importance_data_train") or data
@@ -104,4 +114,15 @@ def _wrong_number(record: TableRecord, split: Split) -> str | None:
         return f"log_likelihood has samples = {bound['samples']}, its configuration {samples}"
     if isinstance(data, int) and bound["n"] != min(data, size):
         return f"log_likelihood has n = {bound['n']}, its configuration {min(data, size)}"
+    return None
+
+
+def _wrong_diagnostic(metrics: Mapping[str, EstimateRecord], samples: int) -> str | None:
+    limits = {name: (0.0, 1.0) for name in SHARES}
+    limits["effective_sample_size_median"] = (1.0, float(samples))
+    limits["bound_rise"] = (0.0, inf)
+    for name, (low, high) in limits.items():
+        part = metrics.get(name)
+        if part is not None and not low - ROUNDING <= part["value"] <= high * (1 + ROUNDING):
+            return f"{name} is {part['value']:.6g}, outside [{low:g}, {high:g}]"
     return None

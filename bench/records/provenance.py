@@ -128,6 +128,7 @@ def describe_data(data: "TaskData") -> DataRecord:
     return {
         "payload_sha256": data.payload_sha256,
         "split_sha256": data.split_sha256,
+        "images_sha256": data.images_sha256,
         "dimensions": data.dimensions,
         "levels": data.task.levels,
         "sizes": {"train": len(data.train), "test": len(data.test)},

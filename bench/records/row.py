@@ -30,6 +30,12 @@ def bits_per_dim_stderr(record: TableRecord, split: Split) -> float | None:
     return None if bits is None else bits.get("stderr")
 
 
+def bound_rise_stderr(record: TableRecord, split: Split) -> float | None:
+    """Return the standard error of the rise of a run's bound, as a mean over the data."""
+    rise = estimates_of(record, split).get("bound_rise")
+    return None if rise is None else rise.get("stderr_data")
+
+
 def importance_samples(record: TableRecord, split: Split) -> int | None:
     """Return K of a run's bound L_K, 0 where the log-likelihood is exact; None for a failed run."""
     bound = estimates_of(record, split).get("log_likelihood")
@@ -61,8 +67,10 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
         "bits_per_dim_stderr": bits_per_dim_stderr(record, split),
     }
     provenance: Row = {
+        "bound_rise_stderr": bound_rise_stderr(record, split),
         "beta": record["config"]["trainer"]["beta"],
         "importance_data": None if bound is None else bound.get("n"),
+        "payload_sha256": payload_hash(data),
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
@@ -84,6 +92,15 @@ def device_of(environment: Environment) -> str | None:
 
 
 def data_hash(data: Mapping[str, object]) -> str:
+    """Return the hash of the images that a run has seen, from its record's ``data``.
+
+    The first records have none; theirs is the hash of payloads and splits.
+    """
+    images = data.get("images_sha256")
+    return images if isinstance(images, str) else payload_hash(data)
+
+
+def payload_hash(data: Mapping[str, object]) -> str:
     """Return one hash of the hashes of a task's payloads and splits, as a record's ``data`` has them."""
     content = json.dumps([data["payload_sha256"], data["split_sha256"]], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

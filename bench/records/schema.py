@@ -10,7 +10,7 @@ KEY = re.compile(r"[0-9a-f]{16}")
 TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
-METRIC = re.compile(r"[a-z_]{1,60}")
+METRIC = re.compile(r"[a-z_][a-z0-9_]{0,59}")
 # A map of 32 × 32 bytes in base64.
 MAP = re.compile(r"[A-Za-z0-9+/]{1366}==")
 CURVES = ("epoch", "train_elbo", "validation_elbo")
@@ -61,6 +61,7 @@ def _check(record: Any) -> None:
     for name in SPLITS:
         _need(_is_whole(_mapping(data, "sizes").get(name), 1), f"has no data.sizes.{name}")
     hashes = list(_mapping(data, "payload_sha256").values()) + [data.get("split_sha256")]
+    hashes += [data["images_sha256"]] if "images_sha256" in data else []
     _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
     commit = _mapping(record, "environment").get("commit")
     _need(commit is None or is_hash(commit), "has no commit")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import Column, leaderboard_columns, runs_columns
+from bench.records.columns import Column, added_columns, leaderboard_columns, runs_columns
 from bench.records.row import row_of
 from bench.records.schema import KEY, is_hash, is_line, is_task
 from bench.records.types import SPLITS, TableRecord
@@ -14,7 +14,7 @@ from bench.system.files import MIB, is_there, read_bytes
 
 LONGEST, LONGEST_HEADER = 512 * MIB, 2**14
 # Columns that were added after the first tables.
-ADDED = ("dirty", "device")
+ADDED = added_columns()
 TYPES = {"string": str, "integer": "Int64", "number": "float64", "boolean": "boolean"}
 # Columns of text by which rows are found and cited: the check of a cell, and its words for messages.
 TEXTS = {
@@ -23,9 +23,10 @@ TEXTS = {
     "sweep": (is_line, "name of a sweep"),
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
+    "payload_sha256": (is_hash, "hash"),
     "device": (is_line, "name of a device"),
 }
-MAY_BE_EMPTY = ("commit", "data_sha256", "device")
+MAY_BE_EMPTY = ("commit", "data_sha256", "payload_sha256", "device")
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -77,9 +78,6 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
         InputError: It has other columns or cells than a runs.csv has.
     """
     table = parse_table(content, where, runs_columns())
-    for column in runs_columns():
-        if column.name in ADDED and column.name not in table.columns:
-            table[column.name] = pd.Series([None] * len(table), dtype=TYPES[column.type])
     is_run = table["key"].str.fullmatch(KEY.pattern).eq(True) & table["split"].isin(SPLITS)
     is_run &= table[["sweep", "task", "model", "status", "seed"]].notna().all(axis=1)
     is_run &= ~table.duplicated(["key", "split"], keep=False)
@@ -114,7 +112,12 @@ def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFra
     except (OSError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{where}: cannot be read as a table: {reason}") from None
-    return table
+    missing = {
+        name: pd.Series([None] * len(table), dtype=kind, index=table.index)
+        for name, kind in types.items()
+        if name not in table.columns
+    }
+    return pd.concat([table, pd.DataFrame(missing)], axis=1) if missing else table
 
 
 def check_header(content: bytes, where: str, columns: list[str]) -> None:

@@ -49,10 +49,21 @@ class EpochRecord(TypedDict):
 
 
 class DataRecord(TypedDict):
-    """The data that a run was made with."""
+    """The data that a run was made with.
+
+    Attributes:
+        payload_sha256: Hash of each file's payload.
+        split_sha256: Hash of the splits' indices.
+        images_sha256: Hash of the images of all splits as the model sees them, binarization
+            included. The first records have none.
+        dimensions: D.
+        levels: L.
+        sizes: Number of images of each split.
+    """
 
     payload_sha256: dict[str, str]
     split_sha256: str
+    images_sha256: NotRequired[str]
     dimensions: int
     levels: int
     sizes: dict[Split, int]

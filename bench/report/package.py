@@ -11,7 +11,7 @@ from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
 # A new column raises the second number, a renamed column or a changed meaning the first.
-SCHEMA_VERSION = "1.3.0"
+SCHEMA_VERSION = "2.0.0"
 TITLE = "# What the tables hold"
 # The dictionary's text on tables that are in no package of a sweep.
 OTHER_TABLES = (
@@ -30,8 +30,9 @@ OTHER_TABLES = (
     "or all of them as one (strip), `headers` says whether those are counted, `bits_per_dim` is",
     "8 bytes / (n D).",
     "",
-    "`calibration/calibration.csv`: every estimator against a known truth, its bias and the share of its",
-    "intervals that cover it. `perf/perf.csv`: times of ours and of others, and their ratio.",
+    "`calibration/calibration.csv`: every estimator against a known truth, its bias, the bias that is",
+    "expected, the share of its intervals that cover its expectation, and the share of repeats in which it",
+    "gives no standard error (`empty`). `perf/perf.csv`: times of ours and of others, and their ratio.",
     "",
     "In these tables a `commit` that ends in `-dirty` is not that of the code, which differed from it.",
     "",

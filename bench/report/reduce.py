@@ -217,10 +217,10 @@ def environments_of(records: Sequence[SlimRecord]) -> list[Environment]:
 
 
 def slim_estimates(record: Record, split: Split) -> dict[str, EstimateRecord]:
-    """Return the values of a run's estimates, and the two estimates of which tables say more."""
+    """Return the values of a run's estimates, and the three estimates of which tables say more."""
     return {
         intern(name): estimate
-        if name in ("bits_per_dim", "log_likelihood")
+        if name in ("bits_per_dim", "log_likelihood", "bound_rise")
         else {"value": estimate["value"]}
         for name, estimate in estimates_of(record, split).items()
     }

@@ -25,6 +25,12 @@ SHOWN = (
     ("sharpness", "sharpness", 2, False),
 )
 MOST_DECIMALS = 6
+# Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.
+UNKNOWN_ERROR = "†"
+UNKNOWN_ERROR_REASON = (
+    "† The Monte-Carlo error of L_K cannot be known here: it comes from fewer than 100 images with "
+    "heavy-tailed weights, or from a single draw."
+)
 LONGEST_README = 16 * MIB
 
 
@@ -47,13 +53,23 @@ def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
     return text
 
 
+def has_unknown_error(row: pd.Series) -> bool:
+    """Tell whether a row of leaderboard.csv has a bound without a Monte-Carlo error."""
+    is_bound = pd.notna(row["importance_samples"]) and row["importance_samples"] > 0
+    return is_bound and pd.isna(row["bits_per_dim_stderr"])
+
+
 def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
     """Return {column of leaderboard.csv: text} for each row of one task's leaderboard."""
     columns = [
         (name, enough_decimals(rows, name, least) if wide else least, wide)
         for name, _, least, wide in SHOWN
     ]
-    return [{column[0]: cell(row, *column) for column in columns} for _, row in rows.iterrows()]
+    texts = [{column[0]: cell(row, *column) for column in columns} for _, row in rows.iterrows()]
+    for text, (_, row) in zip(texts, rows.iterrows()):
+        if has_unknown_error(row):
+            text["bits_per_dim"] += UNKNOWN_ERROR
+    return texts
 
 
 def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
@@ -82,6 +98,8 @@ def print_leaderboard(board: pd.DataFrame) -> None:
         "interval over seeds; all else in nats per image. log-lik.: the exact log-likelihood or the "
         "bound L_K, from which bits/dim are computed."
     )
+    if board.apply(has_unknown_error, axis=1).any():
+        say(UNKNOWN_ERROR_REASON)
 
 
 def in_markdown(text: str) -> str:
@@ -96,6 +114,8 @@ def markdown(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) ->
         lines += [f"**{escape(task)}**", "", "| " + " | ".join(headings()) + " |"]
         lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
         lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in rows] + [""]
+    if board.apply(has_unknown_error, axis=1).any():
+        lines += [UNKNOWN_ERROR_REASON, ""]
     return "\n".join(lines)
 
 
@@ -108,7 +128,7 @@ LATEX_CHARACTERS = str.maketrans(
 def in_latex(text: str) -> str:
     """Return text escaped for a cell of LaTeX, with its signs in math mode."""
     text = escaped(" ".join(text.split())).translate(LATEX_CHARACTERS)
-    return text.replace("±", r"$\pm$").replace("–", "--")
+    return text.replace("±", r"$\pm$").replace("–", "--").replace("†", r"$^\dagger$")
 
 
 def latex(board: pd.DataFrame) -> str:
@@ -126,6 +146,8 @@ def latex(board: pd.DataFrame) -> str:
             words = [re.sub(r"^-(?=\d)", "$-$", in_latex(word)) for word in cells]
             lines.append(" & ".join(words) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
+    if board.apply(has_unknown_error, axis=1).any():
+        lines += [in_latex(UNKNOWN_ERROR_REASON), ""]
     return "\n".join(lines)
 
 
@@ -174,7 +196,10 @@ def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
 
 def print_estimates(metrics: Metrics) -> None:
     """Print a run's estimates: value ± Monte-Carlo standard error, a column for each split."""
-    units = {"bits_per_dim": "bits/dim", "active_units": ""}
+    units = {"bits_per_dim": "bits/dim", "active_units": "", "effective_sample_size_median": "of K"}
+    units |= dict.fromkeys(
+        ("effective_sample_size_below_10", "pareto_k_above_threshold"), "of data"
+    )
     units |= {f"sharpness{of}": "of data's" for of in ("", "_aggregate", "_reconstruction")}
     splits = list(metrics)
     rows = []

@@ -10,7 +10,16 @@ from math import isfinite, sqrt
 
 import pandas as pd
 
-from bench.records.row import METRICS, bits_per_dim_stderr, device_of, row_of, values_of
+from bench.records.columns import DIAGNOSTICS
+from bench.records.row import (
+    METRICS,
+    bits_per_dim_stderr,
+    bound_rise_stderr,
+    device_of,
+    estimates_of,
+    row_of,
+    values_of,
+)
 from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
 from bench.settings import Split
 
@@ -24,6 +33,11 @@ MOST_OF_LIKELIHOOD = 0.05
 # The same for other columns, in latent dimensions and in the data's sharpness.
 MOST = {"active_units": 3.0}
 MOST |= {f"sharpness{of}": 0.05 for of in ("", "_aggregate", "_reconstruction")}
+# The same for diagnostics of L_K: shares of data, and a share of the new effective sample size.
+MOST |= {"effective_sample_size_below_10": 0.2, "pareto_k_above_threshold": 0.2}
+MOST_OF_SIZE = 0.5
+# Rounding moves a datum over a threshold, and the effective sample size by the weights' rounding.
+ROUNDING_OF_DIAGNOSTIC = 0.01
 # A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
 # Parts of an environment that decide no number: labels of the code, whose hash is compared.
@@ -31,8 +45,7 @@ LABELS = ("commit", "commit_unknown", "dirty", "version")
 # Columns other than estimates. Each must be the same for the new run.
 FACTS = (
     "key", "task", "model", "decoder", "prior", "seed", "split", "status", "dimensions", "levels",
-    "n", "parameters", "importance_samples", "beta", "importance_data", "data_sha256",
-    "config_sha256",
+    "n", "parameters", "importance_samples", "beta", "importance_data", "config_sha256",
 )  # fmt: skip
 GOOD = ("identical", "within")
 
@@ -124,16 +137,30 @@ def tolerance(
     from scipy.stats import t
 
     metrics = record["metrics"][split]
-    value, error = metrics[column]["value"], metrics[column].get("stderr")
-    allowed = ROUNDING * max(1.0, abs(value)) + 1.96 * sqrt(2) * (error or 0.0)
+    value, error = metrics[column]["value"], error_of(metrics[column])
+    allowed = ROUNDING * max(1.0, abs(value)) + 1.96 * sqrt(2) * error
+    if column in DIAGNOSTICS:
+        allowed += ROUNDING_OF_DIAGNOSTIC * max(1.0, abs(value))
     if same_weights or not record["parameters"]:
         return allowed
     most = MOST.get(column, MOST_OF_LIKELIHOOD * likelihood_of(metrics, column))
+    most = MOST_OF_SIZE * value if column == "effective_sample_size_median" else most
     seeds = pd.Series([value, *(other for other in others if isfinite(other))])
     if len(seeds) == 1:
         return allowed + (0.0 if column in ("bits_per_dim", "log_likelihood") else most)
     quantile = float(t.ppf(0.975, len(seeds) - 1))
     return allowed + min(most, quantile * float(seeds.std()) * sqrt(1 + 1 / len(seeds)))
+
+
+def error_of(estimate: EstimateRecord) -> float:
+    """Return the Monte-Carlo error of an estimate; 0 of an exact one.
+
+    Where that of L_K cannot be known, the error over the data takes its place, which contains it.
+    """
+    error = estimate.get("stderr")
+    if error is None and estimate.get("samples"):
+        error = estimate.get("stderr_data")
+    return error or 0.0
 
 
 def likelihood_of(metrics: dict[str, EstimateRecord], column: str) -> float:
@@ -160,6 +187,9 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
             for name in FACTS
             if not same_cell(row[name], again[name])
         ]
+        hashes = again["data_sha256"], again["payload_sha256"]
+        if not has_same_data(row, *hashes):
+            outside.append(f"{row['split']} data: published {row['data_sha256']}, now {hashes[0]}")
         # Early stopping may end elsewhere after other epochs, but not beyond the configured number.
         if not same_weights and not same_cell(row["epochs"], again["epochs"]):
             longest = record["config"]["trainer"]["max_epochs"] if record.get("parameters") else -1
@@ -181,28 +211,45 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     return with_environment(verdict, cited, record)
 
 
+def has_same_data(row: pd.Series, images: object, payload: object) -> bool:
+    """Tell whether a published row names these hashes of images, and of payloads and splits.
+
+    A row older than the hash of the images has that of payloads and splits as its ``data_sha256``, and
+    no ``payload_sha256``.
+    """
+    if pd.isna(row["payload_sha256"]):
+        return bool(row["data_sha256"] == payload)
+    is_older = row["data_sha256"] == row["payload_sha256"]
+    return bool(row["payload_sha256"] == payload and (is_older or row["data_sha256"] == images))
+
+
 def compare_estimates(
     row: pd.Series, record: TableRecord, runs: pd.DataFrame, same_weights: bool
 ) -> tuple[list[str], list[str]]:
     """Return, in words, a row's estimates that differ, and those outside the tolerances."""
     split: Split = row["split"]
     different, outside = [], []
-    now = values_of(record, split) | {"bits_per_dim_stderr": bits_per_dim_stderr(record, split)}
+    errors = {
+        "bits_per_dim_stderr": bits_per_dim_stderr(record, split),
+        "bound_rise_stderr": bound_rise_stderr(record, split),
+    }
+    now = values_of(record, split) | errors
     others = runs[
         (runs["task"] == row["task"])
         & (runs["model"] == row["model"])
         & (runs["split"] == split)
         & (runs["key"] != row["key"])
     ]
-    for column in (*METRICS, "bits_per_dim_stderr"):
+    is_older = pd.isna(row["effective_sample_size_median"]) and has_diagnostics(record, split)
+    for column in (*METRICS, *errors):
         old, new = row[column], now[column]
-        if same_cell(old, new):
+        if same_cell(old, new) or (is_older and column in (*DIAGNOSTICS, *errors)):
             continue
         words = f"{split} {column}: published {old!r}, now {new!r}"
         different.append(words)
         if pd.isna(old) or new is None:
             outside.append(words)
-        elif column == "bits_per_dim_stderr":
+        elif column in errors:
             if not new / ERROR_FACTOR <= old <= new * ERROR_FACTOR:
                 outside.append(f"{words}, more than {ERROR_FACTOR:.0f} times as much or as little")
         else:
@@ -213,6 +260,11 @@ def compare_estimates(
                     f"{split} {column}: published {old:.6g}, now {new:.6g}, tolerance {allowed:.2g}"
                 )
     return different, outside
+
+
+def has_diagnostics(record: TableRecord, split: Split) -> bool:
+    """Tell whether a run's L_K has diagnostics; a row without them is older, its error another one."""
+    return "effective_sample_size_median" in estimates_of(record, split)
 
 
 def same_cell(old: object, new: object) -> bool:

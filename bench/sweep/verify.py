@@ -14,7 +14,7 @@ from bench.records.consistency import check_consistent
 from bench.records.key import key_of
 from bench.records.provenance import describe_data, environment
 from bench.records.record import has_record, read_record, record_path
-from bench.records.row import data_hash
+from bench.records.row import data_hash, payload_hash
 from bench.records.tables import altered_column, chosen_rows, read_runs
 from bench.records.types import SPLITS, Config, Environment, Record, TableRecord
 from bench.report.citation import has_other_code
@@ -24,7 +24,7 @@ from bench.runs.trained import load_trained
 from bench.settings import Progress
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.progress import share_of_run
-from bench.sweep.verdicts import Cited, Verdict, judge
+from bench.sweep.verdicts import Cited, Verdict, has_same_data, judge
 
 
 def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
@@ -128,10 +128,13 @@ def what_changed(cited: Cited) -> str | None:
         return "configuration: neither a readable record nor this version's sweep has this key"
     if key_of(cited.config) != cited.key:
         return "configuration: this version reads it differently, and its key differs"
-    here = data_hash(describe_data(load_task(task_of(cited.config))))
-    published = cited.rows["data_sha256"].iloc[0]
-    if here != published:
-        return f"data: payload or split has the hash {here[:16]}…, published {str(published)[:16]}…"
+    here = describe_data(load_task(task_of(cited.config)))
+    published = cited.rows.iloc[0]
+    if not has_same_data(published, data_hash(here), payload_hash(here)):
+        return (
+            f"data: payload, split or images have the hash {data_hash(here)[:16]}…, published "
+            f"{str(published['data_sha256'])[:16]}…"
+        )
     return None
 
 

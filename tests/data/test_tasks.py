@@ -1,5 +1,6 @@
 import gzip
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from bench.data import images
 from bench.data.images import load_raw, parse_cifar10, parse_idx
 from bench.data.tasks import Task, draw_static, hash_splits, load_task, split_indices
 from bench.errors import InputError
+from bench.records.provenance import describe_data
+from bench.records.row import data_hash, payload_hash
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,34 @@ def test_dynamic_keeps_grey_values_for_training_and_fixes_the_rest():
     assert np.array_equal(data.intensities, grey.train)
     assert set(np.unique(data.test)) == {0, 1}
     assert load_task(Task("digits", "static")).test.equal(data.test)
+
+
+@pytest.mark.parametrize(
+    "binarization, images",
+    [
+        ("none", "af858dd3a7405e9c"),
+        ("static", "237520d4b36995fb"),
+        ("dynamic", "4d9468b195e111e8"),
+        ("threshold", "e1fc01387be97f32"),
+    ],
+)
+def test_the_images_seen_are_the_published_ones(binarization, images):
+    """Another binary draw is another task, although payload and splits are the same."""
+    data = load_task(Task("digits", binarization))
+    assert data.images_sha256[:16] == images
+    described = describe_data(data)
+    assert data_hash(described) == data.images_sha256 != payload_hash(described)
+    del described["images_sha256"]  # as in the first records
+    assert data_hash(described) == payload_hash(described)
+    assert payload_hash(described) == payload_hash(describe_data(load_task(Task("digits"))))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "intensities"])
+def test_the_hash_of_the_images_changes_with_every_split(split):
+    data = load_task(Task("digits", "dynamic"))
+    other = getattr(data, split).clone()
+    other[3, 5] ^= 1
+    assert replace(data, **{split: other}).images_sha256 != data.images_sha256
 
 
 def idx(array: np.ndarray) -> bytes:

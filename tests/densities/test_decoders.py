@@ -79,6 +79,28 @@ def test_discretized_logistic_against_scipy():
     np.testing.assert_allclose(decoder.log_prob(outputs, y, Noise(0))[0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "decoder_class, distribution, lowest",
+    [(DiscretizedLogistic, logistic, -7.0), (DiscretizedGaussian, norm, np.log(0.1 / 256))],
+)
+def test_scales_are_cut_off_at_the_documented_bound_alone(decoder_class, distribution, lowest):
+    """Log-scales of −6 and −5 are as they are, −12 is the bound: masses one bin from the location."""
+    decoder = decoder_class(3, 256, "decoder")
+    asked = torch.tensor([-5.0, -6.0, -12.0])
+    outputs = torch.zeros(1, 1, 2, 3)
+    outputs[0, 0, 1] = asked + decoder.log_deviation - decoder.log_scale_of(torch.zeros(3))
+    y = torch.tensor([[127, 127, 127]])
+    scale = np.exp(np.maximum(asked.double().numpy(), lowest))
+    lower, upper = 127 / 256, 128 / 256
+    mass = distribution.cdf(upper, 0.5, scale) - distribution.cdf(lower, 0.5, scale)
+    ours = decoder.log_prob_of_pixels(outputs, y, Noise(0))[0, 0].detach().numpy()
+    np.testing.assert_allclose(ours, np.log(mass), rtol=1e-3, atol=1e-5)
+    log_scale = decoder.location_and_log_scale(outputs)[1].detach().numpy()
+    np.testing.assert_allclose(
+        np.broadcast_to(log_scale, (1, 1, 3))[0, 0], np.log(scale), rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("size", [0.1, 1.0, 3.0])
 def test_discretized_gaussian_against_scipy(scale, size):

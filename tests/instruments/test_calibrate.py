@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from bench.estimators.estimate import Estimate
-from bench.instruments import known_truths
+from bench.instruments import evidence_truths, known_truths, toy_truths
 from bench.instruments.calibrate import calibrate, measure
-from bench.instruments.known_truths import Instrument, elbo_instruments, toy_evidence, toy_vae
+from bench.instruments.expectations import Expectation
+from bench.instruments.known_truths import Instrument, elbo_instruments
+from bench.instruments.toy_truths import toy_evidence, toy_vae
 from bench.noise import Noise
 
 silent = lambda share, text: None
@@ -20,28 +22,55 @@ def drawn(bias=0.0, stderr=1.0):
 
 
 @pytest.mark.parametrize(
-    "estimate, expected, calibrated",
+    "estimate, expected, bias, calibrated",
     [
-        (drawn(), "unbiased", True),
-        (drawn(bias=0.5), "unbiased", False),
-        (drawn(stderr=0.8), "unbiased", False),
-        (drawn(stderr=1.5), "unbiased", False),
-        (drawn(bias=-0.5), "below", True),
-        (drawn(bias=0.5), "below", False),
-        (drawn(bias=0.5), "above", True),
-        (drawn(bias=-0.5), "above", False),
+        (drawn(), "unbiased", 0.0, True),
+        (drawn(bias=0.5), "unbiased", 0.0, False),
+        (drawn(stderr=0.8), "unbiased", 0.0, False),
+        (drawn(stderr=1.5), "unbiased", 0.0, False),
+        (drawn(bias=-0.5), "below", -0.5, True),
+        (drawn(bias=-0.5), "below", -0.2, False),  # the side is right, the size is not
+        (drawn(bias=0.5), "below", 0.5, False),
+        (drawn(bias=0.5), "above", 0.5, True),
+        (drawn(bias=-0.5), "above", -0.5, False),
+        (drawn(bias=-0.5, stderr=0.5), "below", -0.5, False),
     ],
 )
-def test_it_tells_good_instruments_from_bad(estimate, expected, calibrated):
-    row = measure(Instrument("x", "", 0.0, estimate, expected), silent)
-    assert row["calibrated"] == calibrated
+def test_it_tells_good_instruments_from_bad(estimate, expected, bias, calibrated):
+    instrument = Instrument("x", "", 0.0, estimate, expected, bias=Expectation(bias))
+    assert measure(instrument, silent)["calibrated"] == calibrated
+
+
+def test_a_simulated_bias_counts_with_its_own_error():
+    biases = [Expectation(0.3, 0.1), Expectation(0.3, 0.01)]
+    rows = [measure(Instrument("x", "", 0.0, drawn(), bias=bias), silent) for bias in biases]
+    assert [row["calibrated"] for row in rows] == [True, False]
+    assert [row["expected_bias_stderr"] for row in rows] == [0.1, 0.01]
+
+
+@pytest.mark.parametrize("stderr, stderr_data, coverage", [(1.0, 0.5, 0.95), (0.5, 1.0, 0.67)])
+def test_the_error_under_test_is_the_instruments(stderr, stderr_data, coverage):
+    """An instrument for the population tests the error over data, every other one the Monte-Carlo error."""
+    estimate = lambda r: drawn(stderr=stderr)(r)._replace(stderr_data=stderr_data)
+    for population, expected in ((False, coverage), (True, 0.95 + 0.67 - coverage)):
+        row = measure(Instrument("x", "", 0.0, estimate, population=population), silent)
+        assert row["coverage"] == pytest.approx(expected, abs=0.03)
+
+
+def test_empty_errors_are_counted_and_not_covered():
+    """Coverage is that of the repeats that give an error, whose share the table holds."""
+    some = lambda r: drawn()(r)._replace(stderr=1.0 if r % 4 else None)
+    row = measure(Instrument("x", "", 0.0, some), silent)
+    assert row["empty"] == 0.25 and row["calibrated"] and 0.92 < row["coverage"] < 0.98
+    row = measure(Instrument("x", "", 0.0, lambda r: drawn()(r)._replace(stderr=None)), silent)
+    assert row["empty"] == 1 and row["coverage"] is None
 
 
 def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     few = lambda: (replace(i, repeats=60) for i in elbo_instruments())
     none = lambda: ()
     monkeypatch.setattr("bench.instruments.calibrate.elbo_instruments", few)
-    for group in ("surgery", "evidence", "toy", "sample"):
+    for group in ("surgery", "evidence", "hard", "toy", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
     reports = []
     table = calibrate(tmp_path, lambda *report: reports.append(report))
@@ -52,24 +81,54 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     assert list(pd.read_csv(tmp_path / "calibration.csv")["estimator"]) == list(table["estimator"])
 
 
-GROUPS = ("elbo", "surgery", "evidence", "toy", "sample")
+GROUPS = (
+    (known_truths, "surgery"),
+    (known_truths, "sample"),
+    (known_truths, "elbo"),
+    (evidence_truths, "evidence"),
+    (evidence_truths, "hard"),
+    (toy_truths, "toy"),
+)
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_each_estimate_is_near_its_truth_or_on_the_side_that_theory_says(group):
+@pytest.fixture
+def short_simulations(monkeypatch):
+    monkeypatch.setattr(evidence_truths, "SIMULATIONS", 500)
+    monkeypatch.setattr(toy_truths, "SIMULATIONS", 500)
+    monkeypatch.setattr(evidence_truths, "PIXEL_SIMULATIONS", 200)
+
+
+@pytest.mark.parametrize("module, group", GROUPS)
+def test_each_estimate_is_near_its_expectation(module, group, short_simulations):
     """One repeat of every instrument shows a wrong truth or estimator; an instrument without a
     standard error is repeated."""
-    for instrument in getattr(known_truths, f"{group}_instruments")():
+    for instrument in getattr(module, f"{group}_instruments")():
         estimate = instrument.estimate(0)
         value = estimate.value
         error = estimate.stderr_data if instrument.population else estimate.stderr
         if error is None:
             values = [instrument.estimate(repeat).value for repeat in range(20)]
             value, error = mean(values), stdev(values) / sqrt(20)
-        if instrument.expected != "above":
-            assert value < instrument.truth + 4 * error, instrument
-        if instrument.expected != "below":
-            assert value > instrument.truth - 4 * error, instrument
+        allowed = 5 * sqrt(error**2 + instrument.bias.stderr**2)
+        assert abs(value - instrument.truth - instrument.bias.value) < allowed, instrument
+        if instrument.expected == "unbiased":
+            assert instrument.bias.value == 0
+        else:
+            side = -1 if instrument.expected == "below" else 1
+            assert side * instrument.bias.value > -4 * instrument.bias.stderr, instrument
+
+
+def test_a_hard_instrument_is_calibrated_and_the_delta_method_is_not(short_simulations):
+    """Forty latent dimensions and a narrow q: effective sample sizes near 2."""
+    first = next(evidence_truths.hard_instruments())
+    assert "40-D" in first.setting
+    values, errors = [], []
+    for repeat in range(40):
+        estimate = first.estimate(repeat)
+        values.append(estimate.value)
+        errors.append(estimate.stderr)
+    assert mean(errors) == pytest.approx(stdev(values), rel=0.4)
+    assert mean(errors) > 1.2 / sqrt(200)  # the delta method's error is at most 1/√n
 
 
 def test_the_toys_masses_sum_to_one():

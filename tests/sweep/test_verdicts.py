@@ -1,5 +1,6 @@
 """Whatever a publisher writes into a table: a number that is not reproduced never counts as good."""
 
+from copy import deepcopy
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
@@ -9,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.records.columns import runs_columns
+from bench.records.columns import DIAGNOSTICS, runs_columns
 from bench.records.record import read_record
 from bench.records.row import METRICS
 from bench.records.tables import chosen_rows, read_runs
-from bench.sweep.verdicts import FACTS, Cited, judge, tolerance
+from bench.sweep.verdicts import FACTS, Cited, has_same_data, judge, tolerance
 
 MNIST = Path(__file__).parents[2] / "results" / "mnist"
 RUNS = chosen_rows(read_runs(MNIST / "runs.csv"), "task=mnist-dynamic model=gated_vae", "runs.csv")
@@ -106,6 +107,70 @@ def test_tolerance_is_a_prediction_interval_around_the_new_run():
     expected = 4.30265 * 0.0002 * (4 / 3) ** 0.5 + 1.96 * 2**0.5 * new["stderr"]
     found = tolerance(AGAIN, "test", "bits_per_dim", others, False)
     assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_the_spread_of_seeds_counts_up_to_five_percent_of_the_likelihood():
+    metrics = AGAIN["metrics"]["test"]
+    wild = [1e6, -1e6]
+    for column, likelihood in (("kl", "log_likelihood"), ("bits_per_dim", "bits_per_dim")):
+        own = 1.96 * 2**0.5 * (metrics[column]["stderr"] or 0) + 1e-6 * max(
+            1, abs(metrics[column]["value"])
+        )
+        most = 0.05 * abs(metrics[likelihood]["value"])
+        found = tolerance(AGAIN, "test", column, wild, False)
+        assert found == pytest.approx(own + most, rel=1e-9)
+        assert tolerance(AGAIN, "test", column, wild, True) == pytest.approx(own, rel=1e-9)
+
+
+def diagnosed():
+    """AGAIN as this version records it, with diagnostics and a larger error of the bound."""
+    record = deepcopy(AGAIN)
+    for split in ("train", "test"):
+        metrics, new = record["metrics"][split], {"stderr": None, "n": 100, "samples": 5000}
+        metrics["bits_per_dim"]["stderr"] *= 9
+        metrics["effective_sample_size_median"] = new | {"value": 30.0}
+        metrics["effective_sample_size_below_10"] = new | {"value": 0.1}
+        metrics["pareto_k_above_threshold"] = new | {"value": 0.4}
+        metrics["bound_rise"] = new | {"value": 0.2, "stderr_data": 0.01}
+    return record
+
+
+def test_older_rows_have_no_diagnostics_to_compare_and_newer_ones_have():
+    runs, record = RUNS[RUNS["key"] == KEY], diagnosed()
+    assert judge(Cited(KEY, runs, AGAIN["config"], None, None), record, RUNS, False).is_good
+    cells = {name: record["metrics"]["test"][name]["value"] for name in DIAGNOSTICS}
+    cells |= {"bits_per_dim_stderr": record["metrics"]["test"]["bits_per_dim"]["stderr"]}
+    cells |= {"bound_rise_stderr": 0.01}
+    for change, outcome in (
+        ({}, "identical"),
+        ({"effective_sample_size_median": 32.0}, "within"),
+        ({"effective_sample_size_median": 300.0}, "outside"),
+        ({"bound_rise": 40.0}, "outside"),
+        ({"bound_rise_stderr": 0.1}, "outside"),
+        ({"pareto_k_above_threshold": 0.9}, "outside"),
+        ({"bits_per_dim_stderr": 1e-9}, "outside"),
+        ({"bits_per_dim_stderr": nan}, "outside"),
+    ):
+        newer = edited(cells | change)
+        rows = newer[(newer["key"] == KEY) & (newer["split"] == "test")]
+        found = judge(Cited(KEY, rows, AGAIN["config"], None, None), record, newer, False)
+        assert found.outcome == outcome, (change, found)
+
+
+def test_data_are_the_same_by_the_hashes_that_a_row_has():
+    row = lambda images, payload: pd.Series({"data_sha256": images, "payload_sha256": payload})
+    assert has_same_data(row("a", "b"), "a", "b")
+    assert not has_same_data(row("x", "b"), "a", "b") and not has_same_data(row("a", "x"), "a", "b")
+    assert has_same_data(row("b", None), "a", "b") and has_same_data(row("b", "b"), "a", "b")
+    assert not has_same_data(row("a", None), "a", "b")
+
+
+def test_an_unknown_error_leaves_the_error_over_data():
+    record = deepcopy(AGAIN)
+    bits = record["metrics"]["test"]["bits_per_dim"]
+    bits["stderr"] = None
+    found = tolerance(record, "test", "bits_per_dim", [], False)
+    assert found == pytest.approx(1.96 * 2**0.5 * bits["stderr_data"], abs=2e-6)
 
 
 TYPES = {column.name: column.type for column in runs_columns()}

@@ -3,7 +3,7 @@ import torch
 
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
-from bench.training.batches import EvaluationBlocks, Grouped, Place, TrainingBatches
+from bench.training.batches import EvaluationBlocks, Grouped, Place, TaskDataModule, TrainingBatches
 
 
 def epoch_of(seed=1, epoch=0, rank=0, world=1, task=Task("digits"), batch_size=100):
@@ -88,6 +88,17 @@ def test_evaluation_blocks_count_every_datum_once(world):
             blocks[batch_idx * world + rank] = batch.images
     assert torch.equal(torch.cat([blocks[number] for number in sorted(blocks)]), images)
     assert all(torch.equal(blocks[n], part) for n, part in enumerate(images.split(100)))
+
+
+def test_each_loader_has_the_images_of_its_split():
+    """Digits' splits for validation and test have as many images, so only the images tell them apart."""
+    module = TaskDataModule("digits-17")
+    joined = lambda loader: torch.cat([batch.images for batch in loader])
+    assert joined(module.val_dataloader()).equal(module.data.validation)
+    assert joined(module.test_dataloader()).equal(module.data.test)
+    assert not module.data.validation.equal(module.data.test)
+    first = next(iter(module.train_dataloader()))
+    assert first.images.equal(module.data.train[first.indices])
 
 
 def test_batch_sizes_that_cannot_work_are_refused():

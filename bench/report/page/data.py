@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
+from bench.records.columns import DIAGNOSTICS
 from bench.records.row import METRICS, row_of
 from bench.records.types import SPLITS, EpochRecord, Record, SlimRecord
 from bench.report.shown import CURVES, by_model, decoded, visible_range
@@ -23,7 +24,7 @@ PICTURES = {
     "samples": "samples",
     "samples_aggregate": "samples from q_agg",
 }
-ESTIMATES = ("bits_per_dim", "bits_per_dim_stderr", *METRICS[1:])
+ESTIMATES = ("bits_per_dim", "bits_per_dim_stderr", *METRICS[1:], "bound_rise_stderr")
 
 
 class PictureRow(TypedDict):
@@ -43,7 +44,7 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
     """
     dirty = Counter(record["model"] for record in runs if record["environment"]["dirty"])
     numbers = ["rank", "seeds", "failed", "importance_samples", "bits_per_dim_low"]
-    numbers += ["bits_per_dim_high", "log_n", *(name for name, *_ in SHOWN)]
+    numbers += ["bits_per_dim_high", "log_n", *(name for name, *_ in SHOWN), *DIAGNOSTICS]
     rows = []
     for texts, (_, row) in zip(texts_of_task(board), board.iterrows()):
         made: dict[str, object] = {name: plain(row[name]) for name in numbers}

@@ -63,6 +63,8 @@
     const axis = axisOf(task.board);
     const plain = (name, title, hint) => ({ title, hint, value: row => row[name], show: row => row.text[name] });
     const count = (name, title, hint) => ({ title, hint, value: row => row[name], show: row => row[name] ?? "–" });
+    const measured = (name, title, digits, hint) => ({ title, hint, value: row => row[name],
+      show: row => row[name] == null ? "–" : fixed(row[name], digits) });
     task.tables.board = pagedTable(task.section.querySelector(".board"), {
       label: `Leaderboard of ${task.name}`, rows: task.board,
       columns: [
@@ -77,6 +79,9 @@
         plain("log_likelihood", "log-lik.", "nats, exact or the bound L_K, that bits/dim is taken from"),
         plain("elbo", "ELBO"), plain("reconstruction", "reconstr."), plain("mutual_information", "mutual inf."),
         plain("marginal_kl", "marginal KL"), plain("active_units", "active"), plain("sharpness", "sharpness"),
+        measured("effective_sample_size_median", "ESS", 1, "median effective sample size of the K weights of L_K; near 1 a single draw is the whole sum"),
+        measured("pareto_k_above_threshold", "k̂ high", 2, "share of the images whose weights have a tail too heavy for K draws"),
+        measured("bound_rise", "rise", 3, "nats by which L_K is above L_{K/2} of the same draws; where it is large, more draws raise the bound further"),
       ],
     });
     task.tables.board.filter(row => matcher(task)(row.model));

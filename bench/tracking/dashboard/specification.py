@@ -30,6 +30,8 @@ SHOWN = (
     "kl",
     "log_n",
     "inference_gap",
+    "effective_sample_size_median",
+    "bound_rise",
     "active_units",
     "sharpness",
     "beta",

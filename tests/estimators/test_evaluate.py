@@ -1,0 +1,75 @@
+"""What `evaluate` makes of a model's terms, against the same by hand."""
+
+from math import log
+
+import pytest
+import torch
+
+from bench.data.arrays import task_from_arrays
+from bench.estimators.evaluate import evaluate
+from bench.models.terms import Terms
+from bench.noise import Noise
+from bench.settings import EvaluationConfig
+
+CONFIG = EvaluationConfig(elbo_samples=3, importance_samples=25, importance_data=130)
+
+
+class Noisy:
+    """A model whose log-weights are standard normal numbers, so that its numbers show their noise."""
+
+    def terms(self, y, noise, samples):
+        return Terms(noise.normal(samples, len(y), 1)[..., 0])
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 2, (200, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    return task_from_arrays(images, images, 2)
+
+
+@pytest.fixture(scope="module")
+def numbers(data):
+    return evaluate(Noisy(), data, CONFIG, seed=7)["test"]
+
+
+def test_every_block_has_noise_of_its_own(numbers):
+    draws = [
+        torch.cat([Noise(7, "test", block, "terms", s).normal(1, 100, 1)[0] for block in (0, 1)])
+        for s in range(3)
+    ]
+    elbo = torch.stack(draws)[..., 0].double()
+    assert numbers["elbo"].value == pytest.approx(elbo.mean().item(), abs=1e-7)
+
+
+def test_the_bound_is_that_of_the_first_data_and_the_noise_of_their_blocks(numbers):
+    blocks = [
+        torch.cat([Noise(7, "test", "importance", b, d).normal(10, 100, 1) for d in range(3)])[:25]
+        for b in (0, 1)
+    ]
+    weights = torch.cat(blocks, dim=1)[:, :130, 0].double()
+    bound = weights.logsumexp(0) - log(25)
+    found = numbers["log_likelihood"]
+    assert (found.n, found.samples) == (130, 25)
+    assert found.value == pytest.approx(bound.mean().item(), abs=1e-7)
+    size = weights.softmax(0).square().sum(0).reciprocal()
+    assert numbers["effective_sample_size_median"].value == pytest.approx(size.median().item())
+
+
+def test_the_gaps_error_has_that_of_the_bound_and_of_the_elbo(numbers):
+    draws = [
+        torch.cat([Noise(7, "test", block, "terms", s).normal(1, 100, 1)[0] for block in (0, 1)])
+        for s in range(3)
+    ]
+    elbo = torch.stack(draws)[:, :130, 0].double()
+    gap, bound = numbers["inference_gap"], numbers["log_likelihood"]
+    spread = (elbo.var(0) / 3).sum().item() / 130**2
+    assert gap.stderr**2 == pytest.approx(bound.stderr**2 + spread, rel=1e-6)
+    assert gap.value == pytest.approx(bound.value - elbo.mean().item(), abs=1e-7) and gap.n == 130
+
+
+def test_dimensions_are_pixels_times_channels(numbers):
+    bits = -numbers["log_likelihood"].value / (3 * 4 * 4 * log(2))
+    assert numbers["bits_per_dim"].value == pytest.approx(bits, rel=1e-12)
+    stderr = numbers["log_likelihood"].stderr / (48 * log(2))
+    assert numbers["bits_per_dim"].stderr == pytest.approx(stderr, rel=1e-12)
