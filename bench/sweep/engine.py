@@ -265,8 +265,10 @@ def execute(job: Job, board: Any) -> Record:
     import ray
 
     from bench.runs.run import run
+    from bench.system.devices import set_gpu_share
 
     gpus = [str(name) for name in ray.get_gpu_ids()]
+    set_gpu_share(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
     return run(job, reporter(job.key, board), gpus)
 
 
