@@ -388,6 +388,12 @@ def pretended_gpu(own_numbers: bool = False) -> Iterator[Report]:
         (torch.cuda, "current_device"): lambda: 0,
         (torch.cuda, "set_device"): lambda device: None,
         (torch.cuda, "get_device_name"): lambda device=None: "Pretended GPU",
+        (torch.cuda, "mem_get_info"): lambda device=None: (2**36, PROPERTIES.total_memory),
+        (torch.cuda, "memory_allocated"): lambda device=None: 0,
+        (torch.cuda, "memory_reserved"): lambda device=None: 0,
+        # So much that draws are computed one by one, as on a CPU.
+        (torch.cuda, "max_memory_allocated"): lambda device=None: 2**40,
+        (torch.cuda, "reset_peak_memory_stats"): lambda device=None: None,
         (torch.cuda, "get_device_properties"): lambda device=None: PROPERTIES,
         (torch.cuda, "get_device_capability"): lambda device=None: (9, 0),
         (torch.cuda, "get_rng_state_all"): lambda: [],

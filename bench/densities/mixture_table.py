@@ -1,16 +1,22 @@
 """The log-density of a mixture of very many diagonal normals, accurate and in bounded memory."""
 
 from math import log, pi, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.system.devices import usable_gpu_memory
+
 if TYPE_CHECKING:
     from bench.densities.normal import DiagonalNormal
 
-# Points and components of one block of pairs: 4 MB of float32, which fits into the cache.
+# Points and components of one block of pairs on a CPU: 4 MB of float32, which fits into the cache.
 ROW_BLOCK, COLUMN_BLOCK = 512, 2048
+# The same on a GPU at most, which needs millions of pairs to be busy; and the bytes that one pair
+# takes at most, with its temporaries, and the share of the free memory that a block may have.
+GPU_ROW_BLOCK, GPU_COLUMN_BLOCK = 4096, 32_768
+BYTES_OF_PAIR, SHARE_OF_MEMORY = 32, 0.25
 # With fewer components, all computations are in float64.
 FEW_COMPONENTS = 1024
 # Largest likely rounding error, in nats, of expanded log-densities that are summed directly.
@@ -22,11 +28,34 @@ NEGLIGIBLE = 40.0
 MOST_CANDIDATES = 0.03
 # Relative rounding errors of float32 and float64, and a size that is safe in float32.
 SINGLE, DOUBLE, LARGEST_SINGLE = 2.0**-24, 2.0**-53, 1e30
-# Size of a block of differences (points, components, dimensions): 32 MB.
-DIRECT_BLOCK = 2**22
+# Size of a block of differences (points, components, dimensions) for a block of pairs: 32 MB on a CPU.
+DIRECT_PER_PAIR = 4
 # Lower bound of exponents, because exponentials that underflow are ten times slower. It adds at
 # most m·e⁻⁸⁰ to a sum.
 LOWEST = -80.0
+
+
+class BlockSize(NamedTuple):
+    """Points and components of one block of pairs. It affects memory, speed and rounding only."""
+
+    rows: int = ROW_BLOCK
+    columns: int = COLUMN_BLOCK
+
+
+def block_size(device: torch.device) -> BlockSize:
+    """Return the size of blocks on a device: a CPU's is that of its cache, a GPU's that of its memory."""
+    return BlockSize() if device.type != "cuda" else gpu_block_size(usable_gpu_memory(device))
+
+
+def gpu_block_size(usable: int) -> BlockSize:
+    """Return the largest block of pairs that fits into a share of ``usable`` bytes; at least a CPU's."""
+    rows, columns = GPU_ROW_BLOCK, GPU_COLUMN_BLOCK
+    pairs = SHARE_OF_MEMORY * usable / BYTES_OF_PAIR
+    while rows * columns > pairs and columns > COLUMN_BLOCK:
+        columns //= 2
+    while rows * columns > pairs and rows > ROW_BLOCK:
+        rows //= 2
+    return BlockSize(rows, columns)
 
 
 class MixtureTable:
@@ -85,13 +114,14 @@ class MixtureTable:
         return torch.addmm(self.constants, features, self.coefficients) + shared[:, None]
 
     @torch.no_grad()
-    def log_prob(self, z: Tensor, columns: int = COLUMN_BLOCK) -> Tensor:
+    def log_prob(self, z: Tensor, size: BlockSize | None = None) -> Tensor:
         """Return log Σ_j w_j N(z_i; μ_j, σ_j²) in nats, float64 (n,), for points z (n, dimensions).
 
-        ``columns``, the number of components in a block, affects memory, speed and rounding only.
+        ``size`` is that of a block of pairs; None is what suits the device.
         """
-        parts = z.split(ROW_BLOCK) if len(z) else ()
-        blocks = [self._log_prob_of_rows(rows, columns) for rows in parts]
+        size = size or block_size(z.device)
+        parts = z.split(size.rows) if len(z) else ()
+        blocks = [self._log_prob_of_rows(rows, size) for rows in parts]
         return torch.cat(blocks) if blocks else z.new_empty(0, dtype=torch.float64)
 
     def _features(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,7 +131,8 @@ class MixtureTable:
             return rows, -0.5 * rows.square() @ self.common
         return torch.cat([rows.square(), rows], dim=1), rows.new_zeros(len(rows))
 
-    def _log_prob_of_rows(self, z: Tensor, columns: int) -> Tensor:
+    def _log_prob_of_rows(self, z: Tensor, block: BlockSize) -> Tensor:
+        columns = block.columns
         features, shared = self._features(z)
         summands = len(self.coefficients) + 1
         length = features[:, -z.shape[1] :].square().sum(1).max().sqrt().item()
@@ -118,7 +149,7 @@ class MixtureTable:
                 return self._sum_candidates(z.double(), *candidates)
         if likely * DOUBLE <= EXPANSION_ERROR:
             return shared + self._sum_products(features, self.coefficients, self.constants, columns)
-        return self._sum_directly(z.double())
+        return self._sum_directly(z.double(), DIRECT_PER_PAIR * block.rows * block.columns)
 
     def _sum_products(
         self, features: Tensor, coefficients: Tensor, constants: Tensor, columns: int
@@ -131,7 +162,7 @@ class MixtureTable:
             pairs = torch.addmm(constants[block], features, coefficients[:, block])
             higher = torch.maximum(largest, pairs.amax(1))
             exponents = pairs.sub_(higher[:, None]).float().clamp_(min=LOWEST)
-            # Up to 2048 numbers of at most 1: their float32 sum is accurate to 1e-6.
+            # Up to 32,768 numbers of at most 1, added in a tree: their float32 sum is accurate to 1e-6.
             total = total * (largest - higher).double().exp() + exponents.exp_().sum(1)
             largest = higher
         return largest.double() + total.log()
@@ -163,10 +194,10 @@ class MixtureTable:
         total = pairs.new_zeros(len(z)).index_add_(0, points, (pairs - largest[points]).exp())
         return largest + total.log()
 
-    def _sum_directly(self, z: Tensor) -> Tensor:
-        """Return the log-sum over all pairs, computed directly in float64."""
+    def _sum_directly(self, z: Tensor, numbers: int) -> Tensor:
+        """Return the log-sum over all pairs, computed directly in float64, ``numbers`` at a time."""
         scale = (-self.log_scale).exp()
-        rows = max(1, DIRECT_BLOCK // self.loc.numel())
+        rows = max(1, numbers // self.loc.numel())
         parts = [
             self.normalizers - 0.5 * ((part[:, None] - self.loc) * scale).square().sum(2)
             for part in z.split(rows)

@@ -1,6 +1,5 @@
 """Estimates of log P(y) by averaging weights: L_K and naive Monte-Carlo, a block of data at a time."""
 
-from collections.abc import Callable
 from functools import partial
 from math import prod
 from typing import Any
@@ -9,12 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import InputError
+from bench.estimators.draws import drawn_weights
 from bench.estimators.weights import WeightedBound, weighted_bound
-from bench.noise import Noise
-
-# Samples per datum whose noise is drawn at once: with blocks of 100 data, 1000 rows to decode.
-# It is part of the definition of a number, like the block of data.
-SAMPLES_PER_DRAW = 10
+from bench.models.terms import Model
 
 
 def check_evaluation_mode(model: Any) -> None:
@@ -98,8 +94,10 @@ def diagnosed_bound(model: Any, y: Tensor, samples: int, *noise_key: int | str) 
     check_evaluation_mode(model)
     check_block(model, y, samples)
     terms = model.prepared(y) if hasattr(model, "prepared") else partial(model.terms, y)
-    log_weights = lambda noise: terms(noise, SAMPLES_PER_DRAW).elbo
-    return weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
+    log_weights = lambda noise, count: terms(noise, count).elbo
+    # A model of somebody else may draw noise in other shapes.
+    may_join = isinstance(model, Model)
+    return weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key, may_join))
 
 
 @torch.no_grad()
@@ -126,21 +124,6 @@ def naive_evidence(
             f"model: {type(model).__name__} has no reconstruction_from_prior(y, noise, samples), "
             "which naive Monte-Carlo averages"
         )
-    log_weights = lambda noise: model.reconstruction_from_prior(y, noise, SAMPLES_PER_DRAW)
+    log_weights = lambda noise, count: model.reconstruction_from_prior(y, noise, count)
     estimate = weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
     return estimate.value, estimate.variance
-
-
-def drawn_weights(
-    log_weights: Callable[[Noise], Tensor],
-    samples: int,
-    device: torch.device,
-    noise_key: tuple[int | str, ...],
-) -> Tensor:
-    """Return K log-weights of each datum (K, batch), drawn SAMPLES_PER_DRAW at a time."""
-    parts = []
-    for draw, start in enumerate(range(0, samples, SAMPLES_PER_DRAW)):
-        weights = log_weights(Noise(*noise_key, draw, device=device))
-        # The last draw is cut after drawing, so that a smaller K uses a prefix of the same noise.
-        parts.append(weights[: samples - start])
-    return torch.cat(parts)

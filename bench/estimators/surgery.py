@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from bench.densities.mixture_table import ROW_BLOCK
+from bench.densities.mixture_table import GPU_ROW_BLOCK, ROW_BLOCK
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate, exact, mean_estimate, synchronised
@@ -143,7 +143,9 @@ class ELBOSurgery(Metric):
             return mixture.log_prob(latent)
         group = self.process_group
         z = latent.flatten(0, 1)
-        share = -(-len(z) // (ROW_BLOCK * dist.get_world_size(group))) * ROW_BLOCK
+        # Not the size of this rank's own blocks, which depends on the memory that it has.
+        rows = GPU_ROW_BLOCK if z.device.type == "cuda" else ROW_BLOCK
+        share = -(-len(z) // (rows * dist.get_world_size(group))) * rows
         first = dist.get_rank(group) * share
         parts = gather_all_tensors(mixture.log_prob(z[first : first + share]), group)
         return torch.cat(parts).view(latent.shape[:2])

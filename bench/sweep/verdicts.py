@@ -22,6 +22,7 @@ from bench.records.row import (
 )
 from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
 from bench.settings import Split
+from bench.sweep.environments import differences, is_same
 
 # Relative difference of float64 sums between machines with different instructions.
 ROUNDING = 1e-6
@@ -40,8 +41,6 @@ MOST_OF_SIZE = 0.5
 ROUNDING_OF_DIAGNOSTIC = 0.01
 # A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
-# Parts of an environment that decide no number: labels of the code, whose hash is compared.
-LABELS = ("commit", "commit_unknown", "dirty", "version")
 # Columns other than estimates. Each must be the same for the new run.
 FACTS = (
     "key", "task", "model", "decoder", "prior", "seed", "split", "status", "dimensions", "levels",
@@ -282,30 +281,3 @@ def with_environment(verdict: Verdict, cited: Cited, record: TableRecord) -> Ver
         text = "; ".join(differences(cited.environment, record))
         text = f"environment: {text or 'the same, as far as it is recorded'}"
     return replace(verdict, reasons=(*verdict.reasons, text))
-
-
-def is_same(published: Environment, record: TableRecord) -> bool:
-    """Tell whether a published environment agrees with a new record's in all that decides numbers."""
-    old, new = flat(published), flat(record["environment"])
-    return all(old.get(name) == new[name] for name in new if name not in LABELS)
-
-
-def differences(published: Environment, record: TableRecord) -> list[str]:
-    """Return in words how a published environment differs from a new record's."""
-    old, new = flat(published), flat(record["environment"])
-    # What an older record does not hold is not known to differ.
-    return [
-        f"{name}: {old[name]} → {new[name]}"
-        for name in new
-        if old.get(name, new[name]) != new[name]
-    ]
-
-
-def flat(environment: Environment) -> dict[str, object]:
-    """Return an environment with package versions on the top level and short hashes of the code."""
-    plain = {name: value for name, value in environment.items() if name != "packages"}
-    for name in ("commit", "code_sha256"):
-        if plain.get(name):
-            plain[name] = str(plain[name])[:12]
-    packages = environment.get("packages")
-    return plain | (packages if isinstance(packages, dict) else {})

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from bench.sweep.jobs import Assigned, Keyed, WorkerFunction
 from bench.sweep.progress import RunProgress
 from bench.system.device_trouble import device_trouble
-from bench.system.devices import Reserved
+from bench.system.devices import Reserved, set_gpu_share
 from bench.system.memory import keep_freed_memory
 
 TETHER = "tether"
@@ -45,6 +45,7 @@ def tethered(work: WorkerFunction, job: Keyed, board: Any) -> Any:
     if not any(thread.name == TETHER for thread in threading.enumerate()):
         threading.Thread(target=end_with, args=(os.getppid(),), name=TETHER, daemon=True).start()
     gpus = reserved_gpus()
+    set_gpu_share(gpus.share)
     try:
         return work(job, Assigned(gpus, board.write.remote))
     except Exception as error:

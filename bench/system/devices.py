@@ -132,3 +132,27 @@ def why_no_gpu() -> str:
     except (AssertionError, RuntimeError) as error:
         return " ".join(str(error).split())[:200]
     return "CUDA finds none"
+
+
+# The share of its GPU that this process was given; several runs may share one.
+_share_of_gpu = 1.0
+
+
+def set_gpu_share(share: float) -> None:
+    """Set the share of its GPU that this process was given, at most 1."""
+    global _share_of_gpu
+    _share_of_gpu = min(share, 1.0)
+
+
+def usable_gpu_memory(device: "torch.device") -> int:
+    """Return how many bytes of a GPU this process may still take, within its share of the GPU."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device)
+    allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    return within_share(_share_of_gpu, free, total, allocated, reserved)
+
+
+def within_share(share: float, free: int, total: int, allocated: int, reserved: int) -> int:
+    """Return the usable bytes: what is free, or reserved by this process and not in use, in its share."""
+    return max(0, min(free + reserved - allocated, int(share * total) - allocated))

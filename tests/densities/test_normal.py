@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
 
-from bench.densities.mixture_table import MixtureTable
-from bench.densities.normal import DiagonalNormal, NormalMixture
+from bench.densities.mixture_table import BlockSize, MixtureTable, block_size, gpu_block_size
+from bench.densities.normal import DiagonalNormal, NormalMixture, uniform_mixture
 from bench.noise import Noise
 
 
@@ -70,7 +70,7 @@ def test_mixture_against_a_direct_float64_sum(regime):
     table = MixtureTable(components, weights)
     allowed = 1e-3 + 1e-15 * direct.abs()  # a density of e^(−10¹³) is itself rounded
     assert ((table.log_prob(z) - direct).abs() < allowed).all()
-    assert ((table.log_prob(z, columns=37) - direct).abs() < allowed).all()
+    assert ((table.log_prob(z, BlockSize(64, 37)) - direct).abs() < allowed).all()
     pairs = table.log_pairs(z).logsumexp(1)
     if "narrow" not in regime and regime != "tiny variances":  # these cancel, even in float64
         torch.testing.assert_close(pairs, direct, rtol=0, atol=1e-9)
@@ -159,3 +159,23 @@ def test_mixture_samples_agree_with_its_density():
     entropy = -(log_density.exp() * log_density).sum() * width
     values = mixture.log_prob(mixture.sample(200_000, Noise(3))).double()
     assert abs(values.mean() + entropy) < 4.5 * values.std() / 200_000**0.5
+
+
+def test_blocks_of_a_gpu_are_large_and_fit_into_its_memory():
+    gib = 2**30
+    whole = gpu_block_size(80 * gib)
+    assert whole == (4096, 32_768) and block_size(torch.device("cpu")) == (512, 2048)
+    for usable in (8 * gib, gib, gib // 4):
+        size = gpu_block_size(usable)
+        assert size.rows * size.columns * 32 <= usable / 4 < 2 * size.rows * size.columns * 32
+    assert gpu_block_size(0) == (512, 2048)
+
+
+def test_large_blocks_give_the_same_density():
+    torch.manual_seed(0)
+    mixture = uniform_mixture(DiagonalNormal(torch.randn(3000, 4), -2 + 0.1 * torch.randn(3000, 4)))
+    z = torch.randn(700, 4)
+    small, large = (
+        mixture.table.log_prob(z, size) for size in (BlockSize(), BlockSize(4096, 32_768))
+    )
+    torch.testing.assert_close(large, small, atol=2e-4, rtol=0)

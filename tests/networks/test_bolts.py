@@ -214,7 +214,7 @@ def cifar10(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "split_indices", lambda dataset, n: splits)
     # Decoding a thousand images for each number would take minutes here.
     monkeypatch.setattr("bench.estimators.evaluate.SHARPNESS_SAMPLES", 2)
-    monkeypatch.setattr("bench.estimators.evidence.SAMPLES_PER_DRAW", 5)
+    monkeypatch.setattr("bench.estimators.draws.SAMPLES_PER_DRAW", 5)
     monkeypatch.setattr("bench.runs.pictures.SHOWN_IMAGES", 2)
     load_task.cache_clear()
     yield
