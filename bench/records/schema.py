@@ -65,6 +65,8 @@ def _check(record: Any) -> None:
     _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
     commit = _mapping(record, "environment").get("commit")
     _need(commit is None or is_hash(commit), "has no commit")
+    if "evaluated_with" in record:
+        _mapping(record, "evaluated_with")
     timing = _mapping(record, "timing")
     are_names = all(_matches(name, METRIC) and name not in IDENTITY for name in timing)
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
