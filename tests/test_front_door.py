@@ -1,5 +1,6 @@
 """The command line as users call it: sweeps that are killed, resumed, spread; bad input."""
 
+import copy
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import yaml
 
 from bench.__main__ import main
 from bench.commands.sweeps import print_missing
+from bench.records.record import read_record, write_record
 from bench.system.launchers import is_a_launchers
 from bench.training.checkpoints import content_hash
 from tests.conftest import patience
@@ -174,6 +176,36 @@ def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
         assert json.loads(out.read_text()) == record["metrics"]
     assert main(["release", str(own), "--output", str(released)]) == 2
     assert_one_line(capsys, "is there already")
+    # A record made before the diagnostics of L_K gets them; one with other numbers stays as it is.
+    older = copy.deepcopy(record)
+    for metrics in older["metrics"].values():
+        for name in (
+            "effective_sample_size_median",
+            "effective_sample_size_below_10",
+            "bound_rise",
+        ):
+            del metrics[name]
+        metrics["bits_per_dim"]["stderr"] /= 9
+    del older["data"]["images_sha256"]
+    write_record(tmp_path / "runs", older)
+    refresh = ["evaluate", str(released), "--refresh", str(tmp_path)]
+    assert main(refresh) == 0
+    refreshed = read_record(path)
+    assert refreshed["metrics"] == record["metrics"] and refreshed["data"] == record["data"]
+    assert refreshed["environment"] == record["environment"]
+    assert refreshed["evaluated_with"]["code_sha256"] == record["environment"]["code_sha256"]
+    assert main([*refresh, "--importance_samples", "5"]) == 2
+    assert_one_line(capsys, "its own configuration alone")
+    for metrics in older["metrics"].values():
+        for name in ("elbo", "reconstruction"):
+            metrics[name]["value"] += 5
+        metrics["inference_gap"]["value"] -= 5
+    write_record(tmp_path / "runs", older)
+    assert main(refresh) == 2
+    assert_one_line(capsys, "its record is left as it is")
+    assert read_record(path)["metrics"] == older["metrics"]
+    assert main(["evaluate", str(released), "--refresh", str(tmp_path / "made")]) == 2
+    assert_one_line(capsys, "has no record of run")
     # A checkpoint whose weights do not fit its configuration, and a truncated one.
     import torch
 

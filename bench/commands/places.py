@@ -102,6 +102,7 @@ def check_folder_or_address(what: str, text: str) -> None:
 # The checks of options by their names, in all commands; other texts get ``check_text``.
 KINDS: dict[str, Callable[[str, str], object]] = {
     "results": check_folder,
+    "refresh": check_folder,
     "storage": check_folder_or_address,
     "output": check_file_to_write,
     "readme": check_file_to_rewrite,

@@ -129,6 +129,7 @@ def run_evaluate(
     importance_data: int | None = None,
     elbo_samples: int | None = None,
     output: str | None = None,
+    refresh: str | None = None,
 ) -> int:
     """Measure a trained model on the train and test split of its task.
 
@@ -138,6 +139,8 @@ def run_evaluate(
         importance_data: Largest number of data for L_K; that of the run if not given.
         elbo_samples: Samples per datum for the ELBO and its surgery; that of the run if not given.
         output: JSON file to write the estimates to.
+        refresh: Folder of a sweep, such as results/mnist: the run's record there gets the estimates,
+            if those that it has agree with them; then `bench report` makes the tables.
     """
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
         raise InputError(f"output: {output} is the checkpoint, which it would replace")
@@ -157,7 +160,14 @@ def run_evaluate(
     config["evaluation"] |= {name: value for name, value in changes.items() if value is not None}
     EvaluationConfig(**config["evaluation"])
     device = devices_for(1)[0].type
-    metrics, _ = evaluate_model(trained.model, data, config, device, print_progress())
+    if refresh is None:
+        metrics, _ = evaluate_model(trained.model, data, config, device, print_progress())
+    else:
+        if any(value is not None for value in changes.values()):
+            raise InputError("refresh: a record's numbers are of its own configuration alone")
+        from bench.sweep.refresh import refresh as refreshed
+
+        metrics = refreshed(trained, Path(refresh), device, print_progress())["metrics"]
     say(f"{data.task.name}, {trained.name}, seed {config['seed']}, epoch {trained.epoch}")
     print_estimates(metrics)
     if output is not None:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 # Numbers in one temporary: 32 MB in float64.
 MOST_NUMBERS = 2**22
+# The same in the fit of tails: 1 MB, which fits into the cache.
+MOST_NUMBERS_OF_FIT = 2**17
 # With fewer weights in the tail no generalized Pareto distribution is fitted to it.
 LEAST_TAIL = 5
 # Zhang & Stephens 2009, section 4: where the grid of the fit lies.
@@ -160,7 +162,10 @@ def _generalized_pareto_shape(excess: Tensor) -> Tensor:
     quartile = excess[int(count / 4 + 0.5) - 1]
     # θ of Zhang & Stephens, (points, batch), then its profile log-likelihood.
     theta = (1 - (points / grid).sqrt())[:, None] / (GRID_SHARE * quartile) + 1 / excess[-1]
-    shapes = torch.stack([torch.log1p(-one * excess).mean(0) for one in theta])
+    at_once = max(1, MOST_NUMBERS_OF_FIT // excess.numel())
+    shapes = torch.cat(
+        [torch.log1p(-part[:, None] * excess).mean(1) for part in theta.split(at_once)]
+    )
     profile = count * ((-theta / shapes).log() - shapes - 1)
     theta = (profile.softmax(0) * theta).sum(0)
     shape = torch.log1p(-theta * excess).mean(0)

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.densities.decoders import Bernoulli
 from bench.densities.normal import standard_normal_log_prob
 from bench.estimators.estimate import Estimate, mean_estimate
-from bench.instruments.evidence_truths import SIMULATIONS, bound_column, naive_mean
+from bench.instruments.evidence_truths import SIMULATIONS, bound_mean, naive_mean
 from bench.instruments.expectations import Expectation, Numbers, expected_bound
 from bench.instruments.known_truths import Instrument
 from bench.models.vae import VAE
@@ -65,7 +65,7 @@ def toy_instruments() -> Iterator[Instrument]:
         "L_K",
         f"{setting}, K = 50",
         truth,
-        partial(bound_column, "log_likelihood", model, images, 50, "toy"),
+        partial(bound_mean, model, images, 50, "toy"),
         expected="below",
         bias=toy_expectation(model, 50, from_prior=False),
     )

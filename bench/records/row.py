@@ -74,10 +74,16 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
-        "dirty": dirty_of(record["environment"]),
+        "dirty": dirty_of_run(record),
         "device": device_of(record["environment"]),
     }
     return first | values | provenance
+
+
+def dirty_of_run(record: TableRecord) -> bool | None:
+    """Tell whether the code of a run's training, or of a later evaluation, differed from its commit."""
+    training, evaluation = record["environment"], record.get("evaluated_with", {})
+    return True if dirty_of(evaluation) else dirty_of(training)
 
 
 def dirty_of(environment: Environment) -> bool | None:

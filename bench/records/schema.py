@@ -67,6 +67,8 @@ def _check(record: Any) -> None:
     _need(commit is None or is_hash(commit), "has no commit")
     gpu = record["environment"].get("gpu")
     _need(gpu is None or is_line(gpu), "has no environment.gpu")
+    if "evaluated_with" in record:
+        _mapping(record, "evaluated_with")
     timing = _mapping(record, "timing")
     are_names = all(_matches(name, METRIC) and name not in IDENTITY for name in timing)
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")

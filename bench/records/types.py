@@ -152,6 +152,8 @@ class TableRecord(TypedDict):
     epochs: NotRequired[int | None]
     best_epoch: NotRequired[int | None]
     metrics: NotRequired[Metrics]
+    # What evaluated the checkpoint again, if the metrics are later than the training.
+    evaluated_with: NotRequired[Environment]
 
 
 class SlimRecord(TableRecord):

@@ -23,7 +23,7 @@ from bench.records.row import (
     Cell,
     Row,
     bits_per_dim_stderr,
-    dirty_of,
+    dirty_of_run,
     estimates_of,
     importance_samples,
     row_of,
@@ -50,7 +50,7 @@ CHUNK = 500
 # Characters that are kept of a longer name; a hash follows them.
 LONGEST_NAME = 200
 # Parts of a record that only figures and the page need.
-LEFT_OUT = ("history", "images", "latent")
+LEFT_OUT = ("history", "images", "latent", "evaluated_with")
 # What fits in a figure.
 MOST_MODELS, MOST_SEEDS = 12, 10
 
@@ -201,7 +201,7 @@ def slim(record: Record) -> SlimRecord:
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
-    kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of(environment)}
+    kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of_run(record)}
     if "gpu" in environment:
         kept["environment"]["gpu"] = intern(gpu) if (gpu := environment["gpu"]) else None
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
