@@ -55,7 +55,7 @@ def train(config: Config, device: torch.device, visits: Sequence[Visit]) -> Mode
     model = build_model(config, data.shape, data.task.levels)
     with tempfile.TemporaryDirectory() as folder:
         plan = plan_of(Job(config, "model", "gpu", folder, "disabled"))
-        listeners = Listeners(lambda *_: None, print, callbacks=[Visits(visits)])
+        listeners = Listeners(lambda *_: None, lambda line: None, callbacks=[Visits(visits)])
         index = None if device.type == "cpu" else 0
         try:
             fit(model, data, plan, [torch.device(device.type, index)], listeners)
