@@ -33,7 +33,7 @@ def steps_a_second(check: Check, number: int) -> float:
     started = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(number)]
     try:
         for process in started:
-            if READY not in process.stdout.readline():
+            if READY not in map(str.strip, iter(process.stdout.readline, "")):
                 raise RuntimeError("a training ended before it began; was the memory too small?")
         begun = time.perf_counter()
         for process in started:

@@ -35,9 +35,9 @@ from tests.gpu.training import train
 def peers(check: Check) -> None:
     count = 5 if check.dry else 500
     with check.caught("peers", against="hand-written loop"):
+        images = random_images(count * BATCH).to(check.device)
         with torch.device(check.device):
-            by_hand = HandWrittenVAE(DEEP)
-            loop = hand_written_epoch(by_hand, random_images(count * BATCH).to(check.device), BATCH)
+            loop = hand_written_epoch(HandWrittenVAE(DEEP), images, BATCH)
         report(check, "hand-written loop", our_vae(check, DEEP), loop, count)
     with_vae = {"images": count * BATCH, "batch": BATCH, "latent": SHALLOW.latent}
     with_flow = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": BATCH, "count": count}

@@ -59,7 +59,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         place = torch.device(device.type, None if device.type == "cpu" else 0)
         plan = plan_of(Job(config, "model", "gpu", folder, "disabled"), place)
-        listeners = Listeners(lambda *_: None, print, callbacks=[Visits(visits)])
+        listeners = Listeners(lambda *_: None, lambda line: None, callbacks=[Visits(visits)])
         try:
             fit(model, data, plan, [place], listeners, seat)
         except Enough:
