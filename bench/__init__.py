@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.data.tasks import Task, TaskData, load_task
     from bench.densities.normal import DiagonalNormal
     from bench.estimators.estimate import Estimate
-    from bench.estimators.evidence import importance_weighted_bound
+    from bench.estimators.evidence import diagnosed_bound, importance_weighted_bound
     from bench.estimators.surgery import ELBOSurgery
     from bench.library.evaluate import evaluate
     from bench.library.external import ExternalVAE
@@ -58,6 +58,7 @@ __all__ = [
     "TaskDataModule",
     "Terms",
     "densities",
+    "diagnosed_bound",
     "evaluate",
     "importance_weighted_bound",
     "load_task",
@@ -83,6 +84,7 @@ _MODULES = {
     "Task": "bench.data.tasks",
     "TaskData": "bench.data.tasks",
     "Terms": "bench.models.terms",
+    "diagnosed_bound": "bench.estimators.evidence",
     "evaluate": "bench.library.evaluate",
     "importance_weighted_bound": "bench.estimators.evidence",
     "load_task": "bench.data.tasks",
