@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.configuration.models import build_model
 from bench.data.tasks import load_task, task_of
-from bench.densities.mixture_table import COLUMN_BLOCK, MixtureTable
+from bench.densities.mixture_table import BlockSize, MixtureTable, block_size
 from bench.densities.normal import DiagonalNormal
 from bench.estimators.evidence import importance_weighted_bound
 from bench.instruments.perf.estimators import LATENT, REGIMES
@@ -30,8 +30,9 @@ def q_agg(check: Check) -> None:
             components = DiagonalNormal(*REGIMES[regime](draw, n, LATENT))
             z = components.loc + components.scale * draw(n, LATENT)
             direct = direct_log_prob(components, z[:CHECKED])
-            for columns in (COLUMN_BLOCK, 8 * COLUMN_BLOCK):
-                check.say("q_agg", regime=regime, **measured(check, components, z, direct, columns))
+            # What suits a CPU's cache, and what is taken on this device.
+            for size in (BlockSize(), block_size(check.device)):
+                check.say("q_agg", regime=regime, **measured(check, components, z, direct, size))
 
 
 def direct_log_prob(components: DiagonalNormal, z: Tensor) -> Tensor:
@@ -43,20 +44,21 @@ def direct_log_prob(components: DiagonalNormal, z: Tensor) -> Tensor:
 
 
 def measured(
-    check: Check, components: DiagonalNormal, z: Tensor, direct: Tensor, columns: int
+    check: Check, components: DiagonalNormal, z: Tensor, direct: Tensor, size: BlockSize
 ) -> dict[str, float | None]:
-    """Return what log q_agg at all points takes in blocks of ``columns``, and its largest error."""
+    """Return what log q_agg at all points takes in blocks of a size, and its largest error."""
     n, place = len(z), check.device
     moved = DiagonalNormal(components.loc.to(place), components.log_scale.to(place))
     points = z.to(place)
     check.forget_peak()
     table = MixtureTable(moved, torch.full((n,), -math.log(n), device=place))
-    found = table.log_prob(points, columns)
-    seconds = check.seconds_of(lambda: table.log_prob(points, columns), repeats=1)
+    found = table.log_prob(points, size)
+    seconds = check.seconds_of(lambda: table.log_prob(points, size), repeats=1)
     return {
         "n": n,
         "dimensions": LATENT,
-        "columns": columns,
+        "rows": size.rows,
+        "columns": size.columns,
         "seconds": seconds,
         "ns_a_pair": 1e9 * seconds / n**2,
         "error_nats": (found[:CHECKED].cpu() - direct).abs().max().item(),

@@ -114,7 +114,7 @@ def test_the_objective_weighs_the_kl_and_warms_up():
     module = GenerativeModel(built, settings)
     terms = built.terms(data.test[:5], Noise(0))
     expected = terms.reconstruction - 0.5 * 0.25 * terms.kl_analytic  # the first of four epochs
-    torch.testing.assert_close(module.objective(terms), expected)
+    torch.testing.assert_close(module.objective(terms, module.beta()), expected)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import socket
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -40,8 +41,12 @@ def logged(job, said, points=POINTS):
 
 
 def steps_in(log):
+    """Return the steps in a log, which W&B's own process may write a moment after the run's end."""
     (path,) = log.glob("run-*.wandb")
-    return [row["trainer/global_step"] for row in read_offline_run(path)[1]]
+    end = time.monotonic() + patience(5)
+    while not (rows := read_offline_run(path)[1]) and time.monotonic() < end:
+        time.sleep(0.1)
+    return [row["trainer/global_step"] for row in rows]
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from bench.instruments.perf.training import (
 )
 from bench.sweep.jobs import Assigned, Finished
 from bench.system.devices import Reserved
-from bench.training.batches import TrainingBatches
+from bench.training.batches import Grouped
 from bench.training.module import GenerativeModel
 from bench.training.rare_checkpoints import RareCheckpointIO
 from tests.work_clock import WorkClock, work_clock
@@ -248,7 +248,7 @@ def test_all_that_an_epoch_does_is_in_its_time_and_nothing_else(monkeypatch):
             )[1]
         )
         for owner, name, taken in (
-            (TrainingBatches, "__iter__", 1e6),
+            (Grouped, "__iter__", 1e6),
             (GenerativeModel, "validation_step", 1e7),
             (GenerativeModel, "on_train_epoch_start", 1e8),
             (GenerativeModel, "on_train_epoch_end", 1e9),
