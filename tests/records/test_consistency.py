@@ -53,6 +53,25 @@ def test_a_datum_cannot_tell_more_than_which_it_is():
     assert "more than log n" in contradiction_of(made)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("effective_sample_size_median", 0.9),
+        ("effective_sample_size_median", 5001.0),
+        ("effective_sample_size_below_10", 1.1),
+        ("pareto_k_above_threshold", -0.1),
+        ("bound_rise", -0.1),
+    ],
+)
+def test_a_diagnostic_that_no_weights_have_is_named(name, value):
+    made = copy.deepcopy(VAE)
+    estimate = {"value": 1.0, "stderr": None, "n": 10_000, "samples": 5000}
+    made["metrics"]["test"][name] = estimate
+    assert contradiction_of(made) is None
+    estimate["value"] = value
+    assert f"on the test split {name} is {value:.6g}, outside" in contradiction_of(made)
+
+
 def test_an_inference_gap_that_is_none_is_named():
     made = record("m", 1, 2.0)
     own = made["metrics"]["test"]

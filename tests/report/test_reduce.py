@@ -5,11 +5,13 @@ import pytest
 from scipy.stats import t
 
 from bench.errors import InputError
+from bench.records.columns import added_columns
+from bench.records.consistency import check_same_data
 from bench.records.manifest import write_manifest
 from bench.records.record import write_record
-from bench.records.tables import csv_text, read_runs
+from bench.records.tables import csv_text, parse_leaderboard, parse_runs, read_runs
 from bench.report.reduce import interval, leaderboard_table, load_sweep, runs_table
-from bench.report.tables import markdown, rewrite_readme
+from bench.report.tables import latex, markdown, rewrite_readme
 from tests.made_up import record
 
 RECORDS = [
@@ -121,3 +123,65 @@ def test_the_readmes_leaderboard_is_the_csvs(tmp_path):
     assert (
         rewrite_readme(readme, "leaderboard", "s", markdown(board)) and readme.read_text() == text
     )
+
+
+DIAGNOSED = {
+    "effective_sample_size_median": {"value": 2.5, "stderr": None, "n": 300, "samples": 100},
+    "effective_sample_size_below_10": {"value": 0.9, "stderr": None, "n": 300, "samples": 100},
+    "pareto_k_above_threshold": {"value": 0.8, "stderr": None, "n": 300, "samples": 100},
+    "bound_rise": {"value": 0.4, "stderr": None, "stderr_data": 0.05, "n": 300, "samples": 100},
+}
+
+
+def diagnosed(model, seed, bits, stderr):
+    made = copy.deepcopy(record(model, seed, bits))
+    made["data"]["images_sha256"] = "e" * 64
+    for metrics in made["metrics"].values():
+        metrics |= copy.deepcopy(DIAGNOSED)
+        metrics["bits_per_dim"]["stderr"] = stderr
+    return made
+
+
+def test_diagnostics_are_columns_and_older_records_have_empty_cells():
+    records = [diagnosed("new", 1, 2.0, 0.01), record("old", 1, 2.1)]
+    runs = runs_table(records, "s").set_index(["model", "split"])
+    new, old = runs.loc["new", "test"], runs.loc["old", "test"]
+    values = {name: part["value"] for name, part in DIAGNOSED.items()} | {"bound_rise_stderr": 0.05}
+    assert new[list(values)].to_dict() == values and old[list(values)].isna().all()
+    assert new["data_sha256"] == "e" * 64 != new["payload_sha256"]
+    assert old["data_sha256"] == old["payload_sha256"] == new["payload_sha256"]
+    board = leaderboard_table([*records, diagnosed("new", 2, 2.0, 0.01)], "s").set_index("model")
+    assert board.loc["new", list(DIAGNOSED)].to_dict() == {name: values[name] for name in DIAGNOSED}
+    assert pd.isna(board.loc["old", "bound_rise"])
+
+
+def test_a_mark_stands_where_the_error_of_the_bound_cannot_be_known():
+    records = [diagnosed("known", 1, 2.0, 0.01), diagnosed("unknown", 1, 2.5, None)]
+    board = leaderboard_table([*records, record("pixels", 0, 2.1, bound="exact")], "s")
+    text = markdown(board)
+    assert "| 2.500† |" in text and text.count("†") == 2 and "| 2.000 |" in text
+    assert "fewer than 100 images" in text
+    assert r"2.500$^\dagger$" in latex(board) and latex(board).count("dagger") == 2
+    known = leaderboard_table(records[:1], "s")
+    assert "†" not in markdown(known) and "dagger" not in latex(known)
+
+
+def test_tables_of_older_versions_are_read_with_empty_cells():
+    older = added_columns()
+    runs = runs_table(RECORDS[:3], "s").drop(columns=[*older & {*runs_table(RECORDS, "s").columns}])
+    read = parse_runs(csv_text(runs).encode(), "runs.csv")
+    assert read[["bound_rise", "payload_sha256", "dirty"]].isna().all(axis=None)
+    board = leaderboard_table(RECORDS[:3], "s")
+    old = board.drop(columns=[*older & {*board.columns}])
+    read = parse_leaderboard(csv_text(old).encode(), "leaderboard.csv")
+    assert read["effective_sample_size_median_low"].isna().all()
+    with pytest.raises(InputError, match="no column elbo"):
+        parse_leaderboard(csv_text(old.drop(columns="elbo")).encode(), "leaderboard.csv")
+
+
+def test_runs_of_one_task_saw_the_same_images_where_that_is_recorded():
+    own, other = diagnosed("a", 1, 2.0, 0.1), diagnosed("a", 2, 2.0, 0.1)
+    check_same_data([own, record("b", 1, 2.0), other])
+    other["data"]["images_sha256"] = "d" * 64
+    with pytest.raises(InputError, match="images_sha256"):
+        check_same_data([record("b", 1, 2.0), own, record("c", 1, 2.0), other])
