@@ -11,14 +11,18 @@ import pandas as pd
 import pytest
 from frictionless import Package
 
+from bench.configuration.files import resolve
 from bench.configuration.parsing import validate
 from bench.records.key import key_of
 from bench.records.record import read_record
 from bench.records.tables import all_runs
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
+from bench.report.published import published
 from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
+from bench.sweep.matrix import expand
+from bench.system.yaml_text import read_yaml
 from bench.training.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +68,14 @@ def test_published_rows_are_found_to_be_cited():
 def test_the_readmes_published_numbers_are_the_committed_ones():
     path = ROOT / "results" / "paper_match.csv"
     assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
+
+
+def test_every_published_number_is_of_a_row_that_its_sweep_makes():
+    for sweep in sorted({entry.sweep for entry in published()}):
+        path = resolve("sweep", sweep)
+        rows = {(cell.point["data"], cell.model) for cell in expand(read_yaml(path), path.name)}
+        named = {(entry.task, entry.model) for entry in published() if entry.sweep == sweep}
+        assert named <= rows, f"{sweep}: {named - rows}"
 
 
 @pytest.mark.parametrize("name", RECORDED)

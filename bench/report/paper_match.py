@@ -1,14 +1,23 @@
-"""paper_match.csv: our rows compared with published numbers, by tolerances fixed beforehand."""
+"""paper_match.csv: our rows compared with published numbers, by margins."""
 
-from math import isnan
+from math import ceil, isfinite, isnan, log2
 from pathlib import Path
+from statistics import stdev
 
 import pandas as pd
 
 from bench.records.tables import all_runs, read_runs
+from bench.report.equivalence import (
+    NOT_DECIDED,
+    difference_interval,
+    seeds_to_decide,
+    verdict_of,
+)
 from bench.report.intervals import interval
-from bench.report.published import Published, published
+from bench.report.published import Published, before_runs, published
 from bench.system.printing import number
+
+NOT_COMPARABLE = "not comparable"
 
 
 def follows_a_paper(sweep: str) -> bool:
@@ -34,8 +43,8 @@ def paper_match_of(results: Path, own: Path, runs: pd.DataFrame) -> pd.DataFrame
 def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published number whose recipe is among ``runs``, rows of runs.csv.
 
-    ``difference`` is ours minus theirs. ``verdict`` is match where the difference is within the
-    tolerance; else better or worse; or different, for a column that has no better direction.
+    Numbers without a run have no row. ``difference`` is ours minus theirs, with a 95 % interval of
+    our seeds and of what their table has behind ±, which is taken for a standard error.
     """
     good = runs[runs["status"] == "ok"]
     rows = []
@@ -46,17 +55,19 @@ def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
             & (good["model"] == entry.model)
             & (good["split"] == entry.split)
         ].drop_duplicates("key")
-        mean, low, high = interval(own[entry.column], False)
-        if mean is not None:
-            rows.append(comparison(entry, own, mean, low, high))
-    return pd.DataFrame(rows)
+        finite = own[[value is not None and isfinite(value) for value in own[entry.column]]]
+        if len(finite):
+            rows.append(comparison(entry, finite))
+    table = pd.DataFrame(rows)
+    return table.astype({"seeds_to_decide": "Int64"}) if rows else table
 
 
-def comparison(
-    entry: Published, own: pd.DataFrame, mean: float, low: float | None, high: float | None
-) -> dict[str, object]:
-    """Return the row of paper_match.csv for a published number, our runs and our interval."""
-    difference = mean - entry.value
+def comparison(entry: Published, own: pd.DataFrame) -> dict[str, object]:
+    """Return the row of paper_match.csv for a published number and the rows of our runs."""
+    values = own[entry.column].astype(float).tolist()
+    mean, low, high = interval(values, False)
+    commits = sorted(set(own["commit"].dropna().astype(str)))
+    margin_fixed = entry.margin_fixed
     return {
         "sweep": entry.sweep,
         "task": entry.task,
@@ -72,14 +83,63 @@ def comparison(
         "epochs": own["epochs"].max(),
         "theirs": entry.value,
         "theirs_spread": entry.spread,
-        "difference": difference,
-        "tolerance": entry.tolerance,
-        "verdict": verdict(entry, difference),
+        **judgement(entry, own, values),
+        "reference_fixed": entry.reference_fixed.isoformat(),
+        "reference_before_run": before_runs(entry.reference_fixed, commits),
+        "margin_fixed": margin_fixed.isoformat() if margin_fixed else None,
+        "margin_before_run": before_runs(margin_fixed, commits) if margin_fixed else None,
         "differs": entry.differs,
         "source": entry.source,
         "how": entry.how,
-        "commit": " ".join(sorted(set(own["commit"].dropna().astype(str)))),
+        "commit": " ".join(commits),
     }
+
+
+def judgement(entry: Published, own: pd.DataFrame, values: list[float]) -> dict[str, object]:
+    """Return the cells of a row that say how far ours is from theirs and what follows from it."""
+    error = entry.spread or 0.0
+    difference, low, high = difference_interval(values, entry.value, error)
+    assert difference is not None
+    why = entry.not_comparable or other_samples(entry, own)
+    verdict, needed = NOT_COMPARABLE, None
+    if why is None:
+        assert entry.margin is not None
+        verdict = verdict_of(low, high, entry.margin)
+        if verdict == NOT_DECIDED and len(values) > 1:
+            needed = seeds_to_decide(difference, stdev(values), error, entry.margin)
+    return {
+        "difference": difference,
+        "difference_low": low,
+        "difference_high": high,
+        "margin": entry.margin,
+        "effect": entry.effect,
+        "effect_of": entry.effect_of,
+        "verdict": verdict,
+        "seeds_to_decide": needed,
+        "reason": why or entry.reason,
+    }
+
+
+def other_samples(entry: Published, own: pd.DataFrame) -> str | None:
+    """Return why our L_K is no number to compare with a published one of another K; None if it is.
+
+    Each doubling of K is taken to raise the bound by no more than the one before: the last rise
+    times the number of doublings is then what ours lacks at most. A tenth of the margin is let pass.
+    """
+    samples = int(own["importance_samples"].min())
+    if entry.samples is None or samples in (0, entry.samples):
+        return None
+    words = f"L_{samples} against L_{entry.samples}"
+    if samples > entry.samples:
+        return f"{words}: ours is the tighter bound"
+    rises = own["bound_rise"].astype(float)
+    if rises.isna().any():
+        return f"{words}; how much the bound still rises was not measured"
+    assert entry.margin is not None
+    doublings = ceil(log2(entry.samples / samples))
+    if (lacks := doublings * float(rises.max())) > entry.margin / 10:
+        return f"{words}; up to {number(lacks, 2)} {entry.unit} lie between them"
+    return None
 
 
 def paper_match_markdown(table: pd.DataFrame) -> str:
@@ -87,8 +147,9 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
 
     K is the number of samples of L_K, in rows of a likelihood.
     """
-    names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "verdict", "source"]
-    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 5 + "---|---|"]
+    names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "ours − published"]
+    names += ["δ", "verdict", "fixed before the run", "source"]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 7 + "---|---|---|"]
     for _, row in table.iterrows():
         digits = 2 if row["unit"] == "nats" else 3 if row["unit"] == "bits/dim" else 1
         low, samples = row["ours_low"], row["importance_samples"]
@@ -102,8 +163,11 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
             str(row["seeds"]),
             with_half(row["ours"], None if pd.isna(low) else row["ours"] - low, digits),
             with_half(row["theirs"], row["theirs_spread"], digits),
-            row["verdict"],
-            row["source"] + (" (recalled)" if row["how"] == "recalled" else ""),
+            with_interval(row, digits),
+            "" if pd.isna(row["margin"]) else number(row["margin"], digits),
+            in_words(row),
+            fixed_before(row),
+            row["source"] + ("" if row["how"] == "read" else f" ({row['how']})"),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -116,12 +180,34 @@ def with_half(value: float, half: float | None, digits: int) -> str:
     return f"{number(value, digits)} ± {number(half, digits)}"
 
 
-# 1 where more is better, -1 where less is; other columns have no better direction.
-SIGN = {"log_likelihood": 1, "elbo": 1, "bits_per_dim": -1}
+def with_interval(row: pd.Series, digits: int) -> str:
+    """Return the difference of a row of paper_match.csv with the ends of its interval."""
+    text = number(row["difference"], digits)
+    if pd.isna(row["difference_low"]):
+        return text
+    ends = [number(row[f"difference_{end}"], digits) for end in ("low", "high")]
+    return f"{text} [{ends[0]}, {ends[1]}]"
 
 
-def verdict(entry: Published, difference: float) -> str:
-    if abs(difference) <= entry.tolerance:
-        return "match"
-    sign = SIGN.get(entry.column, 0) * difference
-    return "better" if sign > 0 else "worse" if sign < 0 else "different"
+def in_words(row: pd.Series) -> str:
+    """Return the verdict of a row of paper_match.csv for readers."""
+    if row["verdict"] == NOT_COMPARABLE:
+        return NOT_COMPARABLE
+    if row["verdict"] != NOT_DECIDED:
+        side = (
+            "below" if row["difference_high"] < 0 else "above" if row["difference_low"] > 0 else ""
+        )
+        return f"{row['verdict']}, {side}" if side else row["verdict"]
+    if row["seeds"] == 1:
+        return f"{NOT_DECIDED}: one seed"
+    needed = row["seeds_to_decide"]
+    return f"{NOT_DECIDED}; {'no number of' if pd.isna(needed) else f'{needed:.0f}'} seeds would"
+
+
+def fixed_before(row: pd.Series) -> str:
+    """Return for readers which of the reference and the margin were fixed before the run."""
+    if pd.isna(row["margin_before_run"]):
+        return f"reference: {row['reference_before_run']}"
+    if (both := row["reference_before_run"]) == row["margin_before_run"]:
+        return f"both: {both}"
+    return f"reference: {both}, δ: {row['margin_before_run']}"

@@ -1,6 +1,7 @@
 """Published numbers: the results of papers whose recipes the sweeps run."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
 from math import log
@@ -20,11 +21,20 @@ class Published:
         value: The number, in ``unit``.
         unit: nats, bits/dim or units.
         source: Paper and place.
-        how: read: seen in the source's own text; recalled: not seen there.
-        tolerance: Largest difference to ours that counts as a match, fixed before anything was run.
+        how: read: seen in the source's own text; transcribed: in another's copy of it; recalled:
+            in neither.
         differs: Differences between their recipe and ours.
+        reference_fixed: When a commit first held value, spread, unit and source as they are.
+        margin: Largest true difference that counts as equivalent, in ``unit``: at most half of
+            ``effect``. None only where the numbers are not comparable.
+        margin_fixed: When a commit first held the margin as it is.
+        effect: The difference that their table is about, in ``unit``.
+        effect_of: What that is the effect of.
+        reason: What was tested to explain a difference, and what was not.
+        not_comparable: Why the two numbers are not of one quantity.
         split: The split of ours that it is compared with.
-        spread: Their own error, if they state one.
+        spread: What their table has behind ±.
+        samples: K of their L_K, where it is one and known.
     """
 
     sweep: str
@@ -35,17 +45,46 @@ class Published:
     unit: str
     source: str
     how: str
-    tolerance: float
     differs: str
+    reference_fixed: datetime
+    margin: float | None = None
+    margin_fixed: datetime | None = None
+    effect: float | None = None
+    effect_of: str | None = None
+    reason: str | None = None
+    not_comparable: str | None = None
     split: str = "test"
     spread: float | None = None
+    samples: int | None = None
+
+
+@lru_cache(maxsize=1)
+def published_file() -> dict[str, object]:
+    """Return the content of published.yaml."""
+    text = files("bench.report").joinpath("published.yaml").read_text(encoding="utf-8")
+    content: dict[str, object] = yaml.safe_load(text)
+    return content
 
 
 @lru_cache(maxsize=1)
 def published() -> list[Published]:
-    """Return all published numbers."""
-    text = files("bench.report").joinpath("published.yaml").read_text(encoding="utf-8")
-    return [Published(**entry) for entry in yaml.safe_load(text)]
+    """Return all published numbers whose recipe a sweep runs."""
+    entries = published_file()["entries"]
+    assert isinstance(entries, list)
+    return [Published(**entry) for entry in entries]
+
+
+def before_runs(fixed: datetime, commits: list[str]) -> str:
+    """Tell whether something was fixed before the code of runs was committed.
+
+    Returns:
+        yes or no; "not known" where published.yaml does not know when a commit was made.
+    """
+    times = published_file()["run_commits"]
+    assert isinstance(times, dict)
+    if not commits or not all(commit in times for commit in commits):
+        return "not known"
+    return "yes" if all(fixed <= times[commit] for commit in commits) else "no"
 
 
 # Dimensions of the data sets whose papers report nats per image.

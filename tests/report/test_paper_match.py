@@ -1,3 +1,4 @@
+from datetime import timedelta
 from hashlib import sha256
 
 import pandas as pd
@@ -5,9 +6,11 @@ import pytest
 
 from bench.records.columns import runs_columns
 from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
-from bench.report.published import published, published_value
+from bench.report.published import published, published_file, published_value
 
 COLUMNS = {column.name for column in runs_columns()}
+# The code of these committed runs is older than the margins.
+COMMIT = "f1e7e96a7ff26cc0c8f7bbb26d1cff4c2b205b37"
 
 
 def run(model, seed, log_likelihood, active=20.0, status="ok", task="mnist-dynamic", split="test"):
@@ -21,50 +24,121 @@ def run(model, seed, log_likelihood, active=20.0, status="ok", task="mnist-dynam
         "split": split,
     }
     row |= {"status": status, "log_likelihood": log_likelihood, "active_units": active}
-    return row | {"importance_samples": 5000, "epochs": 200, "commit": "c"}
+    return row | {"importance_samples": 5000, "epochs": 200, "commit": COMMIT}
+
+
+def seeds(model, *values):
+    return [run(model, seed, value) for seed, value in enumerate(values, 1)]
 
 
 def test_every_published_number_can_be_held_against_a_column():
     for entry in published():
-        assert entry.column in COLUMNS and entry.how in ("read", "recalled")
-        assert entry.tolerance > 0 and entry.split in ("train", "test") and entry.differs
+        assert entry.column in COLUMNS and entry.how in ("read", "transcribed", "recalled")
+        assert entry.split in ("train", "test") and entry.differs
+        assert entry.reference_fixed.utcoffset() == timedelta(0)
     assert len({(e.sweep, e.task, e.model, e.column, e.split) for e in published()}) == len(
         published()
     )
+    for other in published_file()["context"]:
+        assert set(other) == {"task", "model", "value", "unit", "source", "how"}
+
+
+def test_a_margin_is_at_most_half_of_the_effect_that_the_table_is_about():
+    for entry in published():
+        if entry.margin is None:
+            assert entry.not_comparable and entry.margin_fixed is None
+            continue
+        assert 0 < entry.margin <= entry.effect / 2 and entry.effect_of
+        assert entry.margin_fixed >= entry.reference_fixed
+        assert entry.not_comparable or entry.reason.startswith(("tested", "not tested: "))
 
 
 def test_verdicts():
-    rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.2), (3, -85.4))]
-    rows += [run("gated_vamp_vae", 1, -80.0), run("gated_exemplar_vae", 1, -90.0)]
+    rows = seeds("gated_vae", -84.9, -85.0, -85.1)  # -0.55 ± 0.34: within 1
+    rows += seeds("gated_vamp_vae", -80.0, -80.1)  # 2.38 ± 0.65
+    rows += seeds("gated_exemplar_vae", -90.0, -82.0)  # -3.91 ± 50.8
     rows += [run("iwae_paper_vae", 1, -87.0, active=30.0), run("unknown", 1, 0.0)]
     rows += [run("gated_vae", 5, -70.0) | {"sweep": "mine"}]
     rows += [run("gated_vae", 4, None, None, "failed"), run("gated_vae", 1, -70.0, split="train")]
-    table = paper_match(pd.DataFrame(rows)).set_index(["model", "column"])
+    rows += [run("gated_vae", 1, -1.0, task="mnist-256") | {"bits_per_dim": 1.39}]
+    table = paper_match(pd.DataFrame(rows)).set_index(["task", "model", "column"])
     expected = {
-        ("gated_vae", "log_likelihood"): "match",
-        ("gated_vamp_vae", "log_likelihood"): "better",
-        ("gated_exemplar_vae", "log_likelihood"): "worse",
-        ("iwae_paper_vae", "log_likelihood"): "match",
-        ("iwae_paper_vae", "active_units"): "different",
+        ("mnist-dynamic", "gated_vae", "log_likelihood"): "equivalent within δ",
+        ("mnist-dynamic", "gated_vamp_vae", "log_likelihood"): "different",
+        ("mnist-dynamic", "gated_exemplar_vae", "log_likelihood"): "not decided",
+        ("mnist-dynamic", "iwae_paper_vae", "log_likelihood"): "not decided",
+        ("mnist-dynamic", "iwae_paper_vae", "active_units"): "not decided",
+        ("mnist-256", "gated_vae", "bits_per_dim"): "not comparable",
     }
     assert table["verdict"].to_dict() == expected
-    own = table.loc[("gated_vae", "log_likelihood")]
-    assert own["difference"] == pytest.approx(-85.2 + 84.45) and own["seeds"] == 3
+    own = table.loc[("mnist-dynamic", "gated_vae", "log_likelihood")]
+    assert own["difference"] == pytest.approx(-0.55) and own["seeds"] == 3
+    half = ((4.302653 * 0.1) ** 2 / 3 + (1.96 * 0.12) ** 2) ** 0.5
+    assert own["difference_high"] == pytest.approx(-0.55 + half)
+    needed = table["seeds_to_decide"]
+    assert needed.notna().tolist() == [False, False, True, False, False, False]
+    # With t · 5.657 / √n and 1.96 · 0.18: 2.93 for 17 seeds and 2.84 for 18; 2.91 decide.
+    assert needed.iloc[2] == 18
+
+
+def test_a_row_says_what_was_fixed_before_its_runs():
+    times = published_file()["run_commits"]
+    newest = max(times, key=times.get)
+    table = paper_match(pd.DataFrame(seeds("gated_vae", -85.0)))
+    assert table["reference_before_run"].tolist() == ["yes"]
+    assert table["margin_before_run"].tolist() == ["no"]
+    unknown = [run("gated_vae", 1, -85.0) | {"commit": name} for name in ("a", None)]
+    for row in unknown:
+        other = run("gated_vae", 2, -85.0) | {"commit": newest}
+        table = paper_match(pd.DataFrame([row, other]))
+        assert table["margin_before_run"].iloc[0] == (
+            "no" if row["commit"] is None else "not known"
+        )
+    (line,) = paper_match_markdown(paper_match(pd.DataFrame(unknown[1:]))).splitlines()[2:]
+    assert " | both: not known | " in line
+
+
+def test_bounds_of_other_samples_are_compared_where_they_hardly_rise():
+    def verdict(**more):
+        rows = [row | more for row in seeds("gated_vae", -84.4, -84.5, -84.6)]
+        return paper_match(pd.DataFrame(rows)).iloc[0][["verdict", "reason"]].tolist()
+
+    assert verdict()[0] == "equivalent within δ"
+    assert verdict(importance_samples=0)[0] == "equivalent within δ"
+    assert verdict(importance_samples=10_000)[0] == "not comparable"
+    unknown, why = verdict(importance_samples=1000)
+    assert unknown == "not comparable" and "L_1000 against L_5000; how much" in why
+    assert verdict(importance_samples=1000, bound_rise=0.03)[0] == "equivalent within δ"
+    steep, why = verdict(importance_samples=1000, bound_rise=0.04)  # three doublings: 0.12 > 0.1
+    assert steep == "not comparable" and "up to 0.12 nats lie between" in why
 
 
 def test_an_infinite_number_is_left_out():
     infinite = [run("gated_vae", 1, float("-inf"))]
     assert paper_match(pd.DataFrame(infinite)).empty
     (row,) = paper_match(pd.DataFrame([*infinite, run("gated_vae", 2, -85.0)])).to_dict("records")
-    assert row["ours"] == -85.0 and row["verdict"] == "match"
+    assert row["ours"] == -85.0 and row["seeds"] == 1 and row["verdict"] == "not decided"
 
 
-def test_the_table_for_people_tells_intervals_where_there_are_several_seeds():
-    rows = [run("gated_vae", seed, value) for seed, value in ((1, -85.0), (2, -85.4))]
-    (line,) = paper_match_markdown(paper_match(pd.DataFrame(rows))).splitlines()[2:]
-    assert " | 2 | -85.20 ± 2.54 | -84.45 ± 0.12 | match | " in line  # 12.71 · 0.2828 / √2
-    (line,) = paper_match_markdown(paper_match(pd.DataFrame(rows[:1]))).splitlines()[2:]
-    assert " | 1 | -85.00 | -84.45 ± 0.12 | match | " in line
+@pytest.mark.parametrize(
+    "values, cells",
+    [
+        (
+            (-85.0, -85.4),
+            "-85.20 ± 2.54 | -84.45 ± 0.12 | -0.75 [-3.30, 1.80] | 1.00 | not decided; 46 seeds would",
+        ),
+        ((-85.0,), "-85.00 | -84.45 ± 0.12 | -0.55 | 1.00 | not decided: one seed"),
+        ((-85.17, -85.13), "-0.70 [-1.05, -0.35] | 1.00 | not decided; 3 seeds would"),
+        ((-85.4, -85.6), "-1.05 [-2.34, 0.24] | 1.00 | not decided; no number of seeds would"),
+        ((-85.0, -85.0), "-0.55 [-0.79, -0.31] | 1.00 | equivalent within δ, below"),
+        ((-84.4, -84.4), "0.05 [-0.19, 0.29] | 1.00 | equivalent within δ"),
+        ((-83.0, -83.0), "1.45 [1.21, 1.69] | 1.00 | different, above"),
+    ],
+)
+def test_the_table_for_people(values, cells):
+    table = paper_match(pd.DataFrame(seeds("gated_vae", *values)))
+    (line,) = paper_match_markdown(table).splitlines()[2:]
+    assert f" {cells} | reference: yes, δ: no | " in line
 
 
 def test_what_no_paper_has_writes_nothing(tmp_path):
@@ -75,9 +149,9 @@ def test_what_no_paper_has_writes_nothing(tmp_path):
     assert paper_match_of(tmp_path, own, mine).empty
     mine.to_csv(own)  # as it was before
     theirs = pd.DataFrame([run("gated_vae", 1, -85.0)])
-    assert paper_match_of(tmp_path, own, theirs)["verdict"].tolist() == ["match"]
+    assert paper_match_of(tmp_path, own, theirs)["verdict"].tolist() == ["not decided"]
     theirs.to_csv(other)
-    assert paper_match_of(tmp_path, own, mine)["verdict"].tolist() == ["match"]
+    assert paper_match_of(tmp_path, own, mine)["verdict"].tolist() == ["not decided"]
 
 
 def test_the_leaderboards_reference_is_in_bits():
