@@ -168,7 +168,8 @@ def evaluate_evidence(
     each sample's ELBO of all images, (samples, len(images)).
     """
     if bound_of(model) == "exact":
-        return {"log_likelihood": exact(elbo.mean().item(), len(images))}
+        likelihood, of_images = exact(elbo.mean().item(), len(images)), mean_estimate(elbo)
+        return {"log_likelihood": likelihood._replace(stderr_data=of_images.stderr_data)}
     few = key[1] == "train" and config.importance_data_train
     n, samples = min(few or config.importance_data, len(images)), config.importance_samples
     starts = range(0, n, EVALUATION_BLOCK)

@@ -1,6 +1,6 @@
 """The data dictionary: every column of runs.csv and leaderboard.csv, with unit and meaning."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -29,6 +29,10 @@ class Column:
 HOFFMAN = "Hoffman & Johnson 2016, ELBO surgery"
 BURDA = "Burda et al. 2016, Importance weighted autoencoders"
 VEHTARI = "Vehtari et al. 2024, Pareto smoothed importance sampling"
+HSU = (
+    "Hsu 1984, Constrained simultaneous confidence intervals; Hsu 1996, Multiple comparisons, ch. 4"
+)
+MOHAMAD = "Al Mohamad, Goeman & van Zwet 2022, Simultaneous confidence intervals for ranks"
 EFRON = "Efron & Stein 1981, The jackknife estimate of variance"
 
 # Columns that identify a row of runs.csv.
@@ -71,6 +75,15 @@ BITS_STDERR = Column(
 )  # fmt: skip
 BOUND_RISE_STDERR = Column(
     "bound_rise_stderr", "number", "nats", "Standard error of bound_rise as a mean over the data",
+    "estimate",
+)  # fmt: skip
+POPULATION_STDERR = Column(
+    "log_likelihood_population_stderr", "number", "nats",
+    "Standard error of log_likelihood as an estimate for the population that the split's images are a "
+    "sample of: the spread of the images' own log-likelihoods over √importance_data. It contains the "
+    "Monte-Carlo error, and neither the spread over seeds contains it nor it that. All models of a task "
+    "see the same images, so that it says nothing of their differences. Empty in older rows and where "
+    "the run did not record it",
     "estimate",
 )  # fmt: skip
 # Every estimate, in the order of the tables.
@@ -168,6 +181,8 @@ ESTIMATES = (
         "better: where it is large, more draws raise the bound further", "estimate", BURDA,
     ),
 )  # fmt: skip
+# Errors that stand behind the estimates.
+ERRORS = (BOUND_RISE_STDERR, POPULATION_STDERR)
 # The diagnostics of L_K, which rows made before version 2 of the columns lack.
 DIAGNOSTICS = tuple(column.name for column in ESTIMATES[-4:])
 PROVENANCE = (
@@ -196,26 +211,69 @@ PROVENANCE = (
 )  # fmt: skip
 # Columns of leaderboard.csv beside means over seeds.
 ROW = (
-    Column("rank", "integer", "", "By test bits_per_dim inside the task"),
+    Column(
+        "rank", "integer", "",
+        "By test bits_per_dim inside the task, among rows of its most common importance_samples (of "
+        "equally common ones the largest) and exact ones. Empty where K is another, where seeds have "
+        "several K, and where all seeds failed",
+    ),
     Column("task", "string", "", "As in runs.csv"),
     Column("model", "string", "", "As in runs.csv"),
     Column("seeds", "integer", "", "Number of runs that ended well"),
     Column("failed", "integer", "", "Number of runs that failed"),
+)  # fmt: skip
+SAMPLES_OF_ROW = replace(
+    IMPORTANCE_SAMPLES,
+    meaning=f"{IMPORTANCE_SAMPLES.meaning}; empty where the seeds have several K",
+)
+POPULATION_OF_ROW = replace(
+    POPULATION_STDERR, meaning=f"Mean over seeds, test split. {POPULATION_STDERR.meaning}"
 )
 DIFFERENCE = "bits_per_dim_to_best"
 COMPARISON = (
     Column(
+        "survivors_only", "boolean", "",
+        "True: seeds failed, so that every mean and interval of the row is over those that ended well, "
+        "which may differ from those that did not",
+    ),
+    Column(
+        "rank_low", "integer", "",
+        "The lowest (best) rank that remains possible: 1 + the number of models that are better with "
+        "95 % confidence, all pairs of the ranked models being compared at once (Student's t with "
+        "Šidák's correction, variances as for bits_per_dim_to_best_low). Empty where no ranked model "
+        "has a second seed",
+        "", MOHAMAD,
+    ),
+    Column("rank_high", "integer", "", "The highest rank that remains possible", "", MOHAMAD),
+    Column(
         DIFFERENCE, "number", "bits/dim",
-        "Mean over shared seeds of bits_per_dim less that of the task's first model", "estimate",
+        "Mean over seeds of bits_per_dim less the smallest such mean of the other ranked models: "
+        "negative for the first", "estimate",
     ),
     Column(
         f"{DIFFERENCE}_low", "number", "bits/dim",
-        "Lower end of its 95 % interval (paired Student t); the two differ where it excludes 0",
+        "Lower end, at most 0, of the interval of that difference by multiple comparisons with the "
+        "best: the intervals of all models of a task hold together with 95 % confidence, whichever "
+        "happens to be first. Critical values are Dunnett's for unpaired seeds with the degrees of "
+        "freedom of all models; a model's variance is the pooled one, or its own where that is larger",
+        "", HSU,
     ),
-    Column(f"{DIFFERENCE}_high", "number", "bits/dim", "Upper end of that interval"),
+    Column(
+        f"{DIFFERENCE}_high", "number", "bits/dim",
+        "Upper end, at least 0, of that interval. The model is not the best where the low end is 0 "
+        "and this is not, and the best where this is 0. Empty where no ranked model has a second seed",
+        "", HSU,
+    ),
     Column("bound", "string", "", "upper: the true bits/dim is at most this; exact: it is this"),
     Column("reference", "number", "bits/dim", "A published value for this task and recipe"),
     Column("reference_source", "string", "", "Its source, and whether it was read there or recalled"),
+)  # fmt: skip
+
+
+# Columns that compare a row with others, or say with which it may be compared.
+COMPARED = (
+    "rank", "rank_low", "rank_high", "survivors_only", "importance_samples",
+    DIFFERENCE, f"{DIFFERENCE}_low", f"{DIFFERENCE}_high",
 )  # fmt: skip
 
 
@@ -223,13 +281,15 @@ def added_columns() -> set[str]:
     """Return the columns of both tables that older tables lack."""
     ends = ("", "_low", "_high")
     later = {f"{name}{end}" for name in DIAGNOSTICS for end in ends}
-    return later | {BOUND_RISE_STDERR.name, "payload_sha256", "device", "dirty"}
+    later |= {BOUND_RISE_STDERR.name, POPULATION_STDERR.name}
+    later |= {"rank_low", "rank_high", "survivors_only"}
+    return later | {"payload_sha256", "device", "dirty"}
 
 
 def runs_columns() -> list[Column]:
     """Return the columns of runs.csv, in order."""
     bits, *others = ESTIMATES
-    return [*RUN, IMPORTANCE_SAMPLES, bits, BITS_STDERR, *others, BOUND_RISE_STDERR, *PROVENANCE]
+    return [*RUN, IMPORTANCE_SAMPLES, bits, BITS_STDERR, *others, *ERRORS, *PROVENANCE]
 
 
 def leaderboard_columns() -> list[Column]:
@@ -250,7 +310,9 @@ def leaderboard_columns() -> list[Column]:
             meaning = f"{side} end of the 95 % interval over seeds (Student t)"
             columns.append(Column(f"{column.name}_{end}", "number", column.unit, meaning))
         if column.name == "bits_per_dim":
-            columns += [BITS_STDERR, IMPORTANCE_SAMPLES]
+            columns += [BITS_STDERR, SAMPLES_OF_ROW]
+        if column.name == "log_likelihood":
+            columns.append(POPULATION_OF_ROW)
     return [*columns, *COMPARISON]
 
 

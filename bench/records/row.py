@@ -36,6 +36,12 @@ def bound_rise_stderr(record: TableRecord, split: Split) -> float | None:
     return None if rise is None else rise.get("stderr_data")
 
 
+def population_stderr(record: TableRecord, split: Split) -> float | None:
+    """Return the standard error of a run's log-likelihood for the population of images."""
+    bound = estimates_of(record, split).get("log_likelihood")
+    return None if bound is None else bound.get("stderr_data")
+
+
 def importance_samples(record: TableRecord, split: Split) -> int | None:
     """Return K of a run's bound L_K, 0 where the log-likelihood is exact; None for a failed run."""
     bound = estimates_of(record, split).get("log_likelihood")
@@ -68,6 +74,7 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
     }
     provenance: Row = {
         "bound_rise_stderr": bound_rise_stderr(record, split),
+        "log_likelihood_population_stderr": population_stderr(record, split),
         "beta": record["config"]["trainer"]["beta"],
         "importance_data": None if bound is None else bound.get("n"),
         "payload_sha256": payload_hash(data),

@@ -113,8 +113,8 @@ def _check_metrics(metrics: dict[str, Any], bound: str) -> None:
     for name, estimate in metrics.items():
         _need(_matches(name, METRIC) and isinstance(estimate, dict), "has no metrics")
         _need(_is_number(estimate.get("value")), f"has no value of {name}")
-        stderr = estimate.get("stderr")
-        _need(stderr is None or _is_magnitude(stderr), f"has no standard error of {name}")
+        for error in (estimate.get("stderr"), estimate.get("stderr_data")):
+            _need(error is None or _is_magnitude(error), f"has no standard error of {name}")
         for count in ("n", "samples"):
             _need(_is_whole(estimate.get(count), 0), f"has no {count} of {name}")
     _need("bits_per_dim" in metrics, "has no bits_per_dim")

@@ -13,7 +13,7 @@ from typing import cast
 import pandas as pd
 
 from bench.errors import escaped
-from bench.records.columns import DIFFERENCE, leaderboard_columns, runs_columns
+from bench.records.columns import POPULATION_STDERR, leaderboard_columns, runs_columns
 from bench.records.consistency import check_consistent, check_same_data
 from bench.records.differences import differing, options_of
 from bench.records.manifest import read_manifest
@@ -26,6 +26,7 @@ from bench.records.row import (
     dirty_of_run,
     estimates_of,
     importance_samples,
+    population_stderr,
     row_of,
     values_of,
 )
@@ -39,8 +40,9 @@ from bench.records.types import (
     SlimRecord,
     TableRecord,
 )
-from bench.report.intervals import interval, paired_difference
+from bench.report.intervals import interval
 from bench.report.published import published_value
+from bench.report.ranking import ranked_rows
 from bench.settings import Split
 from bench.system.machine import usable_cores
 
@@ -83,29 +85,23 @@ def leaderboard_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFram
 
     It leaves out models whose numbers bound nothing (trained without dequantization).
     """
-    groups: dict[tuple[str, str], list[TableRecord]] = {}
+    tasks: dict[str, dict[str, list[TableRecord]]] = {}
     for record in records:
         if record.get("bound") != "none":
-            groups.setdefault((record["task"], record["model"]), []).append(record)
-    rows = {name: leaderboard_row(*name, group) for name, group in groups.items()}
-
-    def order(name: tuple[str, str]) -> tuple[str, bool, float]:
-        bits = rows[name]["bits_per_dim"]
-        return name[0], bits is None, float(bits or 0)
-
-    ranks: dict[str, int] = {}
-    best: dict[str, list[TableRecord]] = {}
+            groups = tasks.setdefault(record["task"], {})
+            groups.setdefault(record["model"], []).append(record)
     ranked = []
-    for name in sorted(rows, key=order):
-        (task, model), row = name, rows[name]
-        ranks[task] = ranks.get(task, 0) + 1
-        row["rank"] = ranks[task] if row["bits_per_dim"] is not None else None
-        mean, low, high = paired_difference(groups[name], best.setdefault(task, groups[name]))
-        row |= {DIFFERENCE: mean, f"{DIFFERENCE}_low": low, f"{DIFFERENCE}_high": high}
-        row["reference"], row["reference_source"] = published_value(sweep, task, model)
-        ranked.append(row)
+    for task in sorted(tasks):
+        groups = tasks[task]
+        rows = {model: leaderboard_row(task, model, group) for model, group in groups.items()}
+        for row in ranked_rows(rows, groups):
+            row["reference"], row["reference_source"] = published_value(
+                sweep, task, str(row["model"])
+            )
+            ranked.append(row)
     table = pd.DataFrame(ranked, columns=[column.name for column in leaderboard_columns()])
-    return table.astype({"rank": "Int64", "importance_samples": "Int64"})
+    whole = ("rank", "rank_low", "rank_high", "importance_samples")
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
@@ -116,6 +112,7 @@ def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
     bound = "upper" if len(bounds) > 1 else next(iter(bounds), None)
     row: Row = {"task": task, "model": model, "bound": bound}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
+    row["survivors_only"] = len(good) < len(group)
     for name in METRICS:
         mean, low, high = interval([own[name] for own in values], bound == "exact")
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
@@ -124,7 +121,13 @@ def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
     # Monte-Carlo errors of different seeds are independent.
     is_known = errors and len(known) == len(errors)
     row["bits_per_dim_stderr"] = sqrt(sum(e * e for e in known)) / len(known) if is_known else None
-    row["importance_samples"] = importance_samples(good[0], "test") if good else None
+    samples = {importance_samples(record, "test") for record in good}
+    row["importance_samples"] = samples.pop() if len(samples) == 1 else None
+    # The seeds share the images: the error of their mean is at most the mean of their errors.
+    spreads = [population_stderr(record, "test") for record in good]
+    measured = [spread for spread in spreads if spread is not None]
+    is_measured = spreads and len(measured) == len(spreads)
+    row[POPULATION_STDERR.name] = sum(measured) / len(measured) if is_measured else None
     return row
 
 

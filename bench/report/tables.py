@@ -9,13 +9,14 @@ import pandas as pd
 from bench.errors import InputError, escaped
 from bench.records.columns import DIFFERENCE
 from bench.records.types import Metrics
+from bench.report.notes import marks, notes, population_note
 from bench.system.files import MIB, is_there, read_text, write_atomically
 from bench.system.printing import number, print_table, say
 
 # (column, heading, decimals, with an interval)
 SHOWN = (
     ("bits_per_dim", "bits/dim", 3, True),
-    (DIFFERENCE, "to the first", 3, True),
+    (DIFFERENCE, "Δ to best", 3, True),
     ("log_likelihood", "log-lik.", 2, True),
     ("elbo", "ELBO", 2, False),
     ("reconstruction", "reconstr.", 2, False),
@@ -25,12 +26,6 @@ SHOWN = (
     ("sharpness", "sharpness", 2, False),
 )
 MOST_DECIMALS = 6
-# Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.
-UNKNOWN_ERROR = "†"
-UNKNOWN_ERROR_REASON = (
-    "† The Monte-Carlo error of L_K cannot be known here: it comes from fewer than 100 images with "
-    "heavy-tailed weights, or from a single draw."
-)
 LONGEST_README = 16 * MIB
 
 
@@ -48,15 +43,14 @@ def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
         return "–"
     text = number(value, decimals, "+" if name == DIFFERENCE else "")
     low = row.get(f"{name}_low")
+    if name == DIFFERENCE:
+        ends = [row[f"{name}_low"], row[f"{name}_high"]]
+        # A simultaneous interval is constrained by 0 and so not symmetric.
+        known = " to ".join(number(end, decimals) for end in ends if pd.notna(end))
+        return f"{text} ({known})" if known else text
     if with_interval and not pd.isna(low) and low < value:
         text += f" ± {number(value - low, decimals)}"
     return text
-
-
-def has_unknown_error(row: pd.Series) -> bool:
-    """Tell whether a row of leaderboard.csv has a bound without a Monte-Carlo error."""
-    is_bound = pd.notna(row["importance_samples"]) and row["importance_samples"] > 0
-    return is_bound and pd.isna(row["bits_per_dim_stderr"])
 
 
 def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
@@ -67,9 +61,16 @@ def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
     ]
     texts = [{column[0]: cell(row, *column) for column in columns} for _, row in rows.iterrows()]
     for text, (_, row) in zip(texts, rows.iterrows()):
-        if has_unknown_error(row):
-            text["bits_per_dim"] += UNKNOWN_ERROR
+        text["bits_per_dim"] += marks(row)
     return texts
+
+
+def open_ranks(row: pd.Series) -> str:
+    """Return the ranks that remain possible, such as 1–3."""
+    if pd.isna(row["rank_low"]):
+        return "–"
+    low, high = int(row["rank_low"]), int(row["rank_high"])
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
@@ -80,26 +81,31 @@ def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
         for texts, (_, row) in zip(texts_of_task(rows), rows.iterrows()):
             failed = f" ({row['failed']} failed)" if row["failed"] else ""
             rank = "–" if pd.isna(row["rank"]) else str(row["rank"])
-            cells.append([rank, row["model"], f"{row['seeds']}{failed}", *texts.values()])
+            first = [rank, open_ranks(row), row["model"], f"{row['seeds']}{failed}"]
+            cells.append([*first, *texts.values()])
         tables.append((task, cells))
     return tables
 
 
 def headings() -> list[str]:
-    return ["", "model", "seeds", *[heading for _, heading, _, _ in SHOWN]]
+    return ["", "ranks", "model", "seeds", *[heading for _, heading, _, _ in SHOWN]]
 
 
 def print_leaderboard(board: pd.DataFrame) -> None:
     """Print a table for each task, bits/dim with their 95 % interval over seeds."""
     for task, rows in shown_rows(board):
-        print_table(f"{task}: test split, lower bits/dim is better", headings(), rows, texts={1})
+        print_table(f"{task}: test split, lower bits/dim is better", headings(), rows, texts={2})
+        if (note := population_note(board[board["task"] == task])) is not None:
+            say(note)
     say(
-        "bits/dim, and paired differences to the task's best model, ± half width of the 95 % "
-        "interval over seeds; all else in nats per image. log-lik.: the exact log-likelihood or the "
-        "bound L_K, from which bits/dim are computed."
+        "bits/dim ± half width of the 95 % interval over seeds. ranks: those that comparisons of all "
+        "pairs leave open. Δ to best: bits/dim less that of the best other model; intervals hold together "
+        "with 95 % confidence: one that ends at 0 is of the best, one that begins at 0 is not, and on "
+        "both sides of 0 it is open. All else in nats per image; log-lik.: the exact log-likelihood "
+        "or the bound L_K, from which bits/dim are computed."
     )
-    if board.apply(has_unknown_error, axis=1).any():
-        say(UNKNOWN_ERROR_REASON)
+    for note in notes(board):
+        say(note)
 
 
 def in_markdown(text: str) -> str:
@@ -112,10 +118,12 @@ def markdown(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) ->
     lines = []
     for task, rows in shown_rows(board):
         lines += [f"**{escape(task)}**", "", "| " + " | ".join(headings()) + " |"]
-        lines.append("|---:|---|" + "---:|" * (len(headings()) - 2))
+        lines.append("|---:|---:|---|" + "---:|" * (len(headings()) - 3))
         lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in rows] + [""]
-    if board.apply(has_unknown_error, axis=1).any():
-        lines += [UNKNOWN_ERROR_REASON, ""]
+        if (note := population_note(board[board["task"] == task])) is not None:
+            lines += [note, ""]
+    for note in notes(board):
+        lines += [in_markdown(note), ""]
     return "\n".join(lines)
 
 
@@ -128,7 +136,12 @@ LATEX_CHARACTERS = str.maketrans(
 def in_latex(text: str) -> str:
     """Return text escaped for a cell of LaTeX, with its signs in math mode."""
     text = escaped(" ".join(text.split())).translate(LATEX_CHARACTERS)
-    return text.replace("±", r"$\pm$").replace("–", "--").replace("†", r"$^\dagger$")
+    return (
+        text.replace("±", r"$\pm$")
+        .replace("–", "--")
+        .replace("†", r"$^\dagger$")
+        .replace("Δ", r"$\Delta$")
+    )
 
 
 def latex(board: pd.DataFrame) -> str:
@@ -138,7 +151,7 @@ def latex(board: pd.DataFrame) -> str:
         r"% \usepackage{booktabs}; bits/dim with the half width of the 95 % interval over seeds"
     ]
     for task, rows in shown_rows(board):
-        lines += [r"\begin{tabular}{rl" + "r" * (len(columns) - 2) + "}", r"\toprule"]
+        lines += [r"\begin{tabular}{rrl" + "r" * (len(columns) - 3) + "}", r"\toprule"]
         lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{in_latex(task)}}} \\")
         lines += [r"\midrule", " & ".join(map(in_latex, columns)) + r" \\", r"\midrule"]
         for cells in rows:
@@ -146,8 +159,10 @@ def latex(board: pd.DataFrame) -> str:
             words = [re.sub(r"^-(?=\d)", "$-$", in_latex(word)) for word in cells]
             lines.append(" & ".join(words) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-    if board.apply(has_unknown_error, axis=1).any():
-        lines += [in_latex(UNKNOWN_ERROR_REASON), ""]
+        if (note := population_note(board[board["task"] == task])) is not None:
+            lines += [in_latex(note), ""]
+    for note in notes(board):
+        lines += [in_latex(note), ""]
     return "\n".join(lines)
 
 

@@ -1,44 +1,28 @@
 """Verdicts on cited runs that were run again: published numbers compared by tolerances.
 
-A publisher can write anything into a table and its records, so a tolerance never comes from the row
-under test. Its Monte-Carlo part comes from the new run. The spread over the other published seeds
-counts up to a limit that is fixed here.
+What a tolerance consists of is in ``tolerances``.
 """
 
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
 
 import pandas as pd
 
-from bench.records.columns import DIAGNOSTICS
+from bench.records.columns import DIAGNOSTICS, POPULATION_STDERR
 from bench.records.row import (
     METRICS,
     bits_per_dim_stderr,
     bound_rise_stderr,
     device_of,
     estimates_of,
+    population_stderr,
     row_of,
     values_of,
 )
-from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
+from bench.records.types import Config, Environment, Record, TableRecord
 from bench.settings import Split
 from bench.sweep.environments import differences, is_same
+from bench.sweep.tolerances import rows_beside, seeds_beside, tolerance, words_on
 
-# Relative difference of float64 sums between machines with different instructions.
-ROUNDING = 1e-6
-# Largest difference between seeds, as a share of the new run's |log_likelihood|. Among the published
-# models (three seeds, 8 × 8 digits) the largest spreads of bits/dim and of the terms in nats have
-# standard deviations of 1.6 % and 2.3 %; two runs differ by 1.96 √2 times that: 4.5 % and 6.4 %.
-# On MNIST they are below 0.1 %, and the published interval decides.
-MOST_OF_LIKELIHOOD = 0.05
-# The same for other columns, in latent dimensions and in the data's sharpness.
-MOST = {"active_units": 3.0}
-MOST |= {f"sharpness{of}": 0.05 for of in ("", "_aggregate", "_reconstruction")}
-# The same for diagnostics of L_K: shares of data, and a share of the new effective sample size.
-MOST |= {"effective_sample_size_below_10": 0.2, "pareto_k_above_threshold": 0.2}
-MOST_OF_SIZE = 0.5
-# Rounding moves a datum over a threshold, and the effective sample size by the weights' rounding.
-ROUNDING_OF_DIAGNOSTIC = 0.01
 # A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
 # Columns other than estimates. Each must be the same for the new run.
@@ -112,62 +96,6 @@ class Cited:
         return None if self.record is None else self.record["environment"]
 
 
-def tolerance(
-    record: TableRecord, split: Split, column: str, others: list[float], same_weights: bool
-) -> float:
-    """Return the largest allowed difference of a published estimate to the new one.
-
-    Nothing of the published row enters. Monte-Carlo estimates may differ by 1.96 · √2 · standard
-    error of the new run, which has the published number of samples and data. A training that is
-    repeated elsewhere is like another seed. It may also differ by the 95 % prediction interval of one
-    more seed, t · s · √(1 + 1/n), where s is the standard deviation of the n values that consist of
-    the others and the new one; but by at most a fixed share of the new run's log-likelihood, because
-    the others come from the same publisher. With a single seed the spread is unknown: the tolerance
-    of bits/dim and log-likelihood is their Monte-Carlo error alone, that of other estimates also has
-    the fixed share.
-
-    Args:
-        record: The new run.
-        split: train or test.
-        column: The estimate; it is in the record.
-        others: The published values for other seeds of the same task and model.
-        same_weights: Nothing was trained again, so that seeds do not matter.
-    """
-    from scipy.stats import t
-
-    metrics = record["metrics"][split]
-    value, error = metrics[column]["value"], error_of(metrics[column])
-    allowed = ROUNDING * max(1.0, abs(value)) + 1.96 * sqrt(2) * error
-    if column in DIAGNOSTICS:
-        allowed += ROUNDING_OF_DIAGNOSTIC * max(1.0, abs(value))
-    if same_weights or not record["parameters"]:
-        return allowed
-    most = MOST.get(column, MOST_OF_LIKELIHOOD * likelihood_of(metrics, column))
-    most = MOST_OF_SIZE * value if column == "effective_sample_size_median" else most
-    seeds = pd.Series([value, *(other for other in others if isfinite(other))])
-    if len(seeds) == 1:
-        return allowed + (0.0 if column in ("bits_per_dim", "log_likelihood") else most)
-    quantile = float(t.ppf(0.975, len(seeds) - 1))
-    return allowed + min(most, quantile * float(seeds.std()) * sqrt(1 + 1 / len(seeds)))
-
-
-def error_of(estimate: EstimateRecord) -> float:
-    """Return the Monte-Carlo error of an estimate; 0 of an exact one.
-
-    Where that of L_K cannot be known, the error over the data takes its place, which contains it.
-    """
-    error = estimate.get("stderr")
-    if error is None and estimate.get("samples"):
-        error = estimate.get("stderr_data")
-    return error or 0.0
-
-
-def likelihood_of(metrics: dict[str, EstimateRecord], column: str) -> float:
-    """Return the magnitude of a run's log-likelihood in the unit of a column: bits/dim or nats."""
-    name = "bits_per_dim" if column == "bits_per_dim" else "log_likelihood"
-    return abs(metrics[name]["value"])
-
-
 def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: bool) -> Verdict:
     """Compare a run's new record with its published rows.
 
@@ -206,6 +134,9 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     devices = (
         f"on {device_of(record['environment'])}; published on {cited.device or 'an unknown device'}"
     )
+    if different:
+        words = words_on(record, cited.rows.iloc[0], runs, same_weights)
+        outside.append(f"tolerances: {words}")
     verdict = Verdict(cited.key, cited.label, outcome, tuple(outside), devices)
     return with_environment(verdict, cited, record)
 
@@ -231,14 +162,13 @@ def compare_estimates(
     errors = {
         "bits_per_dim_stderr": bits_per_dim_stderr(record, split),
         "bound_rise_stderr": bound_rise_stderr(record, split),
+        POPULATION_STDERR.name: population_stderr(record, split),
     }
+    # Tables that are older than a column have it empty in all rows.
+    if runs[POPULATION_STDERR.name].isna().all():
+        del errors[POPULATION_STDERR.name]
     now = values_of(record, split) | errors
-    others = runs[
-        (runs["task"] == row["task"])
-        & (runs["model"] == row["model"])
-        & (runs["split"] == split)
-        & (runs["key"] != row["key"])
-    ]
+    beside = rows_beside(row, runs)
     is_older = pd.isna(row["effective_sample_size_median"]) and has_diagnostics(record, split)
     for column in (*METRICS, *errors):
         old, new = row[column], now[column]
@@ -252,8 +182,8 @@ def compare_estimates(
             if not new / ERROR_FACTOR <= old <= new * ERROR_FACTOR:
                 outside.append(f"{words}, more than {ERROR_FACTOR:.0f} times as much or as little")
         else:
-            published = others[column].dropna().tolist()
-            allowed = tolerance(record, split, column, published, same_weights)
+            seeds = seeds_beside(row, beside, column)
+            allowed = tolerance(record, split, column, seeds, same_weights)
             if not abs(new - old) <= allowed:
                 outside.append(
                     f"{split} {column}: published {old:.6g}, now {new:.6g}, tolerance {allowed:.2g}"

@@ -37,6 +37,7 @@ PLAIN = {
     "σ": "sigma",
     "Σ": "sum",
     "δ": "delta",
+    "Δ": "Delta",
 }
 # Larger numbers are written in scientific notation: tables have no room for all their digits.
 HUGE = 1e7

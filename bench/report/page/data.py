@@ -11,7 +11,7 @@ from bench.records.columns import DIAGNOSTICS
 from bench.records.row import METRICS, row_of
 from bench.records.types import SPLITS, EpochRecord, Record, SlimRecord
 from bench.report.shown import CURVES, by_model, decoded, visible_range
-from bench.report.tables import SHOWN, texts_of_task
+from bench.report.tables import SHOWN, open_ranks, texts_of_task
 
 # The most runs that one page lists; the CSVs hold all.
 MOST_RUNS = 10_000
@@ -43,7 +43,7 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
         runs: All records of the task, as ``load_sweep`` returns them.
     """
     dirty = Counter(record["model"] for record in runs if record["environment"]["dirty"])
-    numbers = ["rank", "seeds", "failed", "importance_samples", "bits_per_dim_low"]
+    numbers = ["rank", "rank_low", "seeds", "failed", "importance_samples", "bits_per_dim_low"]
     numbers += ["bits_per_dim_high", "log_n", *(name for name, *_ in SHOWN), *DIAGNOSTICS]
     rows = []
     for texts, (_, row) in zip(texts_of_task(board), board.iterrows()):
@@ -51,7 +51,7 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
         made["model"] = row["model"]
         made["bound"] = None if pd.isna(row["bound"]) else row["bound"]
         made["dirty"] = dirty[row["model"]]
-        made["text"] = texts
+        made["text"] = texts | {"ranks": open_ranks(row)}
         rows.append(made)
     return rows
 

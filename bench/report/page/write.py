@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.records.types import Record, SlimRecord
+from bench.report.notes import population_note
 from bench.report.page.charts import specifications
 from bench.report.page.data import MOST_RUNS, PICTURES, board_of, details_of_task
 from bench.report.reduce import MOST_MODELS, MOST_SEEDS
@@ -51,6 +52,7 @@ def page_of(
                 "total": len(every),
                 "listed": len(runs),
                 "failed": int(own["failed"].sum()),
+                "population": population_note(own),
                 "board": board_of(own.head(MOST_RUNS), every),
                 "rest": details_of_task(sweep, runs, own, whole),
             }

@@ -1,0 +1,86 @@
+"""The order and the ranks of one task's rows: only bounds with the same number of samples compete."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from bench.records.columns import DIFFERENCE
+from bench.records.row import Row
+from bench.records.types import TableRecord
+from bench.report.comparisons import Comparison, comparisons
+
+
+def ranked_rows(rows: Mapping[str, Row], groups: Mapping[str, Sequence[TableRecord]]) -> list[Row]:
+    """Return the rows of one task in the leaderboard's order, with ranks and comparisons.
+
+    L_K rises with K, so a model evaluated with more samples would gain ranks by that alone. Ranked are
+    the rows of the most common K, and exact ones, whose number no K changes. Rows of another K follow,
+    each K by itself, without ranks: a second 'first' would be read as the task's. Rows whose seeds have
+    several K follow those, and rows without any number come last.
+
+    Args:
+        rows: What each row says of its own runs, by model.
+        groups: The records of each model.
+    """
+    common = common_samples(list(rows.values()))
+
+    def order(model: str) -> tuple[int, int, float]:
+        row = rows[model]
+        bits, samples = row["bits_per_dim"], row["importance_samples"]
+        if bits is None:
+            return 3, 0, 0.0
+        if is_ranked(row, common):
+            return 0, 0, float(bits)
+        return (2, 0, float(bits)) if samples is None else (1, -int(samples), float(bits))
+
+    names = sorted(rows, key=order)
+    ranked = [name for name in names if is_ranked(rows[name], common)]
+    values = [list(bits_by_seed(groups[name]).values()) for name in ranked]
+    exact = [has_one_exact_value(groups[name]) for name in ranked]
+    found = dict(zip(ranked, comparisons(values, exact))) if ranked else {}
+    ranks = {name: rank for rank, name in enumerate(ranked, start=1)}
+    return [
+        rows[name] | {"rank": ranks.get(name)} | columns_of(found.get(name, Comparison()))
+        for name in names
+    ]
+
+
+def columns_of(comparison: Comparison) -> Row:
+    return {
+        "rank_low": comparison.rank_low,
+        "rank_high": comparison.rank_high,
+        DIFFERENCE: comparison.difference,
+        f"{DIFFERENCE}_low": comparison.low,
+        f"{DIFFERENCE}_high": comparison.high,
+    }
+
+
+def common_samples(rows: Sequence[Row]) -> int | None:
+    """Return the K that most rows of bounds have, of equally common ones the largest; None without one."""
+    counted = Counter(
+        int(row["importance_samples"])
+        for row in rows
+        if row["bound"] == "upper" and row["importance_samples"] is not None
+    )
+    return max(counted, key=lambda samples: (counted[samples], samples), default=None)
+
+
+def is_ranked(row: Row, common: int | None) -> bool:
+    """Tell whether a row has a number that competes: an exact one, or a bound of the common K."""
+    if row["bits_per_dim"] is None:
+        return False
+    return row["bound"] == "exact" or (common is not None and row["importance_samples"] == common)
+
+
+def has_one_exact_value(group: Sequence[TableRecord]) -> bool:
+    """Tell whether a model has one exact value, whatever the seed."""
+    bounds = {record["bound"] for record in group if record["status"] == "ok"}
+    return bounds == {"exact"} and len(set(bits_by_seed(group).values())) == 1
+
+
+def bits_by_seed(group: Sequence[TableRecord]) -> dict[int, float]:
+    """Return the test bits/dim of a model's runs that ended well, by seed."""
+    return {
+        record["seed"]: record["metrics"]["test"]["bits_per_dim"]["value"]
+        for record in group
+        if record["status"] == "ok"
+    }
