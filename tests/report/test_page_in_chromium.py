@@ -166,13 +166,18 @@ def test_numbers_are_the_csvs(seen, path):
     own = board[board["task"] == "digits-17"]
     half = own["bits_per_dim"] - own["bits_per_dim_low"]
     shown = [f"{value:.3f} ± {error:.3f}" for value, error in zip(own["bits_per_dim"], half)]
-    assert column(page, BOARD, 2) == shown
+    marks = ["*" if failed else "" for failed in own["failed"]]
+    assert column(page, BOARD, 2) == [text + mark for text, mark in zip(shown, marks)]
+    assert column(page, BOARD, 3) == [
+        f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+        for low, high in zip(own["rank_low"], own["rank_high"])
+    ]
     differences = own["bits_per_dim_to_best"]
-    told = [text.partition(" ")[0] for text in column(page, BOARD, 3)]
+    told = [text.partition(" ")[0] for text in column(page, BOARD, 4)]
     assert told == ["–" if pd.isna(value) else f"{value:+.3f}" for value in differences]
-    likelihoods = [float(text.partition(" ")[0]) for text in column(page, BOARD, 8)]
+    likelihoods = [float(text.partition(" ")[0]) for text in column(page, BOARD, 9)]
     assert likelihoods == [round(value, 2) for value in own["log_likelihood"]]
-    for name, number in (("elbo", 9), ("reconstruction", 10), ("marginal_kl", 12)):
+    for name, number in (("elbo", 10), ("reconstruction", 11), ("marginal_kl", 13)):
         assert column(page, BOARD, number) == [f"{value:.2f}" for value in own[name]]
     test = runs[(runs["split"] == "test") & (runs["status"] == "ok")].set_index("key")
     for row in page.locator(RUNS).all():

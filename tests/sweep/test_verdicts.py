@@ -298,6 +298,7 @@ def test_a_run_that_fails_again_is_identical_and_one_that_fails_now_is_outside()
     cited = Cited(KEY, RUNS[RUNS["key"] == KEY], {}, None, None)
     assert not judge(cited, failed, RUNS, False).is_good
     measured = (*MEASURED, "bits_per_dim_stderr", "importance_samples", "importance_data")
+    measured += ("log_likelihood_population_stderr",)
     empty = {name: None for name in (*measured, *of_ok)}
     runs = edited(empty | {"status": "failed"}, edited(empty | {"status": "failed"}), split="train")
     cited = replace(cited, rows=runs[runs["key"] == KEY])
