@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from bench.records.columns import ESTIMATES
+from bench.records.run_columns import ESTIMATES
 from bench.records.types import Environment, EstimateRecord, TableRecord
 from bench.settings import Split
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bench.records.columns import POPULATION_STDERR
+from bench.records.run_columns import POPULATION_STDERR
 from bench.system.printing import number
 
 # Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.

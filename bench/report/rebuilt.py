@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import COMPARED, POPULATION_STDERR, leaderboard_columns
+from bench.records.columns import COMPARED, leaderboard_columns
 from bench.records.manifest import manifest_path, read_manifest
 from bench.records.record import has_record
 from bench.records.row import METRICS
+from bench.records.run_columns import POPULATION_STDERR
 from bench.records.schema import LARGEST
 from bench.records.tables import csv_text, parse_leaderboard, read_leaderboard
 from bench.records.types import EstimateRecord, SlimRecord, TableRecord

@@ -13,7 +13,7 @@ from typing import cast
 import pandas as pd
 
 from bench.errors import escaped
-from bench.records.columns import POPULATION_STDERR, leaderboard_columns, runs_columns
+from bench.records.columns import leaderboard_columns, runs_columns
 from bench.records.consistency import check_consistent, check_same_data
 from bench.records.differences import differing, options_of
 from bench.records.manifest import read_manifest
@@ -30,6 +30,7 @@ from bench.records.row import (
     row_of,
     values_of,
 )
+from bench.records.run_columns import POPULATION_STDERR
 from bench.records.schema import is_line
 from bench.records.types import (
     SPLITS,

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.records.columns import DIAGNOSTICS
+from bench.records.run_columns import DIAGNOSTICS
 from bench.records.types import SPLITS, EstimateRecord, TableRecord
 from bench.settings import Split
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from bench.records.columns import DIAGNOSTICS, POPULATION_STDERR
 from bench.records.row import (
     METRICS,
     bits_per_dim_stderr,
@@ -18,6 +17,7 @@ from bench.records.row import (
     row_of,
     values_of,
 )
+from bench.records.run_columns import DIAGNOSTICS, POPULATION_STDERR
 from bench.records.types import Config, Environment, Record, TableRecord
 from bench.settings import Split
 from bench.sweep.environments import differences, is_same

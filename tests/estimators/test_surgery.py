@@ -10,7 +10,7 @@ from bench.estimators.surgery import ELBOSurgery, active_units
 from bench.models.linear_gaussian_vae import LinearGaussianVAE as LinearGaussian
 from bench.models.terms import Terms
 from bench.noise import Noise
-from bench.records.columns import ESTIMATES
+from bench.records.run_columns import ESTIMATES
 from tests.conftest import patience
 from tests.estimators.surgery_ranks import filled
 

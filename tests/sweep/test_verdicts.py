@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.records.columns import DIAGNOSTICS, runs_columns
+from bench.records.columns import runs_columns
 from bench.records.record import read_record
 from bench.records.row import METRICS
+from bench.records.run_columns import DIAGNOSTICS
 from bench.records.tables import chosen_rows, read_runs
 from bench.sweep.tolerances import (
     USUAL_DEGREES,
@@ -298,7 +299,7 @@ def test_a_run_that_fails_again_is_identical_and_one_that_fails_now_is_outside()
     cited = Cited(KEY, RUNS[RUNS["key"] == KEY], {}, None, None)
     assert not judge(cited, failed, RUNS, False).is_good
     measured = (*MEASURED, "bits_per_dim_stderr", "importance_samples", "importance_data")
-    measured += ("log_likelihood_population_stderr",)
+    measured += ("log_likelihood_population_stderr", "bound_rise_stderr")
     empty = {name: None for name in (*measured, *of_ok)}
     runs = edited(empty | {"status": "failed"}, edited(empty | {"status": "failed"}), split="train")
     cited = replace(cited, rows=runs[runs["key"] == KEY])

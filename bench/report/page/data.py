@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from bench.records.columns import DIAGNOSTICS
 from bench.records.row import METRICS, row_of
+from bench.records.run_columns import DIAGNOSTICS
 from bench.records.types import SPLITS, EpochRecord, Record, SlimRecord
 from bench.report.shown import CURVES, by_model, decoded, visible_range
 from bench.report.tables import SHOWN, open_ranks, texts_of_task
