@@ -1,5 +1,6 @@
 """What is committed under results/ and said in the README is what the tables hold."""
 
+import hashlib
 import json
 import os
 import re
@@ -107,7 +108,11 @@ def test_the_codecs_of_the_readme_are_those_of_the_csv():
 
 def test_released_checkpoints_are_of_published_runs():
     paths = [path for sweep in SWEEPS for path in sorted(sweep.glob("checkpoints/*.ckpt"))]
-    assert paths and sum(path.stat().st_size for path in paths) < 40e6
+    for sums in {path.parent / "SHA256SUMS" for path in paths}:
+        hashes = dict(reversed(line.split()) for line in sums.read_text().splitlines())
+        for path in sums.parent.glob("*.ckpt"):
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == hashes[path.name]
+    assert paths
     for path in paths:
         assert key_of(validate(read_checkpoint(path)["bench"]["config"])) == path.stem
         assert (path.parents[1] / "runs" / path.stem / "record.json").is_file()
@@ -115,9 +120,9 @@ def test_released_checkpoints_are_of_published_runs():
 
 @needs_git
 def test_the_repository_stays_small():
-    """The rule of results/README.md; checkpoints have a limit of their own, above."""
-    tracked = [ROOT / name for name in git("ls-files") if not name.endswith(".ckpt")]
-    assert sum(path.stat().st_size for path in tracked if path.is_file()) < 15e6
+    """The rule of results/README.md: every clone pays for it, and so does every GPU that it travels to."""
+    tracked = [ROOT / name for name in git("ls-files")]
+    assert sum(path.stat().st_size for path in tracked if path.is_file()) < 30e6
 
 
 @needs_git

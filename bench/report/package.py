@@ -58,8 +58,10 @@ OTHER_TABLES = (
     "`python -m bench.records.images results/<sweep>/runs` puts them there. A record's checksum is that",
     "of its whole content, pictures included.",
     "",
-    "All files of the repository together are to stay under 30 MB. A test holds those that are no",
-    "checkpoints to 15 MB and, until fewer are kept, the checkpoints to 40 MB. Figures and pages of the",
+    "`<sweep>/checkpoints/` holds the weights of the runs that the README evaluates again. `SHA256SUMS`",
+    "there also has the hashes of those that are not kept.",
+    "",
+    "All files of the repository together stay under 30 MB, which a test holds. Figures and pages of the",
     "smoke sweeps are not kept: `make report` draws them from the records.",
 )
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
