@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import Column, added_columns, leaderboard_columns, runs_columns
+from bench.records.column import Column
+from bench.records.columns import added_columns, leaderboard_columns, runs_columns
 from bench.records.row import row_of
 from bench.records.schema import KEY, is_hash, is_line, is_task
 from bench.records.types import SPLITS, TableRecord

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.records.columns import Column, leaderboard_columns, runs_columns, timings_columns
+from bench.records.column import Column
+from bench.records.columns import leaderboard_columns, runs_columns, timings_columns
 from bench.records.types import Environment
 from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from bench.records.columns import DIFFERENCE
+from bench.records.comparison_columns import DIFFERENCE
 from bench.records.row import Row
 from bench.records.types import TableRecord
 from bench.report.comparisons import Comparison, comparisons

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import COMPARED, POPULATION_STDERR, leaderboard_columns
+from bench.records.columns import POPULATION_STDERR, leaderboard_columns
+from bench.records.comparison_columns import COMPARED
 from bench.records.manifest import manifest_path, read_manifest
 from bench.records.record import has_record
 from bench.records.row import METRICS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError, escaped
-from bench.records.columns import DIFFERENCE
+from bench.records.comparison_columns import DIFFERENCE
 from bench.records.types import Metrics
 from bench.report.notes import marks, notes, population_note
 from bench.system.files import MIB, is_there, read_text, write_atomically
