@@ -480,6 +480,8 @@ def test_a_picture_of_another_kind_is_refused_before_anything_is_written(mode, f
         {"bits": 10 * LARGEST},
         {"bits": -0.5},
         {"stderr": -0.1},
+        {"stderr_data": -0.1},
+        {"stderr_data": "0.1"},
         {"timing": {"key": 1.0}},
         {"timing": {"fit_seconds": -1.0}},
         {"reason": "\ud800"},
@@ -490,6 +492,7 @@ def test_numbers_that_no_run_has_are_refused(change):
     made = full("m", 1, 1.5)
     estimates = made["metrics"]["test"] = dict(made["metrics"]["test"])
     estimates["bits_per_dim"] = estimate(change.get("bits", 1.5), change.get("stderr", 0.1))
+    estimates["bits_per_dim"]["stderr_data"] = change.get("stderr_data", 0.1)
     made["timing"] = change.get("timing", made["timing"])
     if "reason" in change:
         made |= {"status": "failed", "reason": change["reason"]}

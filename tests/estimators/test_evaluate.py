@@ -73,3 +73,19 @@ def test_dimensions_are_pixels_times_channels(numbers):
     assert numbers["bits_per_dim"].value == pytest.approx(bits, rel=1e-12)
     stderr = numbers["log_likelihood"].stderr / (48 * log(2))
     assert numbers["bits_per_dim"].stderr == pytest.approx(stderr, rel=1e-12)
+
+
+class Exact:
+    """A model of known log-likelihood: the number of white pixels, negated."""
+
+    bound = "exact"
+
+    def terms(self, y, noise, samples):
+        return Terms(-y.double().sum(1)[None])
+
+
+def test_an_exact_likelihood_has_an_error_for_the_population_alone(data):
+    found = evaluate(Exact(), data, CONFIG, seed=7)["test"]["log_likelihood"]
+    each = -data.test.double().sum(1)
+    assert (found.value, found.stderr, found.samples) == (pytest.approx(each.mean().item()), 0, 0)
+    assert found.stderr_data == pytest.approx(each.std().item() / len(each) ** 0.5)

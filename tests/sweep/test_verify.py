@@ -141,6 +141,22 @@ def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
     assert verdict.reasons == ("leaderboard: rank is 7, where runs.csv gives 1",)
 
 
+def test_a_leaderboard_of_older_columns_is_not_altered_by_todays_comparisons(tmp_path):
+    shutil.copy(DEFAULT, tmp_path / "runs.csv")
+    path, runs = tmp_path / "leaderboard.csv", read_runs(DEFAULT)
+    board = board_of(DEFAULT.with_name(path.name))
+    older = board.drop(columns=["rank_low", "rank_high", "survivors_only"])
+    older = older.assign(bits_per_dim_to_best_high="0.3", rank="1")
+    older.to_csv(path, index=False)
+    assert altered_rows(path, runs) == {}
+    older.assign(bits_per_dim="0.3").to_csv(path, index=False)
+    assert len(altered_rows(path, runs)) == len(board)
+    # In a table of today an emptied cell does not make the row an older one.
+    board.loc[0, ["survivors_only", "rank"]] = [None, "7"]
+    board.to_csv(path, index=False)
+    assert list(altered_rows(path, runs).values()) == ["rank is 7, where runs.csv gives 1"]
+
+
 @pytest.mark.parametrize("records", [True, False])
 @pytest.mark.parametrize("bits", ["0.5", "99"])
 def test_a_row_that_no_run_has_puts_its_leaderboard_in_doubt(records, bits, copy):
