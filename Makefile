@@ -1,11 +1,14 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers data publish publish-instruments clean-environment
+.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
 # The table that `make verify` checks: the published one of SWEEP if it exists, else the one in RESULTS.
 TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RESULTS)/$(SWEEP)/leaderboard.csv)
+# Options of the GPU check, and the file of its results.
+GPU ?= --seconds 560
+LINES ?= gpu-out/gpu.jsonl
 # For maintainers: tracked pages whose tables are also rewritten:
 # README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`.
 README =
@@ -15,7 +18,7 @@ VENV := .venv
 PEERS := .venv-peers
 BENCH := $(VENV)/bin/bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# Passed to `bench sweep`: WORKERS=1, WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
+# Passed to `bench sweep`: WORKERS=1 (0: without Ray), WANDB=disabled, RETRY_FAILED=true, DRY_RUN=true,
 # ONLY='task=digits-17 seed=1,2', STORAGE=s3://bucket/checkpoints, MAX_FAILURES=3
 OPTIONS = $(if $(WORKERS),--workers $(WORKERS)) $(if $(WANDB),--wandb $(WANDB)) \
 	$(if $(RETRY_FAILED),--retry_failed $(RETRY_FAILED)) $(if $(ONLY),--only '$(ONLY)') \
@@ -86,6 +89,21 @@ $(PEERS)/.ready:
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet \
 		torch==2.13.0 pythae==0.1.2 zuko==1.6.0 nflows==0.14 normflows==1.7.3 pykeops==2.3
 	@touch $@
+
+gpu-check: $(VENV)/.ready  ## measure on a GPU what only a GPU can show, in ten minutes; GPU=--dry tests it on the CPU
+	@PYTHONPATH=. $(VENV)/bin/python tests/gpu_check.py $(GPU)
+
+gpu-report: $(VENV)/.ready  ## write results/gpu/ from the lines of a GPU check
+	@$(VENV)/bin/python -m tests.gpu.report $(LINES) $(RESULTS)/gpu
+
+gpu-data: $(VENV)/.ready  ## put what a GPU's machine without network lacks into .gpu/
+	@$(PIP) download --quiet --no-deps --only-binary=:all: --constraint constraints.txt --dest .gpu \
+		--python-version 3.12 --implementation cp --platform manylinux2014_x86_64 \
+		jsonargparse typeshed_client docstring_parser lightning-bolts==0.7.0 \
+		pythae==0.1.2 pydantic pydantic-core annotated-types typing-inspection zuko==1.6.0
+	@$(PIP) wheel --quiet --no-deps --wheel-dir .gpu nflows==0.14
+	@$(VENV)/bin/python -m tests.gpu.carry .gpu
+	@du -sh .gpu
 
 publish:  ## for maintainers: rebuild results/published/default/ and its tables in README.md
 	@$(MAKE) sweep report claims SWEEP=default RESULTS=results/published README=README.md

@@ -8,7 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
+from bench.system.cublas import set_workspace
 from bench.version import __version__ as __version__
+
+# Every process that computes imports this package first: commands, workers, ranks, notebooks.
+set_workspace()
 
 if TYPE_CHECKING:
     from bench import densities

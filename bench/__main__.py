@@ -5,7 +5,6 @@ Each command imports its modules when it is called, so that help appears at once
 
 import atexit
 import gc
-import os
 import signal
 import sys
 import threading
@@ -13,6 +12,7 @@ from importlib import import_module
 
 from bench.errors import InputError
 from bench.system.closed_output import lenient_output
+from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
 from bench.system.launchers import hidden, is_a_launchers
 from bench.system.memory import keep_freed_memory
 from bench.system.printing import take_every_character
@@ -63,9 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
         except InputError as error:
             print(f"bench: error: {error}", file=sys.stderr)
             return 2
+        except RuntimeError as error:
+            if (line := line_about_gpu(error)) is None:
+                raise
+            print(f"bench: error: {line}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             print("bench: interrupted", file=sys.stderr)
             return 130
+
+
+def line_about_gpu(error: RuntimeError) -> str | None:
+    """Return a line for the user about trouble of a GPU, or its want of memory; None of a bug."""
+    if trouble := device_trouble(error):
+        return str(trouble)
+    return "device: out of memory on the GPU" if is_out_of_gpu_memory(error) else None
 
 
 def dispatch(words: list[str]) -> int:
@@ -84,8 +96,6 @@ def dispatch(words: list[str]) -> int:
     # keeps an existing handler; its own waits for the end of an epoch.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # cuBLAS needs this for deterministic results, and reads it once, when it starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_freed_memory()
     module = import_module(f"bench.commands.{COMMANDS[words[0]][0]}")
     return getattr(module, words[0])(words[1:])

@@ -1,9 +1,17 @@
-"""Reproducible noise: a seed for each purpose, and numbers that do not depend on the ranks."""
+"""Reproducible noise: a seed for each purpose, and numbers that do not depend on the ranks.
+
+Noise is drawn on the CPU and moved to the model's device, so that every device gets the same
+numbers: this is the noise of evaluation, validation, pictures and claims, and the order of the data.
+Only what each training step draws, training noise and dynamic binarization, is drawn where the
+model is (``on_device``), because a GPU would wait for a CPU that draws it. There a GPU draws other
+numbers than a CPU.
+"""
 
 import hashlib
 from collections.abc import Callable
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +40,10 @@ class Noise:
     rank alone.
 
     Args:
-        seed: What the numbers are a function of, besides the device.
-        device: Where they are drawn. A GPU draws other numbers than a CPU.
+        seed: What the numbers are a function of.
+        device: Where they are used. They are drawn on the CPU and are the same on every device.
+        on_device: Draw them on ``device`` instead, as training does. They are then a function of
+            the kind of device too: a GPU draws other numbers than a CPU.
         rank: The index of this process among ``world``.
         world: Number of processes that share the batch.
 
@@ -44,11 +54,25 @@ class Noise:
     """
 
     def __init__(
-        self, *seed: int | str, device: torch.device | str = "cpu", rank: int = 0, world: int = 1
+        self,
+        *seed: int | str,
+        device: torch.device | str = "cpu",
+        on_device: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ):
-        self.generator = torch.Generator(device).manual_seed(derive_seed(*seed))
         self.device, self.rank, self.world = torch.device(device), rank, world
-        self.place = {"generator": self.generator, "device": self.device}
+        self.drawn_on = self.device if on_device else torch.device("cpu")
+        self.generator = torch.Generator(self.drawn_on).manual_seed(derive_seed(*seed))
+        self.place: dict[str, Any] = {"generator": self.generator, "device": self.drawn_on}
+
+    def restart(self, *seed: int | str) -> None:
+        """Go to the start of the stream of another seed, which a new ``Noise`` would have.
+
+        A captured CUDA graph draws from the generator that it was captured with, which is why it
+        stays the same object.
+        """
+        self.generator.manual_seed(derive_seed(*seed))
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers of ``shape`` (..., batch, dimensions)."""
@@ -67,18 +91,27 @@ class Noise:
 
     def shared_permutation(self, n: int) -> Tensor:
         """Draw a permutation of 0 … n−1, the same on every rank."""
-        return torch.randperm(n, generator=self.generator, device=self.device)
+        return self._moved(torch.randperm(n, generator=self.generator, device=self.drawn_on))
 
     def _draw_words(self, *shape: int) -> Tensor:
         n = prod(shape)
-        drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
+        drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.drawn_on)
         drawn.random_(-(2**63), None, generator=self.generator)
         return drawn.view(torch.int16)[:n].view(shape)
 
     def _own_rows(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         *front, batch, dimensions = shape
         numbers = draw(*front, batch * self.world, dimensions)
-        return numbers.narrow(-2, self.rank * batch, batch) if self.world > 1 else numbers
+        own = numbers.narrow(-2, self.rank * batch, batch) if self.world > 1 else numbers
+        return self._moved(own)
+
+    def _moved(self, numbers: Tensor) -> Tensor:
+        """Return numbers where they are used. From pinned memory, a copy is not waited for."""
+        if self.drawn_on.type == self.device.type:
+            return numbers
+        if self.device.type == "cuda":
+            numbers = numbers.pin_memory()
+        return numbers.to(self.device, non_blocking=True)
 
 
 def cumulative(probabilities: Tensor, dim: int) -> Tensor:

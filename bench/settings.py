@@ -94,10 +94,9 @@ class TrainerConfig(Optimization):
         threads: CPU threads. They are part of the configuration because they affect rounding.
         devices: GPUs, or CPU processes, of one machine that train together, each on its share of
             every batch. Like threads, they affect rounding alone.
-        precision: Precision of training: 32-true, or bf16-mixed, which rounds matrix products to 8
-            bits. Evaluation always has full precision.
-        compile: Compile the networks for training (torch.compile), which delays the start:
-            default, or cuda_graphs, which also replays their kernels as CUDA graphs.
+        precision: Precision of training: 32-true, or bf16-mixed, in which networks round matrix
+            products to 8 bits. Densities, validation and evaluation always have full precision.
+        compile: Compile the networks for training (torch.compile), which delays the start.
     """
 
     group: ClassVar[str] = "trainer"
@@ -110,7 +109,7 @@ class TrainerConfig(Optimization):
     threads: int = 1
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    compile: Literal["none", "default", "cuda_graphs"] = "none"
+    compile: Literal["none", "default"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()

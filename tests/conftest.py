@@ -6,7 +6,6 @@ import sys
 import time
 from contextlib import nullcontext
 from functools import lru_cache
-from types import SimpleNamespace
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -176,12 +175,12 @@ class ThisProcess:
         pass
 
     def map(self, jobs, requests, work=None):
-        from bench.runs.run import run
-        from bench.sweep.engine import Finished
+        from bench.sweep.jobs import Assigned, Finished, execute
+        from bench.system.devices import Reserved
 
-        board = SimpleNamespace(write=SimpleNamespace(remote=lambda *_: None))
+        assigned = Assigned(Reserved(), lambda *_: None)
         for job in jobs:
-            yield Finished(job.key, work(job, board) if work else run(job))
+            yield Finished(job.key, (work or execute)(job, assigned))
 
     def progress(self):
         return {}

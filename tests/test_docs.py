@@ -36,7 +36,7 @@ def is_run(block: tuple[str, str, str]) -> bool:
     return language != "yaml" or bool(title)
 
 
-WITH_CODE = [page for page in PAGES if page.name not in ("engine.md", "perf.md")]
+WITH_CODE = [page for page in PAGES if page.name not in ("engine.md", "gpu.md", "perf.md")]
 WITH_CODE = [page for page in WITH_CODE if any(is_run(block) for block in blocks_of(page))]
 
 

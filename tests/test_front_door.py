@@ -21,7 +21,7 @@ from bench.commands.sweeps import print_missing
 from bench.records.record import read_record, write_record
 from bench.system.launchers import is_a_launchers
 from bench.training.checkpoints import content_hash
-from tests.conftest import ThisProcess, patience
+from tests.conftest import patience
 from tests.offline_logs import read_offline_run
 
 SWEEP = {
@@ -67,12 +67,11 @@ def sweep_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(sweep_file, tmp_path_factory):
-    """A sweep without an engine, undisturbed, W&B offline: what the others are held against."""
+    """A sweep without Ray, undisturbed, W&B offline: what the others are held against."""
     folder, printed = tmp_path_factory.mktemp("whole"), io.StringIO()
     words = ["sweep", str(sweep_file), "--results", str(folder), "--wandb", "offline"]
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setattr("bench.sweep.apart.EngineApart", ThisProcess)
-        assert main(words) == 0
+    with redirect_stdout(printed):
+        assert main([*words, "--workers", "0"]) == 0
     return folder / "small", printed.getvalue()
 
 
@@ -257,7 +256,9 @@ BAD_WORDS = [
     (["swep"], "'swep' is not a command"),
     (["sweep", "nothing"], "'nothing' is unknown"),
     (["sweep", "--worker", "2"], "worker"),
-    (["sweep", "--workers", "0"], "workers: 0 is less than 1"),
+    (["sweep", "--workers", "-1"], "workers: -1 is negative"),
+    (["claims", "--workers", "-1"], "workers: -1 is negative"),
+    (["sweep", "--workers", "0", "--address", "here:1"], "and not on the cluster at here:1"),
     (["train", "--data", "digits-17"], "model"),
     (["train", "--data", "digits-17", "--model", "bernoulli_vae"], "over 2 levels, not 17"),
     (["evaluate", "nowhere.ckpt"], "cannot be read"),

@@ -1,7 +1,11 @@
+import ast
+from pathlib import Path
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bench
 from bench.noise import Noise, derive_seed
 
 
@@ -14,6 +18,18 @@ def test_ranks_together_see_what_one_rank_sees(world, own, samples, d):
         Noise(7, "training", 3, rank=r, world=world).normal(samples, own, d) for r in range(world)
     ]
     assert torch.equal(torch.cat(parts, dim=1), alone)
+
+
+def test_only_training_steps_draw_on_the_device():
+    """All other noise is drawn on the CPU, so that numbers do not depend on the device."""
+    package, found = Path(bench.__file__).parent, set()
+    for path in package.rglob("*.py"):
+        calls = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+        ]
+        if any(keyword.arg == "on_device" for call in calls for keyword in call.keywords):
+            found.add(str(path.relative_to(package)))
+    assert found == {"training/batches.py", "training/module.py"}
 
 
 def test_permutation_is_the_same_on_every_rank():

@@ -1,5 +1,6 @@
 """What is committed under results/ and said in the README is what the tables hold."""
 
+import json
 import os
 import re
 import shutil
@@ -98,6 +99,24 @@ def test_released_checkpoints_are_of_published_runs():
     for path in paths:
         assert key_of(validate(read_checkpoint(path)["bench"]["config"])) == path.stem
         assert (path.parents[1] / "runs" / path.stem / "record.json").is_file()
+
+
+@needs_git
+def test_the_repository_stays_small():
+    """The rule of results/README.md; checkpoints have a limit of their own, above."""
+    tracked = [ROOT / name for name in git("ls-files") if not name.endswith(".ckpt")]
+    assert sum(path.stat().st_size for path in tracked if path.is_file()) < 15e6
+
+
+@needs_git
+def test_no_published_picture_is_kept_that_no_record_names():
+    for folder in {(ROOT / name).parent for name in FILES if "/runs/images/" in name}:
+        named = {
+            value.removeprefix("sha256:")
+            for path in folder.parent.glob("*/record.json")
+            for value in json.loads(path.read_text())["images"].values()
+        }
+        assert named == {path.stem for path in folder.iterdir()}
 
 
 @needs_git

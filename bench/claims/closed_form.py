@@ -36,6 +36,7 @@ from bench.models.linear_gaussian import (
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise, derive_seed
 from bench.settings import Progress
+from bench.system.determinism import deterministic
 
 # Half-steps of EM, as `expectation_maximization` returns them.
 Trace = Sequence[Mapping[str, Any]]
@@ -57,6 +58,7 @@ def measure(task: dict[str, Any], seed: int, progress: Progress) -> Measurement:
         seed: The seed from which all noise derives.
         progress: Called with progress.
     """
+    deterministic()
     torch.set_num_threads(1)
     data = load_task(Task(**task))
     key = derive_seed(seed, "claims in closed form")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from bench.claims.experiments import read_experiments
 from bench.claims.items import ClosedFormItem, Item, TrainedItem
@@ -14,13 +14,15 @@ from bench.records.types import Record
 from bench.sweep.driver import check_buildable
 from bench.sweep.folder import locked
 from bench.sweep.progress import SweepProgress
+from bench.sweep.reachable import refuse_no_ray
 from bench.sweep.resources import Request, Resources, request_of
+from bench.system.devices import unusable_gpus
 from bench.system.printing import say
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.sweep.jobs import Finished
+    from bench.sweep.jobs import Assigned, Finished
 
 
 def claims(
@@ -32,7 +34,8 @@ def claims(
         name: Name under configs/claims, or a path to a YAML file.
         results: Folder of all results; trained runs of the sweep of that name in it are used.
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of runs at once on this machine; None is as many as fit.
+        workers: Largest number of runs at once on this machine; None is as many as fit, and 0 does
+            them in this process, one after another.
 
     Returns:
         The sweep's folder, the table, and the labels of the items that failed.
@@ -42,9 +45,13 @@ def claims(
     """
     from bench.claims.outcome import write_outcome
 
+    if workers != 0:
+        refuse_no_ray()
     items, sweep = read_experiments(name, results)
     directory = results / sweep
     check_buildable([item.job for item in items if isinstance(item, TrainedItem)])
+    if address is None and (line := unusable_gpus()):
+        say(line)
     with locked(directory):
         done = Done(directory)
         for item in items:
@@ -95,7 +102,8 @@ def measure_pending(
     pending: list[Item], done: Done, address: str | None, workers: int | None
 ) -> list[str]:
     """Measure items on the engine and add them to ``done``; return the labels of those that failed."""
-    from bench.sweep.loop import Work, do_jobs
+    from bench.sweep.jobs import Work
+    from bench.sweep.loop import do_jobs
 
     by_key, failed = {item.key: item for item in pending}, []
     labels = {item.key: item.label for item in pending}
@@ -142,19 +150,13 @@ def request(item: Item, has_gpus: bool) -> Request:
     return request_of(Resources(), item.job.config, has_gpus)
 
 
-# The board is a handle to a Ray actor, whose methods Ray makes at run time.
-def execute(item: Item, board: Any) -> Outcome:
+def execute(item: Item, assigned: "Assigned") -> Outcome:
     """Do an item in a worker."""
-    import ray
-
-    from bench.sweep.engine import reporter
-
-    report = reporter(item.key, board)
+    progress = assigned.progress_of(item.key)
     if isinstance(item, ClosedFormItem):
         from bench.claims.closed_form import measure
 
-        return {"record": None, "measurement": measure(item.task, item.seed, report)}
+        return {"record": None, "measurement": measure(item.task, item.seed, progress)}
     from bench.claims.measure import train_and_measure
 
-    gpus = [str(name) for name in ray.get_gpu_ids()]
-    return train_and_measure(item, report, gpus)
+    return train_and_measure(item, progress, assigned.gpus)

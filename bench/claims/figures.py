@@ -11,6 +11,7 @@ from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelV
 from bench.claims.latent_figures import blur, exemplars, samples
 from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
 from bench.records.types import EpochRecord, Record
+from bench.report.png import figure_png
 
 # The file of a figure, and its caption.
 Shown = tuple[Path, str]
@@ -61,7 +62,7 @@ def saved(figures: Path, name: str, drawn: Drawn | None) -> list[Shown]:
         return []
     figure, caption = drawn
     path = figures / f"{name}.png"
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    path.write_bytes(figure_png(figure, dpi=110))
     return [(path, caption)]
 
 

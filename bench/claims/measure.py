@@ -25,7 +25,8 @@ from bench.records.types import Record
 from bench.runs.run import run
 from bench.runs.trained import Trained, load_trained
 from bench.settings import Progress
-from bench.system.devices import devices_for
+from bench.system.determinism import deterministic
+from bench.system.devices import Reserved, devices_for
 from bench.training.checkpoints import BEST
 from bench.training.fit import silence_lightning
 
@@ -35,13 +36,13 @@ def is_trained(directory: Path) -> bool:
     return (directory / "record.json").is_file() and (directory / BEST).is_file()
 
 
-def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) -> Outcome:
+def train_and_measure(item: TrainedItem, progress: Progress, gpus: Reserved) -> Outcome:
     """Train a run unless that is done, and measure it.
 
     Args:
         item: The run.
         progress: Called with progress.
-        gpus: Names of the GPUs set aside for it.
+        gpus: The GPUs that are reserved for it.
     """
     directory = Path(item.job.directory)
     record: Record | None = None
@@ -55,9 +56,10 @@ def train_and_measure(item: TrainedItem, progress: Progress, gpus: list[str]) ->
     return {"record": record, "measurement": measure(item, record, gpus)}
 
 
-def measure(item: TrainedItem, record: Record, gpus: list[str]) -> Measurement:
+def measure(item: TrainedItem, record: Record, gpus: Reserved) -> Measurement:
     """Return the rows and curves of a trained run."""
     silence_lightning()
+    deterministic()
     torch.set_num_threads(item.job.config["trainer"]["threads"])
     trained = load_trained(Path(item.job.directory) / BEST)
     place = devices_for(1, gpus)[0]

@@ -74,6 +74,8 @@ def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> i
             verdicts = verify_checkpoint(Path(table), row, Path(evaluate_only), progress)
     for verdict in verdicts:
         say(f"{verdict.outcome:10} {verdict.key}  {verdict.label}")
+        if verdict.devices:
+            say(f"           {verdict.devices}")
         for reason in verdict.reasons:
             say(f"           {reason}")
     good = sum(verdict.is_good for verdict in verdicts)

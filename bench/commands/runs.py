@@ -61,12 +61,15 @@ def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
     from bench.sweep.driver import check_buildable
     from bench.sweep.folder import prepare_folder, write_or_refuse
     from bench.sweep.single import done_once, list_single_runs
+    from bench.system.devices import unusable_gpus
     from bench.tracking.logger import offline_log
 
     key = key_of(config)
     directory = output / "runs" / key
     job = Job(config, model, output.name, str(directory.absolute()), wandb)
     check_buildable([job])
+    if line := unusable_gpus():
+        say(line)
     from bench.runs.run import run
 
     prepare_folder(output, [key])

@@ -40,7 +40,8 @@ def run_sweep(
         name: Name under configs/sweep, or a path to a YAML file.
         results: Folder of all results.
         address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
-        workers: Largest number of runs at once; as many as fit if not given.
+        workers: Largest number of runs at once; as many as fit if not given. 0 does them one after
+            another in this process, without Ray: for debuggers, notebooks, and a GPU without Ray.
         wandb: W&B mode; auto is online when logged in, else offline.
         retry_failed: Repeat failed runs.
         only: Do only the runs that meet these conditions: 'task=digits-17 model=realnvp seed=1,2',
@@ -55,11 +56,10 @@ def run_sweep(
     from bench.sweep.driver import SweepOptions
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
-    check_workers(workers)
     if max_failures is not None and max_failures < 0:
         raise InputError(f"max_failures: {max_failures} is negative")
     options = SweepOptions(
-        address=ray_address(address),
+        address=ray_address(address, workers),
         workers=workers,
         wandb_mode=resolve_wandb_mode(wandb),
         retry_failed=retry_failed,
@@ -95,13 +95,21 @@ def drive_sweep(name: str, results: Path, options: "SweepOptions") -> int:
     return write_report(plan.directory, chosen=plan.chosen)
 
 
-def check_workers(workers: int | None) -> None:
-    if workers is not None and workers < 1:
-        raise InputError(f"workers: {workers} is less than 1")
+def ray_address(given: str | None, workers: int | None) -> str | None:
+    """Return the address of a running cluster; None starts one on this machine, or none at all.
 
-
-def ray_address(given: str | None) -> str | None:
-    """Return the address of a running cluster; None starts one on this machine."""
+    Raises:
+        InputError: The number of workers is negative, or 0 on a given cluster.
+    """
+    if workers is not None and workers < 0:
+        raise InputError(f"workers: {workers} is negative")
+    if workers == 0:
+        if given:
+            raise InputError(
+                f"workers: 0 does the runs in this process, and not on the cluster at {given}; leave "
+                "one of the two out"
+            )
+        return None
     return given or os.environ.get("RAY_ADDRESS") or None
 
 
@@ -166,12 +174,16 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
+    from bench.report.report import missing_for_page
     from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
 
     board = build_report(directory, readme)
     print_leaderboard(board)
-    say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/, page.html")
+    page = "" if (library := missing_for_page()) else ", page.html"
+    say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/{page}")
+    if library:
+        say(f"page.html is not written, because {library} is not installed")
     missing = missing_keys(directory)
     print_missing(missing, chosen)
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
@@ -206,15 +218,16 @@ def run_claims(
         name: Name under configs/claims, or a path to a YAML file.
         results: Folder of all results; runs of a sweep of the same name in it are reused.
         address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
-        workers: Largest number of runs at once on this machine; as many as fit if not given.
+        workers: Largest number of runs at once on this machine; as many as fit if not given. 0 does
+            them one after another in this process, without Ray.
         readme: Markdown file; also rewrite its table of verdicts, between marks.
     """
     from bench.claims.driver import claims as drive
     from bench.claims.outcome import markdown, print_verdicts
     from bench.report.tables import rewrite_readme
 
-    check_workers(workers)
-    directory, table, failed = drive(name, Path(results), ray_address(address), workers)
+    running = ray_address(address, workers)
+    directory, table, failed = drive(name, Path(results), running, workers)
     print_verdicts(table)
     if readme:
         rewrite_readme(Path(readme), "claims", directory.name, markdown(table))

@@ -184,7 +184,8 @@ class Gaussian(LocationScaleDecoder):
         loc, log_scale = self.location_and_log_scale(outputs)
         if self.sigma == "optimal" and self.training:
             error = (x - loc).square().mean()
-            self.mean_square_error.lerp_(error.detach(), self.running_rate)
+            change = error.detach() - self.mean_square_error
+            self.mean_square_error.add_(change, alpha=self.running_rate)
             log_scale = (0.5 * error.log()).clamp(*self.log_scale_bounds)
         standardized = (x - loc) * (-log_scale).exp()
         return -0.5 * (standardized.square() + LOG_2PI) - log_scale - log(self.levels)

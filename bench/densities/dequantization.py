@@ -18,8 +18,7 @@ def dequantize_uniformly(y: Tensor, levels: int, samples: int, noise: Noise) -> 
     For any density p, log P(y) ≥ E_u log p(x) − D log L (Theis et al. 2016, eq. 3).
     """
     u = noise.uniform(samples, *y.shape)
-    x = (y + u) / levels
-    return torch.minimum(x, (y + LARGEST_NOISE) / levels)
+    return (y + u.clamp(max=LARGEST_NOISE)) / levels
 
 
 Dequantization = Literal["uniform", "none"]

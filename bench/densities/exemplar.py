@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import log
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
 from bench.densities.normal import DiagonalNormal, NormalMixture, uniform_mixture
@@ -57,9 +58,13 @@ class Exemplar(Prior):
             return uniform_mixture(self.around(aggregated_posterior(encode, images).components))
         if self.nearest is None:
             self.nearest = nearest_images(images, self.neighbours)
-        chosen = self.nearest[of_all_ranks(index, noise.world)].unique()
+        chosen = self.nearest[of_all_ranks(index, noise.world)].flatten().sort().values
+        # Two data may share a neighbour. Its copies stay, without weight, because a GPU would have to
+        # wait for the number of different ones.
+        is_copy = F.pad(chosen[1:] == chosen[:-1], (1, 0))
         weights = torch.full((len(chosen),), -log(len(images) - 1), device=chosen.device)
-        components = self.around(encode(images[chosen]))
+        weights = weights.masked_fill(is_copy, -torch.inf)
+        components = self.around(encode(images.index_select(0, chosen)))
         return PartOfMixture(NormalMixture(components, weights), index[:, None] == chosen)
 
     def around(self, posteriors: DiagonalNormal) -> DiagonalNormal:

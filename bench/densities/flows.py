@@ -1,5 +1,6 @@
 """Normalizing flows: invertible maps with a tractable log-determinant."""
 
+from functools import reduce
 from math import log
 from typing import Literal
 
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import InputError
-from bench.networks.mlp import MLP
+from bench.networks.mlp import MLP, widened
 
 Mask = Literal["checkerboard", "half"]
 Shift = Literal["after_scaling", "before_scaling"]
@@ -59,7 +60,7 @@ class AffineCoupling(nn.Module):
 
     def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """Return s(a) and t(a), shape (..., changed) each."""
-        raw, shift = self.network(a).chunk(2, dim=-1)
+        raw, shift = widened(self.network(a)).chunk(2, dim=-1)
         return self.range * raw.tanh(), shift
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,12 +115,12 @@ class CouplingFlow(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
         parts = [x.index_select(-1, self.first), x.index_select(-1, self.second)]
-        log_determinant = x.new_zeros(x.shape[:-1])
+        terms = []
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
             parts[changed], term = coupling(parts[given], parts[changed])
-            log_determinant = log_determinant + term
-        return torch.cat(parts, dim=-1).index_select(-1, self.order), log_determinant
+            terms.append(term)
+        return torch.cat(parts, dim=-1).index_select(-1, self.order), reduce(torch.add, terms)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z (..., D) back to x (..., D)."""

@@ -1,5 +1,6 @@
 """The multi-scale convolutional flow of Dinh et al. 2017 (RealNVP, section 3.6)."""
 
+from functools import reduce
 from math import prod
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.networks.convolutional import convolution, residual_blocks
-from bench.networks.mlp import Shape
+from bench.networks.mlp import Shape, widened
 from bench.settings import check_at_least_one
 
 
@@ -74,7 +75,7 @@ class CouplingNetwork(nn.Module):
 
     def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, inputs, H, W) to log-scale and shift, (N, changed, H, W) each."""
-        raw, shift = self.layers(given).chunk(2, dim=1)
+        raw, shift = widened(self.layers(given)).chunk(2, dim=1)
         return self.range * raw.tanh(), shift
 
 
@@ -89,12 +90,14 @@ class CheckerboardCoupling(nn.Module):
     """
 
     given: Tensor
+    changed: Tensor
 
     def __init__(self, shape: Shape, parity: int, channels: int, blocks: int):
         super().__init__()
         rows, columns = torch.arange(shape[1])[:, None], torch.arange(shape[2])
         given = ((rows + columns) % 2 == parity).float()
         self.register_buffer("given", given[None], persistent=False)
+        self.register_buffer("changed", 1 - given[None], persistent=False)
         # As in the authors' code the mask is an input too: it tells pixels of value 0 from gaps.
         self.network = CouplingNetwork(shape[0] + 1, shape[0], channels, blocks)
 
@@ -102,8 +105,7 @@ class CheckerboardCoupling(nn.Module):
         """Return log-scale and shift (N, C, H, W), 0 at the fixed pixels."""
         mask = self.given.expand(len(images), -1, -1, -1)
         log_scale, shift = self.network(torch.cat([images * self.given, mask], dim=1))
-        changed = 1 - self.given
-        return log_scale * changed, shift * changed
+        return log_scale * self.changed, shift * self.changed
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, C, H, W) to the same shape, and log-determinants (N,) in nats."""
@@ -169,16 +171,16 @@ class Scale(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, C, H, W) to itself or to (N, 4C, H/2, W/2), and log-determinants (N,) in nats."""
-        log_determinant = images.new_zeros(len(images))
+        terms = []
         for coupling in self.checkerboard:
             images, term = coupling(images)
-            log_determinant = log_determinant + term
+            terms.append(term)
         if not self.last:
             images = squeeze(images)
         for coupling in self.channelwise:
             images, term = coupling(images)
-            log_determinant = log_determinant + term
-        return images, log_determinant
+            terms.append(term)
+        return images, reduce(torch.add, terms)
 
     def inverse(self, images: Tensor) -> Tensor:
         for coupling in reversed(self.channelwise):
@@ -249,16 +251,15 @@ class MultiScaleFlow(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
         images = x.reshape(-1, *self.shape)
-        log_determinant = x.new_zeros(len(images))
-        parts = []
+        parts, terms = [], []
         for scale in self.scales:
             images, term = scale(images)
-            log_determinant = log_determinant + term
+            terms.append(term)
             if not scale.last:
                 images, done = factor_out(images)
                 parts.append(done.flatten(1))
         z = torch.cat([*parts, images.flatten(1)], dim=1)[:, self.order]
-        return z.reshape(x.shape), log_determinant.reshape(x.shape[:-1])
+        return z.reshape(x.shape), reduce(torch.add, terms).reshape(x.shape[:-1])
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map z (..., D) back to x (..., D)."""

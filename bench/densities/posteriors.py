@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from bench.densities.normal import DiagonalNormal
-from bench.networks.mlp import Network
+from bench.networks.mlp import Network, widened
 
 # Standard deviations from exp(−6) to exp(6). A healthy run stays far inside; a diverging encoder
 # still gives finite numbers.
@@ -25,5 +25,5 @@ class NormalPosterior(nn.Module):
     def forward(self, y: Tensor) -> DiagonalNormal:
         """Encode y (batch, D): integer images, or real-valued pseudo-inputs in the same range."""
         x = y.float() / (self.levels - 1) if self.levels > 2 else y.float()
-        loc, log_variance = self.network(x).chunk(2, dim=-1)
+        loc, log_variance = widened(self.network(x)).chunk(2, dim=-1)
         return DiagonalNormal(loc, 0.5 * log_variance.clamp(*LOG_VARIANCE_BOUNDS))

@@ -1,5 +1,7 @@
 """Variational dequantization: learned noise in each pixel's bin, given the image."""
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,18 +66,20 @@ class VariationalDequantization(nn.Module):
         """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
         context = self.context(epsilon, y)
         parts = [epsilon[..., self.first], epsilon[..., self.second]]
-        log_determinant = epsilon.new_zeros(epsilon.shape[:-1])
+        terms = []
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
             seen = torch.cat([parts[given], context], dim=-1)
             parts[changed], term = coupling(seen, parts[changed])
-            log_determinant = log_determinant + term
+            terms.append(term)
         v = torch.cat(parts, dim=-1)[..., self.order]
         # The difference is taken per pixel: in the tails both terms are large and it is small.
         log_density = (logistic_log_density(epsilon) - logistic_log_density(v)).sum(-1)
         # The clamp of u is not part of the density: moving u by 2^-14 of a bin changes log p(x) by
         # less than rounding does.
-        return v.sigmoid().clamp(SMALLEST_NOISE, LARGEST_NOISE), log_density - log_determinant
+        return v.sigmoid().clamp(SMALLEST_NOISE, LARGEST_NOISE), log_density - reduce(
+            torch.add, terms
+        )
 
     def context(self, noise: Tensor, y: Tensor) -> Tensor:
         """Return y (batch, D), scaled to (−1, 1) and repeated for each sample of ``noise``."""

@@ -16,6 +16,7 @@ from bench.library.external import evaluation_mode
 from bench.models.terms import Model, Terms
 from bench.noise import Noise, derive_seed
 from bench.settings import EvaluationConfig, Split
+from bench.system.determinism import deterministically
 
 # A model is checked on this many images before it is evaluated.
 TRIED = 2
@@ -58,6 +59,7 @@ def evaluate(
         InputError: Arguments of wrong types, a device that does not exist, terms of wrong shapes or
             that contradict each other, randomness that does not come from ``noise``, or a number
             that is not finite.
+        RuntimeError: On a GPU, an operation of the model has no deterministic implementation.
 
     Examples:
         >>> import torch
@@ -83,9 +85,9 @@ def evaluate(
                 f"model: made for images of {own[0]} with {own[1]} levels, and {data.task.name} has "
                 f"{images[0]} with {images[1]}"
             )
-    if isinstance(model, nn.Module):
-        model.to(device)
-    with evaluation_mode(model), torch.no_grad():
+    with deterministically(), evaluation_mode(model), torch.no_grad():
+        if isinstance(model, nn.Module):
+            model.to(device)
         if hasattr(model, "attach"):
             model.attach(data.train.to(device))
         check_terms(model, data.test[:TRIED].to(device))

@@ -106,7 +106,10 @@ def owner_of(function: object) -> nn.Module | None:
 
 @dataclass(frozen=True)
 class DistributionDensity:
-    """A distribution of PyTorch as a density over z."""
+    """A distribution of PyTorch as a density over z.
+
+    It draws where its parameters are, so that its samples differ between a GPU and a CPU.
+    """
 
     distribution: Distribution
 
@@ -116,7 +119,7 @@ class DistributionDensity:
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         # PyTorch's distributions draw from the global generator only.
-        seed = torch.randint(2**62, (), generator=noise.generator, device=noise.device)
+        seed = torch.randint(2**62, (), generator=noise.generator, device=noise.generator.device)
         with torch.random.fork_rng():
             torch.manual_seed(int(seed))
             return self.distribution.sample((n,))

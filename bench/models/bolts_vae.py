@@ -81,7 +81,7 @@ class BoltsVAE(VAE):
             squared_error=(outputs[..., 0, :] - y / self.largest).square().mean(-1),
         )
 
-    def objective(self, terms: Terms, beta: float) -> Tensor:
+    def objective(self, terms: Terms, beta: float | Tensor) -> Tensor:
         """Return minus lightning-bolts' loss per datum, with β times its weight of the KL."""
         assert isinstance(terms, BoltsTerms) and terms.kl_analytic is not None
         weight = beta * self.kl_coefficient / self.latent_dimensions

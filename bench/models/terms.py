@@ -58,7 +58,7 @@ class Terms:
             kl_analytic=draws[0].kl_analytic,
         )
 
-    def log_weights(self, beta: float) -> Tensor:
+    def log_weights(self, beta: float | Tensor) -> Tensor:
         """Return log p(y|z) + β (log p(z) − log q(z|y)), shape (samples, batch)."""
         if self.log_posterior is None or self.log_prior is None:
             return self.elbo
@@ -108,7 +108,7 @@ class Model(nn.Module):
         """Return the parameters of q(z|y), which an E-step trains; none if q is not a network."""
         return []
 
-    def objective(self, terms: Terms, beta: float) -> Tensor:
+    def objective(self, terms: Terms, beta: float | Tensor) -> Tensor:
         """Return what training maximizes, per sample and datum: reconstruction − β·KL.
 
         The KL is the analytic one if there is one. A model with its own loss overrides this method.
@@ -118,7 +118,7 @@ class Model(nn.Module):
             if terms.log_posterior is None or terms.log_prior is None:
                 return terms.elbo
             kl = terms.log_posterior - terms.log_prior
-        return terms.reconstruction - (beta * kl if beta != 1 else kl)
+        return terms.reconstruction - beta * kl
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Draw n images, floats in {0, …, levels − 1} of shape (n, D)."""

@@ -11,7 +11,7 @@ from bench.densities.normal import DiagonalNormal
 from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Density, Prior, StandardNormal
 from bench.models.terms import Model, Terms
-from bench.networks.mlp import MLP, Network, Shape
+from bench.networks.mlp import MLP, Network, Shape, widened
 from bench.noise import Noise
 from bench.settings import check_at_least_one
 
@@ -89,7 +89,7 @@ class VAE(Model):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the network's outputs (..., outputs_per_dimension, D) for z (..., latent)."""
-        return self.decoder_network(z).unflatten(-1, self.output_shape)
+        return widened(self.decoder_network(z)).unflatten(-1, self.output_shape)
 
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None

@@ -44,6 +44,19 @@ class Network(nn.Module):
         super().__init__()
 
 
+def widened(outputs: Tensor) -> Tensor:
+    """Return a network's outputs in float32 if autocast has computed them in 16 bits.
+
+    Every density calls its network through this, so that 16 bits stay inside of networks: in
+    bfloat16, a log-density of 100 nats would be rounded to half a nat. Without autocast, outputs
+    have the type of the weights.
+    """
+    is_narrow = outputs.dtype in (torch.bfloat16, torch.float16)
+    if is_narrow and torch.is_autocast_enabled(outputs.device.type):
+        return outputs.float()
+    return outputs
+
+
 def checked_widths(widths: list[int]) -> list[int]:
     """Return the widths of hidden layers. Raises InputError if one is less than 1."""
     if any(width < 1 for width in widths):

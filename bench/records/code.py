@@ -19,6 +19,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
     "training": (
         "noise.py",
         "settings.py",
+        "system/determinism.py",
         "networks",
         "data",
         "densities",

@@ -188,6 +188,11 @@ PROVENANCE = (
         "True: the code that made the row was not that of the commit, and nobody else has it; empty: "
         "not known",
     ),
+    Column(
+        "device", "string", "",
+        "What the row was computed on: cpu, or the GPU's name; numbers of two devices agree up to "
+        "rounding; empty: not known",
+    ),
 )  # fmt: skip
 # Columns of leaderboard.csv beside means over seeds.
 ROW = (
@@ -218,7 +223,7 @@ def added_columns() -> set[str]:
     """Return the columns of both tables that older tables lack."""
     ends = ("", "_low", "_high")
     later = {f"{name}{end}" for name in DIAGNOSTICS for end in ends}
-    return later | {BOUND_RISE_STDERR.name, "payload_sha256", "dirty"}
+    return later | {BOUND_RISE_STDERR.name, "payload_sha256", "device", "dirty"}
 
 
 def runs_columns() -> list[Column]:

@@ -4,11 +4,12 @@ import platform
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.records.code import running_code_hash
 from bench.records.types import DataRecord, Environment
 from bench.system.checkout import read_checkout
+from bench.system.machine import GIB, nvidia_driver
 from bench.version import __version__
 
 if TYPE_CHECKING:
@@ -70,10 +71,48 @@ def environment(device: str) -> Environment:
         "packages": {name: package_version(name) for name in PACKAGES},
         "cpu": cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "threads": torch.get_num_threads(),
         "blas": "MKL" if torch.backends.mkl.is_available() else "other",
+        "torch_build": str(torch.__version__),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        **environment_of_gpu(device),
     }
+
+
+def environment_of_gpu(device: str) -> Environment:
+    """Return what may decide a number on the current GPU; on the CPU, of which it decides none, None."""
+    import torch
+
+    if device != "cuda":
+        return {
+            "gpu": None,
+            "gpu_memory_gib": None,
+            "cuda": None,
+            "cuda_driver": None,
+            "cudnn": None,
+            "tf32_matmul": None,
+            "tf32_cudnn": None,
+        }
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_memory_gib": round(torch.cuda.get_device_properties().total_memory / GIB, 1),
+        "cuda": torch.version.cuda,
+        "cuda_driver": nvidia_driver(),
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32_matmul": allows_tf32(torch.backends.cuda.matmul),
+        "tf32_cudnn": allows_tf32(torch.backends.cudnn),
+    }
+
+
+def allows_tf32(flags: Any) -> bool | None:
+    """Tell whether float32 is shortened to TF32; None where PyTorch cannot tell.
+
+    It refuses to where its older and its newer settings of precision contradict each other.
+    """
+    try:
+        return bool(flags.allow_tf32)
+    except RuntimeError:
+        return None
 
 
 def cpu_model() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.records.images import with_images
 from bench.records.schema import problem_of
 from bench.records.types import Record
 from bench.system.files import MIB, is_there, read_text, write_atomically
@@ -38,14 +39,18 @@ def write_record(runs: Path, record: Record) -> Path:
     """Write ``record`` under its key, with its checksum. Returns the path."""
     path = record_path(runs, record["key"])
     content = {**record, "checksum": checksum(record)}
-    write_atomically(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_atomically(path, record_text(content))
     return path
+
+
+def record_text(content: Mapping[str, object]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_record(path: Path) -> Record:
     """Read a record and check it. Raises InputError if it is damaged, altered or not a record."""
     try:
-        record = json.loads(read_text(path, LONGEST))
+        record = with_images(json.loads(read_text(path, LONGEST)), path.parents[1])
         intact = record["checksum"] == checksum(record) and record["key"] == path.parent.name
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:150]

@@ -75,6 +75,7 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
         "data_sha256": data_hash(data),
         "config_sha256": record["key"],
         "dirty": dirty_of_run(record),
+        "device": device_of(record["environment"]),
     }
     return first | values | provenance
 
@@ -89,6 +90,11 @@ def dirty_of(environment: Environment) -> bool | None:
     """Tell whether a run's code differed from its commit; None if that is not known."""
     dirty = environment.get("dirty")
     return dirty if isinstance(dirty, bool) else None
+
+
+def device_of(environment: Environment) -> str | None:
+    """Return the kind of device that a run computed on: cpu, or the GPU's name; None if not known."""
+    return environment["gpu"] or "cpu" if "gpu" in environment else None
 
 
 def data_hash(data: Mapping[str, object]) -> str:

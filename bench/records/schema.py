@@ -65,6 +65,8 @@ def _check(record: Any) -> None:
     _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
     commit = _mapping(record, "environment").get("commit")
     _need(commit is None or is_hash(commit), "has no commit")
+    gpu = record["environment"].get("gpu")
+    _need(gpu is None or is_line(gpu), "has no environment.gpu")
     if "evaluated_with" in record:
         _mapping(record, "evaluated_with")
     timing = _mapping(record, "timing")

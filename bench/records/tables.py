@@ -24,8 +24,9 @@ TEXTS = {
     "commit": (is_hash, "commit"),
     "data_sha256": (is_hash, "hash"),
     "payload_sha256": (is_hash, "hash"),
+    "device": (is_line, "name of a device"),
 }
-MAY_BE_EMPTY = ("commit", "data_sha256", "payload_sha256")
+MAY_BE_EMPTY = ("commit", "data_sha256", "payload_sha256", "device")
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -90,7 +90,19 @@ class LatentMap(TypedDict):
 class Environment(TypedDict, total=False):
     """What else may decide a number. ``commit_unknown`` says why there is no commit.
 
-    A run writes all of it; of a record that is read, only the commit is checked.
+    A run writes all of it; of a record that is read, only the commit and the GPU are checked. What is
+    about a GPU is None for a run on the CPU. Older records lack the fields after ``blas``.
+
+    Attributes:
+        gpu: The GPU's name.
+        torch_build: PyTorch's version with its build, such as 2.13.0+cu130.
+        float32_matmul_precision: That of matrix products: highest, high or medium.
+        gpu_memory_gib: The GPU's memory in GiB.
+        cuda: The version of CUDA that PyTorch was built with.
+        cuda_driver: The version of NVIDIA's driver; None if the kernel does not tell.
+        cudnn: The version of cuDNN.
+        tf32_matmul: Whether cuBLAS may shorten float32 to TF32; None if PyTorch does not tell.
+        tf32_cudnn: The same of cuDNN.
     """
 
     version: str
@@ -107,6 +119,16 @@ class Environment(TypedDict, total=False):
     gpu: str | None
     threads: int
     blas: str
+    # Number of runs that trained as one network, if there were others.
+    stacked: int
+    torch_build: str
+    float32_matmul_precision: str
+    gpu_memory_gib: float | None
+    cuda: str | None
+    cuda_driver: str | None
+    cudnn: int | None
+    tf32_matmul: bool | None
+    tf32_cudnn: bool | None
 
 
 class TableRecord(TypedDict):

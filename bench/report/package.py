@@ -37,6 +37,17 @@ OTHER_TABLES = (
     "In these tables a `commit` that ends in `-dirty` is not that of the code, which differed from it.",
     "",
     "What is published of the default sweep and of these instruments is under `published/`.",
+    "",
+    "## Records and pictures",
+    "",
+    "`<sweep>/runs/KEY/record.json` holds all numbers of a run. Pictures of published runs are in",
+    "`<sweep>/runs/images/`, each distinct one once, and records name them by their SHA-256;",
+    "`python -m bench.records.images results/<sweep>/runs` puts them there. A record's checksum is that",
+    "of its whole content, pictures included.",
+    "",
+    "All files of the repository together are to stay under 30 MB. A test holds those that are no",
+    "checkpoints to 15 MB and, until fewer are kept, the checkpoints to 40 MB. Figures and pages of the",
+    "smoke sweeps are not kept: `make report` draws them from the records.",
 )
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
 

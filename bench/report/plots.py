@@ -1,7 +1,5 @@
 """Figures of a sweep, drawn from its records."""
 
-import io
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
 
@@ -13,11 +11,13 @@ import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from bench.records.types import Record, TableRecord  # noqa: E402
+from bench.report.png import figure_png  # noqa: E402
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
 from bench.system.printing import number  # noqa: E402
 
 # Characters in a line of a panel's title.
 PANEL = 28
+DPI = 110
 COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
 
 
@@ -42,19 +42,9 @@ def figures_of(records: Sequence[Record]) -> dict[str, bytes]:
             with plt.rc_context({"text.parse_math": False}):
                 figure = draw(own, task)
                 if figure is not None:
-                    drawn[figure_name(task, name)] = as_png(figure)
+                    drawn[figure_name(task, name)] = figure_png(figure, DPI)
+                    plt.close(figure)
     return drawn
-
-
-def as_png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    # Without the software's name and date, equal figures are equal files.
-    with warnings.catch_warnings():
-        # The font may lack letters of a model's name.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(stream, dpi=110, metadata={"Software": None})
-    plt.close(figure)
-    return stream.getvalue()
 
 
 def training_curves(records: Sequence[Record], task: str) -> Figure | None:

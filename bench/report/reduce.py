@@ -202,6 +202,8 @@ def slim(record: Record) -> SlimRecord:
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
     kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of_run(record)}
+    if "gpu" in environment:
+        kept["environment"]["gpu"] = intern(gpu) if (gpu := environment["gpu"]) else None
     kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
     kept["data"] = cast(DataRecord, {intern(name): part for name, part in record["data"].items()})
     kept["metrics"] = {split: slim_estimates(record, split) for split in SPLITS}

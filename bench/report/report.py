@@ -1,6 +1,7 @@
 """`bench report`: rebuild tables, figures and the page of a sweep from its records alone."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,8 @@ from bench.system.files import refuse_unwritable, write_atomically
 def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     """Write the tables of a sweep and their descriptions, its figures and page.html.
 
-    Nothing is written before all files are made.
+    Nothing is written before all files are made. There is no page where a library of its charts is
+    missing, see ``missing_for_page``.
 
     Args:
         directory: The sweep's folder, results/<sweep>.
@@ -92,6 +94,12 @@ def readme_files(
     return {readme: text} if text != old else {}
 
 
+def missing_for_page() -> str | None:
+    """Return the name of a library that the page needs and that is not installed; None if all are."""
+    names = {"altair": "Altair", "vl_convert": "vl-convert-python"}
+    return next((name for module, name in names.items() if find_spec(module) is None), None)
+
+
 def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
     """Return the paths of all files that ``drawn_files`` may give."""
     from bench.report.plots import figure_names
@@ -105,7 +113,6 @@ def drawn_files(
 ) -> dict[Path, str | bytes]:
     """Return {file: content} of the figures and the page."""
     # matplotlib and Altair take a second each to import, and nothing else needs them.
-    from bench.report.page.write import page_of
     from bench.report.plots import figures_of
 
     names = {record["key"]: record["model"] for record in records}
@@ -113,8 +120,11 @@ def drawn_files(
         {**record, "model": names[record["key"]]}
         for record in read_records(directory / "runs", keys_to_draw(records, board))
     ]
-    figures = figures_of(drawn)
-    page = page_of(directory.name, records, board, drawn)
-    return {directory / "figures" / name: png for name, png in figures.items()} | {
-        directory / "page.html": page
+    files: dict[Path, str | bytes] = {
+        directory / "figures" / name: png for name, png in figures_of(drawn).items()
     }
+    if missing_for_page() is None:
+        from bench.report.page.write import page_of
+
+        files[directory / "page.html"] = page_of(directory.name, records, board, drawn)
+    return files

@@ -20,6 +20,7 @@ from bench.configuration.job import Job
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.runs.plan import plan_of
+from bench.system.device_trouble import DeviceTrouble, device_trouble, is_out_of_gpu_memory
 from bench.system.devices import visible_gpus
 from bench.system.memory import keep_freed_memory
 from bench.training.epoch import TrainingDiverged
@@ -34,7 +35,8 @@ def fit_on_ranks(job: Job, devices: list[torch.device], listeners: Listeners) ->
 
     Raises:
         TrainingDiverged: The training objective is no longer finite.
-        InputError: What ``fit`` raised.
+        InputError: What ``fit`` raised, or trouble of a GPU.
+        MemoryError: A GPU has too little memory.
         RuntimeError: A rank ended without a result.
     """
     request = Path(job.directory) / "ranks.json"
@@ -71,7 +73,7 @@ def environment_of_ranks(job: Job, devices: list[torch.device]) -> dict[str, str
 
 
 def listen(lines: Iterable[str], listeners: Listeners) -> Fitted:
-    """Call the listeners with the messages of rank 0, until it prints its result."""
+    """Call the listeners with the messages of rank 0, until it prints its result or a rank fails."""
     others: list[str] = []
     for line in lines:
         if not line.startswith(MARK):
@@ -91,6 +93,10 @@ def listen(lines: Iterable[str], listeners: Listeners) -> Fitted:
             raise TrainingDiverged(content)
         elif kind == "input":
             raise InputError(content)
+        elif kind == "trouble":
+            raise DeviceTrouble(content)
+        elif kind == "memory":
+            raise MemoryError(content)
     raise RuntimeError(f"a rank ended without a result: {' '.join(others[-3:])[-300:]}")
 
 
@@ -115,9 +121,12 @@ def main(path: str) -> int:
     end_with_the_worker()
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"
 
+    def message(kind: str, content: object) -> None:
+        print(f"{MARK}{json.dumps([kind, content])}", flush=True)
+
     def tell(kind: str, content: object) -> None:
         if is_first:
-            print(f"{MARK}{json.dumps([kind, content])}", flush=True)
+            message(kind, content)
 
     request = json.loads(Path(path).read_text())
     job = Job(**request["job"])
@@ -131,13 +140,20 @@ def main(path: str) -> int:
             note=lambda text: tell("note", text),
             curve=lambda point: tell("curve", point),
         )
-        fitted = fit(model, data, plan_of(job), devices, listeners)
+        fitted = fit(model, data, plan_of(job, devices[0]), devices, listeners)
     except TrainingDiverged as error:
         tell("diverged", str(error))
         return 1
     except InputError as error:
         tell("input", str(error))
         return 1
+    except Exception as error:
+        # Whichever rank it is: the others wait for it, and know no reason.
+        if trouble := device_trouble(error):
+            message("trouble", str(trouble))
+        elif is_out_of_gpu_memory(error):
+            message("memory", "out of memory")
+        raise
     tell("fitted", fitted)
     return 0
 

@@ -3,7 +3,7 @@
 import errno
 import re
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,12 +25,15 @@ from bench.runs.pictures import enlarged, grid_of, latent_map, png, shown_images
 from bench.runs.plan import plan_of
 from bench.runs.ranks import fit_on_ranks
 from bench.settings import Progress, evaluation_config
-from bench.system.devices import devices_for
+from bench.system.determinism import deterministic
+from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
+from bench.system.devices import Reserved, devices_for
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
 from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
 from bench.training.epoch import TrainingDiverged
 from bench.training.fit import Listeners, fit, silence_lightning
+from bench.training.together import Seat
 
 # Errors of the machine, which say nothing about the run: it has no result and is tried again.
 STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -39,24 +42,48 @@ STORAGE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def run(
     job: Job,
     progress: Progress = lambda phase, share, text: None,
-    gpus: list[str] | None = None,
+    gpus: Reserved | None = None,
 ) -> Record:
     """Do a run and return its record; a training that fails becomes a failed record.
 
     Args:
         job: The run.
         progress: Called with the run's progress.
-        gpus: Names of the GPUs reserved for it; None takes all that the machine has.
+        gpus: The GPUs that are reserved for it; None takes those that the machine has.
 
     Returns:
         The record, and in it the lines of ``notes`` that the user should see.
 
     Raises:
-        InputError: A mistake of the user, or an error of the storage; no record is made.
+        InputError: A mistake of the user, or trouble of the storage or of a GPU; no record is made.
     """
     silence_lightning()
-    task = task_of(job.config)
+    deterministic()
     devices = devices_for(job.config["trainer"]["devices"], gpus)
+    with hidden(is_a_launchers), open_log(job) as log:
+        return recorded(job, devices, gpus.share if gpus else 1.0, log, progress)
+
+
+def recorded(
+    job: Job,
+    devices: list[torch.device],
+    share: float,
+    log: RunLog,
+    progress: Progress,
+    seat: Seat | None = None,
+) -> Record:
+    """Do a run and return its record, see `run`.
+
+    Args:
+        job: The run.
+        devices: Where it trains.
+        share: The share of a GPU that is reserved for it.
+        log: Its log.
+        progress: Called with the run's progress.
+        seat: Its place among runs that train together, if any. Then errors are raised, because they
+            may be another run's.
+    """
+    task = task_of(job.config)
     identity = {
         "key": job.key,
         "config": job.config,
@@ -66,27 +93,30 @@ def run(
     }
     started = time.perf_counter()
     notes: list[str] = []
-    with hidden(is_a_launchers), open_log(job) as log:
 
-        def note(line: str) -> None:
-            notes.append(line)
-            log.write(line)
+    def note(line: str) -> None:
+        notes.append(line)
+        log.write(line)
 
-        try:
-            results = results_of(job, identity, devices, log.following(progress), note)
-        except (InputError, KeyboardInterrupt):
+    try:
+        results = results_of(job, identity, devices, Listeners(log.following(progress), note), seat)
+    except (InputError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in STORAGE_TROUBLE:
+            raise InputError(f"storage: {error.strerror}; not recorded") from None
+        log.write_traceback()
+        if trouble := device_trouble(error, share):
+            raise trouble from None
+        if seat is not None:
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in STORAGE_TROUBLE:
-                raise InputError(f"storage: {error.strerror}; not recorded") from None
-            log.write_traceback()
-            results = {
-                "status": "failed",
-                "reason": reason_of(error),
-                "data": describe_data(load_task(task)),
-                "environment": environment(devices[0].type),
-            }
-        log.write(f"{results['status']} {results.get('reason', '')}")
+        results = {
+            "status": "failed",
+            "reason": reason_of(error),
+            "data": describe_data(load_task(task)),
+            "environment": environment(devices[0].type),
+        }
+    log.write(f"{results['status']} {results.get('reason', '')}")
     timing = results.get("timing", {})
     total = time.perf_counter() - started + timing.pop("seconds_before", 0.0)
     results["timing"] = timing | {"total_seconds": total}
@@ -106,7 +136,10 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, TrainingDiverged):
         return f"diverged: {error}"
     text = re.sub(r"(/[\w.-]+)+/", "…/", " ".join(str(error).split()))
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or is_out_of_gpu_memory(
+        error
+    )
+    if is_full or "can't allocate memory" in text:
         return "out of memory"
     return f"{type(error).__name__}: {text[:300]}"
 
@@ -115,20 +148,22 @@ def results_of(
     job: Job,
     identity: dict[str, Any],
     devices: list[torch.device],
-    progress: Progress,
-    note: Callable[[str], None],
+    listeners: Listeners,
+    seat: Seat | None,
 ) -> dict[str, Any]:
     """Return the results of a run; a training that diverges must do so twice, the same way.
 
     Raises:
         TrainingDiverged: The training diverged, or did so only once.
     """
-    attempt = lambda: results_once(job, identity, devices, progress, note)
+    attempt = lambda: results_once(job, identity, devices, listeners, seat)
     try:
         return attempt()
     except TrainingDiverged as error:
+        if seat is not None:
+            raise
         first = str(error)
-    note(f"diverged: {first}; repeated from the start")
+    listeners.note(f"diverged: {first}; repeated from the start")
     for name in (LAST, BEST):
         remove(join(job.checkpoints, name))
     try:
@@ -148,8 +183,8 @@ def results_once(
     job: Job,
     identity: dict[str, Any],
     devices: list[torch.device],
-    progress: Progress,
-    note: Callable[[str], None],
+    listeners: Listeners,
+    seat: Seat | None,
 ) -> dict[str, Any]:
     """Build, train and evaluate a model, and track it; ``identity`` says which run it is."""
     device = devices[0]
@@ -159,11 +194,12 @@ def results_once(
     data = load_task(task_of(job.config))
     model = build_model(job.config, data.shape, data.task.levels)
     trainable = any(p.requires_grad for p in model.parameters())
-    with tracked(job, data.task.name, trainable, note) as tracker:
+    with tracked(job, data.task.name, trainable, listeners.note) as tracker:
         started = time.perf_counter()
-        model, training = train(model, data, job, devices, Listeners(progress, note, tracker.log))
+        heard = replace(listeners, curve=tracker.log)
+        model, training = train(model, data, job, devices, heard, seat)
         trained = time.perf_counter()
-        metrics, images = evaluate_model(model, data, job.config, device.type, progress)
+        metrics, images = evaluate_model(model, data, job.config, device.type, listeners.progress)
         check_finite(metrics)
         check_against_uniform(metrics, model, data.task.levels)
         before = training.pop("seconds_before", 0.0)
@@ -185,7 +221,12 @@ def results_once(
 
 
 def train(
-    model: Model, data: TaskData, job: Job, devices: list[torch.device], listeners: Listeners
+    model: Model,
+    data: TaskData,
+    job: Job,
+    devices: list[torch.device],
+    listeners: Listeners,
+    seat: Seat | None = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a model by its own algorithm, by gradient ascent, or by both, one after the other.
 
@@ -199,7 +240,7 @@ def train(
         training["epochs"] = trace[-1]["iteration"] if trace else 0
     if any(p.requires_grad for p in model.parameters()):
         if len(devices) == 1:
-            training |= fit(model, data, plan_of(job), devices, listeners)
+            training |= fit(model, data, plan_of(job, devices[0]), devices, listeners, seat)
         else:
             training |= fit_on_ranks(job, devices, listeners)
         if job.config["trainer"]["compile"] != "none":
@@ -232,8 +273,7 @@ def evaluate_model(
 ) -> tuple[Metrics, dict[str, Tensor]]:
     """Return all estimates as plain data, and the images to show, for a fitted model."""
     torch.set_num_threads(config["trainer"]["threads"])
-    torch.set_float32_matmul_precision("highest")
-    torch.use_deterministic_algorithms(True)
+    deterministic()
     model.to(device).eval()
     model.attach(data.train.to(device))
     seed = derive_seed(config["seed"], "evaluation")

@@ -15,8 +15,10 @@ from typing import Any
 from bench.sweep.engine import Engine
 from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
 from bench.sweep.progress import RunProgress
+from bench.sweep.reachable import refuse_no_ray
 from bench.sweep.resources import Request
 from bench.sweep.session import end_session, members, process
+from bench.system.devices import visible_gpus
 
 # Processes that a cluster needs. A minute after one has died, Ray's client aborts.
 CORE = ("gcs_server", "raylet")
@@ -34,7 +36,7 @@ class EngineApart:
         logical: Numbers of cores and GPUs that an embedded cluster claims to have.
 
     Raises:
-        InputError: There is no cluster at the address.
+        InputError: Ray is not installed, or there is no cluster at the address.
         EngineNotStarted: An embedded engine could not be started.
     """
 
@@ -44,6 +46,10 @@ class EngineApart:
         workers: int | None = None,
         logical: dict[str, int] | None = None,
     ):
+        refuse_no_ray()
+        if address is None:
+            # Ray also counts GPUs that PyTorch cannot use.
+            logical = {"num_gpus": len(visible_gpus())} | (logical or {})
         self.connection, theirs = multiprocessing.Pipe()
         words = [str(theirs.fileno()), str(os.getpid())]
         with theirs:

@@ -1,5 +1,6 @@
 """`bench sweep`: do the runs of a matrix that have no record yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from bench.records.record import has_record, read_record, record_path
 from bench.records.types import Record
 from bench.settings import trainer_config
 from bench.sweep.folder import locked, prepare_folder, write_or_refuse
-from bench.sweep.jobs import Finished
+from bench.sweep.jobs import Finished, Together
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import SweepProgress
-from bench.sweep.reachable import refuse_no_cluster
+from bench.sweep.reachable import refuse_no_cluster, refuse_no_ray
 from bench.sweep.resources import Request, Resources, request_of
 from bench.sweep.single import is_single, manifest_of
+from bench.system.devices import unusable_gpus
 from bench.system.printing import number, say
 from bench.system.yaml_text import read_yaml
 from bench.tracking.wandb_settings import reachable_mode
@@ -33,7 +35,8 @@ class SweepOptions:
 
     Attributes:
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of runs at once; None is as many as fit.
+        workers: Largest number of runs at once; None is as many as fit, and 0 does them in this
+            process, one after another.
         wandb_mode: offline, online or disabled.
         retry_failed: Do failed runs again, which otherwise keep their record.
         only: Conditions such as ``task=digits-17 seed=1,2``; only runs that meet them are done.
@@ -130,8 +133,10 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
 
     Raises:
         InputError: The matrix, a configuration, the data or the resources are wrong; the disk is
-            full; or the cluster is gone.
+            full; Ray is not installed, the cluster is gone, or a GPU of this process is in trouble.
     """
+    if options.workers != 0:
+        refuse_no_ray()
     plan = make_plan(name, results, options)
     if is_single(manifest_of(plan.directory)):
         raise InputError(
@@ -148,6 +153,8 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
             [request_of(plan.resources[k], plan.jobs[k].config, here[1] > 0) for k in plan.chosen],
             [here],
         )
+        if line := unusable_gpus():
+            say(line)
     else:
         refuse_no_cluster(options.address)
     with locked(plan.directory):
@@ -207,7 +214,9 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
     Raises:
         InputError: Too many runs have failed, the disk is full, or there is no engine.
     """
-    from bench.sweep.loop import Work, do_jobs
+    from bench.sweep.jobs import Work
+    from bench.sweep.loop import do_jobs
+    from bench.sweep.stacks import stacks_of
 
     labels = {job.key: plan.label(job.key) for job in pending}
     instant = {job.key for job in pending if job.model in REFERENCES}
@@ -221,7 +230,10 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
             settle(finished, plan.directory, progress)
             refuse_more_failures(progress.failed, options.max_failures)
 
-        work = Work(request, settle_and_count)
+        def grouped(jobs: Sequence[Job], has_gpus: bool) -> list[Job | Together]:
+            return stacks_of(jobs, plan.resources, has_gpus)
+
+        work = Work(request, settle_and_count, grouped=grouped)
         try:
             do_jobs(pending, work, progress, options.address, options.workers)
         except KeyboardInterrupt:
@@ -259,4 +271,4 @@ def settle(finished: Finished, directory: Path, progress: SweepProgress) -> None
     else:
         test = record["metrics"]["test"]
         words = f"{number(test['bits_per_dim']['value'], 4)} bits/dim, {seconds:.1f} s"
-    progress.finish(finished.key, failed, words, seconds)
+    progress.finish(finished.key, failed, words, seconds / record["environment"].get("stacked", 1))

@@ -40,7 +40,7 @@ def show_plan(plan: Plan, results: Path, options: SweepOptions) -> None:
     print_table(f"sweep {plan.name}", headings, rows, texts={1, 2, 4})
     words = f"{len(pending)} of {len(plan.chosen)} runs to do"
     if pending and unknown < len(pending):
-        workers = options.workers or usable_cores()
+        workers = usable_cores() if options.workers is None else max(options.workers, 1)
         words += f", about {duration(total / min(workers, len(pending)))} with {workers} at once"
     if unknown:
         words += f"; the time of {unknown} of them is unknown"

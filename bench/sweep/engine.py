@@ -3,22 +3,27 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bench.configuration.job import Job
-from bench.errors import InputError
-from bench.records.types import Record
-from bench.settings import Progress
-from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
+from bench.sweep.jobs import (
+    EngineLost,
+    EngineNotStarted,
+    Finished,
+    Keyed,
+    WorkerFunction,
+    execute,
+    failed_with,
+)
 from bench.sweep.progress import RunProgress
 from bench.sweep.reachable import refuse_no_cluster
 from bench.sweep.resources import Request, refuse_what_never_fits
+from bench.sweep.worker import Board, tethered
+from bench.system.cublas import own_workspace
+from bench.system.devices import visible_gpus
 from bench.system.machine import GIB, usable_cores, usable_memory
-from bench.system.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -39,7 +44,6 @@ os.environ.update(
     }
 )
 WORKER_RETRIES = 5
-TETHER = "tether"
 LOOPBACK = ("127.", "localhost", "[::1]")
 POLL_SECONDS = 0.5
 
@@ -87,7 +91,8 @@ class Engine:
                 "object_store_memory": 128 * 2**20,
             } | (logical or {})
         else:
-            options |= {"address": address, "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+            variables = WORKER_ENVIRONMENT | own_workspace()
+            options |= {"address": address, "runtime_env": {"env_vars": variables}}
         try:
             ray.init(**options)
         except Exception as error:  # Ray raises many types, a bare Exception among them
@@ -173,20 +178,25 @@ class Engine:
         try:
             return Finished(job.key, self.ray.get(reference))
         except exceptions.RayTaskError as error:
-            # Not raised: the failure of one run must not end the others.
-            cause = error.cause or error
-            name = "" if isinstance(cause, InputError) else f"{type(cause).__name__}: "
-            return Finished(job.key, None, name + " ".join(str(cause).split())[:300])
+            return failed_with(job.key, error.cause or error)
         except exceptions.OutOfMemoryError:
             return Finished(job.key, None, "out of memory: its machine killed it on every attempt")
         except (exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
-            return Finished(
-                job.key,
-                None,
-                f"its worker was killed {WORKER_RETRIES + 1} times ({type(error).__name__})",
-            )
+            trouble, times = self._complaint(job.key), WORKER_RETRIES + 1
+            if trouble:
+                return Finished(job.key, None, f"{trouble}; tried {times} times, not recorded")
+            killed = f"its worker was killed {times} times ({type(error).__name__})"
+            return Finished(job.key, None, killed)
         except exceptions.RayError as error:
             raise EngineLost(one_line(error)) from None
+
+    def _complaint(self, key: str) -> str | None:
+        """Return the trouble of the machine for which a job's last worker ended; None without any."""
+        try:
+            answer: str | None = self.ray.get(self.board.complaint.remote(key), timeout=5)
+        except self.ray.exceptions.RayError:
+            return None  # the board was restarted, or is being
+        return answer
 
     def progress(self) -> dict[str, RunProgress]:
         """Return the progress of the runs that have reported, by key.
@@ -227,59 +237,4 @@ def ray_options(request: Request) -> dict[str, float]:
 
 def machine() -> tuple[float, float, float]:
     """Return (cores, GPUs, GiB of memory) that runs may use on this machine; needs no cluster."""
-    import torch
-
-    return usable_cores(), torch.cuda.device_count(), usable_memory()
-
-
-class Board:
-    """An actor to which runs report their progress."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, RunProgress] = {}
-
-    def write(self, key: str, phase: str, share: float, text: str) -> None:
-        self.rows[key] = (phase, share, text)
-
-    def read(self) -> dict[str, RunProgress]:
-        return self.rows
-
-
-def tethered(work: WorkerFunction, job: Keyed, board: Any) -> Any:
-    """Do ``work`` in a worker that ends with its node: an orphaned worker cannot return results."""
-    keep_freed_memory()
-    if not any(thread.name == TETHER for thread in threading.enumerate()):
-        threading.Thread(target=end_with, args=(os.getppid(),), name=TETHER, daemon=True).start()
-    return work(job, board)
-
-
-def end_with(parent: int) -> None:
-    """End this process once its parent has ended."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def execute(job: Job, board: Any) -> Record:
-    """Do a run in a worker."""
-    import ray
-
-    from bench.runs.run import run
-    from bench.system.devices import set_gpu_share
-
-    gpus = [str(name) for name in ray.get_gpu_ids()]
-    set_gpu_share(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
-    return run(job, reporter(job.key, board), gpus)
-
-
-def reporter(key: str, board: Any) -> Progress:
-    """Return a callback that writes a run's progress to the board, at most once a second."""
-    last = 0.0
-
-    def report(phase: str, share: float, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > 1.0:
-            last = time.monotonic()
-            board.write.remote(key, phase, share, text)
-
-    return report
+    return usable_cores(), len(visible_gpus()), usable_memory()

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from importlib.util import find_spec
 
 from bench.errors import InputError
 
@@ -10,6 +11,14 @@ SECONDS = 8.0
 # The start of HTTP/2 and so of gRPC, Ray's protocol: the client's preface and empty settings.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 SETTINGS = 4
+
+
+def refuse_no_ray() -> None:
+    """Raise InputError if Ray is not installed."""
+    if find_spec("ray") is None:
+        raise InputError(
+            "engine: Ray is not installed; `--workers 0` does the runs one after another without it"
+        )
 
 
 def refuse_no_cluster(address: str) -> None:

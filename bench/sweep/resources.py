@@ -17,11 +17,14 @@ class Resources:
         gpus: GPUs of a run; a fraction lets runs share one. None is one for each device if the
             machine has GPUs, else 0.
         memory_gib: Memory reserved for a run, in GiB; None reserves none.
+        stack: Whether runs that differ in seed, learning rate or β alone train as one network, see
+            `bench.sweep.stacks`; the resources are then those of all of them. None stacks on GPUs.
     """
 
     cpus: float | None = None
     gpus: float | None = None
     memory_gib: float | None = None
+    stack: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ def checked_resources(given: Any, where: str) -> Resources:
             raise InputError(
                 f"{where}: resources.{name}: {amount!r} is not a number of {least} or more"
             )
+    if not (resources.stack is None or isinstance(resources.stack, bool)):
+        raise InputError(f"{where}: resources.stack: {resources.stack!r} is neither true nor false")
     gpus = resources.gpus
     if gpus is not None and gpus > 1 and gpus != int(gpus):
         raise InputError(f"{where}: resources.gpus: {gpus:g} is neither whole nor below 1")

@@ -2,34 +2,33 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.errors import InputError
-from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, Keyed, WorkerFunction
+from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, JobT, Together, Work
 from bench.sweep.progress import SweepProgress
-from bench.sweep.resources import Request
 
-JobT = TypeVar("JobT", bound=Keyed)
+if TYPE_CHECKING:
+    from bench.sweep.apart import EngineApart
+    from bench.sweep.inline import InlineEngine
 
 
 def finished_jobs(
     pending: Sequence[JobT],
-    request_of: Callable[[JobT, bool], Request],
+    work: Work[JobT],
     progress: SweepProgress,
     address: str | None,
     workers: int | None,
-    work: WorkerFunction | None = None,
 ) -> Generator[Finished, None, None]:
     """Yield each job as it ends. Closing the generator ends its engine.
 
     Args:
         pending: The jobs.
-        request_of: Returns the resources of a job, given the job and whether there are GPUs.
+        work: What to do with each.
         progress: Shows messages; another engine leaves out the jobs in its ``done``.
         address: Address of a running Ray cluster; None starts one on this machine.
-        workers: Largest number of jobs at once; None is as many as fit.
-        work: The function that a worker calls, see `Engine.map`.
+        workers: Largest number of jobs at once; None is as many as fit, 0 does them in this process.
 
     Raises:
         InputError: The cluster at the address is gone, or embedded engines keep dying.
@@ -38,7 +37,7 @@ def finished_jobs(
     while left := [job for job in pending if job.key not in progress.done]:
         done = len(progress.done)
         try:
-            yield from on_one_engine(left, request_of, progress, address, workers, work)
+            yield from on_one_engine(left, work, progress, address, workers)
         except EngineLost as error:
             if len(progress.done) > done:
                 losses.clear()
@@ -55,11 +54,10 @@ def finished_jobs(
 
 def on_one_engine(
     pending: Sequence[JobT],
-    request_of: Callable[[JobT, bool], Request],
+    work: Work[JobT],
     progress: SweepProgress,
     address: str | None,
     workers: int | None,
-    work: WorkerFunction | None,
 ) -> Iterator[Finished]:
     """Start an engine, or connect to the running one, and yield each job as it ends.
 
@@ -67,20 +65,43 @@ def on_one_engine(
         InputError: There is no cluster at the address, or a job asks for more than every node has.
         EngineLost: The engine died.
     """
-    from bench.sweep.apart import EngineApart
-
-    progress.say("starting the engine")
-    started = time.monotonic()
-    engine = EngineApart(address, workers)
+    engine = start_engine(progress, address, workers)
     try:
-        progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
-        requests = {job.key: request_of(job, engine.has_gpus) for job in pending}
-        for finished in engine.map(pending, requests, work):
+        units = {unit.key: unit for unit in work.grouped(pending, engine.has_gpus)}
+        requests = {
+            key: work.request(first_of(unit), engine.has_gpus) for key, unit in units.items()
+        }
+        for finished in engine.map(list(units.values()), requests, work.execute):
             if finished is not None:
-                yield finished
+                unit = units[finished.key]
+                yield from unit.parts(finished) if isinstance(unit, Together) else [finished]
             progress.update(engine.progress())
         efficiency = progress.efficiency(engine.slots(list(requests.values())))
     finally:
         engine.close()
     if efficiency:
         progress.say(efficiency)
+
+
+def first_of(unit: JobT | Together) -> JobT:
+    """Return a job, or the first of several, which ask for the same resources."""
+    first: JobT = unit.jobs[0] if isinstance(unit, Together) else unit
+    return first
+
+
+def start_engine(
+    progress: SweepProgress, address: str | None, workers: int | None
+) -> "EngineApart | InlineEngine":
+    """Return the engine for this number of workers: without any, this very process."""
+    if workers == 0:
+        from bench.sweep.inline import InlineEngine
+
+        progress.say("no workers: one run after another in this process")
+        return InlineEngine(progress.update)
+    from bench.sweep.apart import EngineApart
+
+    progress.say("starting the engine")
+    started = time.monotonic()
+    engine = EngineApart(address, workers)
+    progress.say(f"the engine started after {time.monotonic() - started:.1f} s")
+    return engine

@@ -15,12 +15,14 @@ from bench.records.row import (
     METRICS,
     bits_per_dim_stderr,
     bound_rise_stderr,
+    device_of,
     estimates_of,
     row_of,
     values_of,
 )
 from bench.records.types import Config, Environment, EstimateRecord, Record, TableRecord
 from bench.settings import Split
+from bench.sweep.environments import differences, is_same
 
 # Relative difference of float64 sums between machines with different instructions.
 ROUNDING = 1e-6
@@ -39,8 +41,6 @@ MOST_OF_SIZE = 0.5
 ROUNDING_OF_DIAGNOSTIC = 0.01
 # A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
-# Parts of an environment that decide no number: labels of the code, whose hash is compared.
-LABELS = ("commit", "commit_unknown", "dirty", "version")
 # Columns other than estimates. Each must be the same for the new run.
 FACTS = (
     "key", "task", "model", "decoder", "prior", "seed", "split", "status", "dimensions", "levels",
@@ -61,12 +61,14 @@ class Verdict:
             differ from the published ones; altered: table, record and commit contradict each other;
             or dirty: the code differed from its commit. In the last three cases nothing is run.
         reasons: The differences: numbers outside the tolerances, or what has changed.
+        devices: The kind of device it was run on now, and the published one; empty where it was not.
     """
 
     key: str
     label: str
     outcome: str
     reasons: tuple[str, ...] = ()
+    devices: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -96,6 +98,14 @@ class Cited:
     def label(self) -> str:
         first = self.rows.iloc[0]
         return f"{first['task']} {first['model']} seed {first['seed']}"
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device of the published run, by its record or else its row; None if not known."""
+        if self.environment is not None:
+            return device_of(self.environment)
+        cell = self.rows["device"].iloc[0]
+        return None if pd.isna(cell) else str(cell)
 
     @property
     def environment(self) -> Environment | None:
@@ -193,7 +203,10 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     outcome = "outside" if outside else "within" if different else "identical"
     if record["status"] != "ok":
         outside.insert(0, f"failed: {record['reason']}")
-    verdict = Verdict(cited.key, cited.label, outcome, tuple(outside))
+    devices = (
+        f"on {device_of(record['environment'])}; published on {cited.device or 'an unknown device'}"
+    )
+    verdict = Verdict(cited.key, cited.label, outcome, tuple(outside), devices)
     return with_environment(verdict, cited, record)
 
 
@@ -268,27 +281,3 @@ def with_environment(verdict: Verdict, cited: Cited, record: TableRecord) -> Ver
         text = "; ".join(differences(cited.environment, record))
         text = f"environment: {text or 'the same, as far as it is recorded'}"
     return replace(verdict, reasons=(*verdict.reasons, text))
-
-
-def is_same(published: Environment, record: TableRecord) -> bool:
-    """Tell whether a published environment agrees with a new record's in all that decides numbers."""
-    old, new = flat(published), flat(record["environment"])
-    return all(old.get(name) == new[name] for name in new if name not in LABELS)
-
-
-def differences(published: Environment, record: TableRecord) -> list[str]:
-    """Return in words how a published environment differs from a new record's."""
-    old, new = flat(published), flat(record["environment"])
-    return [
-        f"{name}: {old.get(name)} → {new.get(name)}" for name in new if old.get(name) != new[name]
-    ]
-
-
-def flat(environment: Environment) -> dict[str, object]:
-    """Return an environment with package versions on the top level and short hashes of the code."""
-    plain = {name: value for name, value in environment.items() if name != "packages"}
-    for name in ("commit", "code_sha256"):
-        if plain.get(name):
-            plain[name] = str(plain[name])[:12]
-    packages = environment.get("packages")
-    return plain | (packages if isinstance(packages, dict) else {})

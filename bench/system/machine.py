@@ -1,6 +1,8 @@
-"""Cores and memory that this process may use: less than all under Slurm or in a container."""
+"""Cores and memory that this process may use: less than all under Slurm or in a container. And the
+version of NVIDIA's driver."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,16 @@ def usable_cores(root: Path = ROOT) -> int:
 def usable_memory(root: Path = ROOT) -> float:
     """Return the memory that this process may use, in GiB: all that is free, or its groups' limit."""
     return min([available_memory(root), *memory_limits(root)]) / GIB
+
+
+def nvidia_driver(root: Path = ROOT) -> str | None:
+    """Return the version of NVIDIA's driver, such as 550.54.15; None if the kernel names none."""
+    try:
+        text = (root / "proc/driver/nvidia/version").read_text()
+    except OSError:
+        return None
+    found = re.search(r"\b\d{3}\.\d+(?:\.\d+)?\b", text.partition("Kernel Module")[2])
+    return found[0] if found else None
 
 
 def cpu_quotas(root: Path) -> Iterator[float]:

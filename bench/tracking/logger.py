@@ -134,10 +134,12 @@ def close(run: "wandb.Run", exit_code: int, note: Note) -> None:
 
 def open_run(job: Job, task: str, note: Note) -> "wandb.Run | None":
     """Return a run's W&B run, offline if it cannot be opened in its mode; None if that fails too."""
-    import wandb
-
     with hidden(OF_A_RUN.__contains__) as found:
-        for mode in dict.fromkeys((reachable_mode(job.wandb_mode, note), "offline")):
+        if (first := reachable_mode(job.wandb_mode, note)) == "disabled":
+            return None
+        import wandb
+
+        for mode in dict.fromkeys((first, "offline")):
             before = logs_of(job)
             try:
                 # Otherwise W&B prints, once in a process, where it found the key.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from configparser import ConfigParser, Error
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
@@ -22,7 +23,8 @@ ALIASES = {"dryrun": "offline", "run": "online"}
 WandbMode = Literal["auto", "offline", "online", "disabled"]
 # W&B's words for yes and no in its variables.
 YES, NO = {"y", "yes", "t", "true", "on", "1"}, {"", "n", "no", "f", "false", "off", "0"}
-# Servers that did not answer this process. None of its runs waits for them again.
+# Servers that did not answer this process, none of whose runs waits for them again; and W&B itself
+# where it is not installed.
 SILENT: set[str] = set()
 # Takes a message for the user.
 Note = Callable[[str], object]
@@ -122,10 +124,18 @@ def logged_in() -> bool:
 def reachable_mode(mode: str, note: Note) -> Mode:
     """Return a run's mode, but offline instead of online if W&B's server does not answer.
 
-    ``note`` is called once in a process, which does not ask that server again.
+    Where W&B is not installed, the mode is disabled. ``note`` is called once in a process, which does
+    not ask that server again.
     """
+    if mode == "disabled":
+        return "disabled"
+    if find_spec("wandb") is None:
+        if "wandb" not in SILENT:
+            SILENT.add("wandb")
+            note("W&B: not installed: nothing is logged")
+        return "disabled"
     if mode != "online":
-        return "disabled" if mode == "disabled" else "offline"
+        return "offline"
     try:
         address = server()
     except InputError as error:

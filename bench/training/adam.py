@@ -85,5 +85,10 @@ class Adam(torch.optim.Adam):
                 state["step"] = new.setdefault(old.data_ptr(), old.clone())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state; parameters share one count again where their counts are equal."""
         super().load_state_dict(state_dict)
         self.moved = []
+        shared: dict[float, Tensor] = {}
+        for state in self.state.values():
+            # Reading a count makes a GPU wait, here but not in a step.
+            state["step"] = shared.setdefault(state["step"].item(), state["step"])

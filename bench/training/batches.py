@@ -1,8 +1,7 @@
 """In-memory batches for Lightning: a batch is an indexed tensor, never a list of items."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import pytorch_lightning as pl
@@ -30,10 +29,25 @@ class Batch(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Several mini-batches, made one by one."""
+    """Several mini-batches, whose images are drawn one mini-batch at a time.
 
-    number: int
-    batches: Iterator[Batch]
+    Attributes:
+        indices: Which data of the training split they are, (batches, batch).
+        draw: Returns images, uint8 (batch, D), for indices (batch,).
+        noise: What ``draw`` takes its random numbers from.
+    """
+
+    indices: Tensor
+    draw: Callable[[Tensor], Tensor]
+    noise: Noise
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the mini-batches, each made when it is asked for, so that it is in the cache."""
+        return (Batch(self.draw(index), index) for index in self.indices)
+
+    def part(self, chosen: slice) -> "Group":
+        """Return a group of some of the mini-batches."""
+        return self._replace(indices=self.indices[chosen])
 
 
 class Place(NamedTuple):
@@ -89,43 +103,53 @@ class TrainingBatches:
     def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch()
-        order = Noise(self.seed, "order", epoch).shared_permutation(len(self.images))
-        order = order.to(self.device)
-        noise = Noise(
-            self.seed, "binarization", epoch, device=self.device, rank=self.rank, world=self.world
+    def noise(self) -> Noise:
+        """Return the noise of this epoch's binarization."""
+        return Noise(
+            *self.noise_key(), device=self.device, on_device=True, rank=self.rank, world=self.world
         )
+
+    def noise_key(self) -> tuple[int, str, int]:
+        return self.seed, "binarization", self.epoch()
+
+    def indices(self) -> Tensor:
+        """Return the indices of this epoch's mini-batches, (steps, batch) of a rank."""
+        noise = Noise(self.seed, "order", self.epoch(), device=self.device)
+        order = noise.shared_permutation(len(self.images))[: len(self) * self.batch_size]
         own = self.batch_size // self.world
-        for step in range(len(self)):
-            start = step * self.batch_size + self.rank * own
-            index = order[start : start + own]
-            if self.dynamic:
-                threshold = self.thresholds.index_select(0, index)
-                y = torch.empty(threshold.shape, dtype=torch.uint8, device=threshold.device)
-                # No word is the largest, so that the largest grey value always gives a 1.
-                words = noise.words(*y.shape).clamp_(max=LARGEST_WORD - 1)
-                torch.lt(words, threshold, out=y)
-            else:
-                y = self.images.index_select(0, index)
-            yield Batch(y, index)
+        return order.view(len(self), self.batch_size).narrow(1, self.rank * own, own)
+
+    def draw(self, index: Tensor, noise: Noise) -> Tensor:
+        """Return images, uint8 (batch, D), for indices (batch,) of the training split."""
+        if not self.dynamic:
+            return self.images.index_select(0, index)
+        threshold = self.thresholds.index_select(0, index)
+        y = torch.empty(threshold.shape, dtype=torch.uint8, device=threshold.device)
+        # No word is the largest, so that the largest grey value always gives a 1.
+        words = noise.words(*y.shape).clamp_(max=LARGEST_WORD - 1)
+        return torch.lt(words, threshold, out=y)
+
+    def __iter__(self) -> Iterator[Batch]:
+        noise = self.noise()
+        for index in self.indices():
+            yield Batch(self.draw(index, noise), index)
 
 
 class Grouped:
     """The batches of a loader in groups of ``at_once``."""
 
     def __init__(self, loader: TrainingBatches, at_once: int):
-        self.loader, self.at_once = loader, at_once
+        self.loader, self.at_once, self.noise = loader, at_once, loader.noise()
 
     def __len__(self) -> int:
         return -(-len(self.loader) // self.at_once)
 
     def __iter__(self) -> Iterator[Group]:
-        batches = iter(self.loader)
-        for start in range(0, len(self.loader), self.at_once):
-            number = min(self.at_once, len(self.loader) - start)
-            # Made one by one, so that a batch is still in the cache when it is trained on.
-            yield Group(number, islice(batches, number))
+        # The same object in every epoch, because captured graphs draw from it.
+        self.noise.restart(*self.loader.noise_key())
+        draw = partial(self.loader.draw, noise=self.noise)
+        for indices in self.loader.indices().split(self.at_once):
+            yield Group(indices, draw, self.noise)
 
 
 class EvaluationBlocks:

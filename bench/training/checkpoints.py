@@ -13,6 +13,7 @@ import fsspec
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
+from torch.utils._pytree import tree_map_only
 
 from bench.errors import InputError
 from bench.system.files import regular_file
@@ -57,6 +58,7 @@ class CheckedCheckpointIO(CheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         content = io.BytesIO()
+        checkpoint = tree_map_only(torch.Tensor, of_its_own, checkpoint)
         torch.save(checkpoint | {"sha256": content_hash(checkpoint)}, content)
         if content.tell() > LONGEST_FILE:
             raise InputError(
@@ -87,6 +89,15 @@ class CheckedCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         remove(str(path))
+
+
+def of_its_own(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whose memory is no larger than it is: a file would hold the rest, too.
+
+    The weights of a run that trains in a stack are views of those of all runs.
+    """
+    is_part = tensor.untyped_storage().nbytes() > tensor.nbytes
+    return tensor.clone() if is_part else tensor
 
 
 def exists(path: Path | str) -> bool:
@@ -193,7 +204,7 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
-    """Tell whether both checkpoints are complete, and of this configuration and training code.
+    """Tell whether both checkpoints are complete, and of this configuration, device and training code.
 
     Returns:
         Whether they are, and a line for the user if one exists that cannot be used.
@@ -211,12 +222,18 @@ def can_resume(folder: str, description: dict[str, Any]) -> tuple[bool, str]:
             checkpoint = read_checkpoint(path)
         except InputError as error:
             return False, f"{error}; trained from the start"
-        if checkpoint["bench"] != description:
-            return (
-                False,
-                f"{name} is of other code or another configuration; trained from the start",
-            )
+        if difference := difference_of(checkpoint["bench"], description):
+            return False, f"{name} is of {difference}; trained from the start"
     return True, ""
+
+
+def difference_of(found: dict[str, Any], description: dict[str, Any]) -> str:
+    """Return in words what a checkpoint is of that a description is not; empty if they are the same."""
+    if found == description:
+        return ""
+    if found | {"device": description.get("device")} != description:
+        return "other code or another configuration"
+    return f"another device ({found.get('device')}, not {description['device']})"
 
 
 class MovableCheckpoint(ModelCheckpoint):

@@ -19,8 +19,13 @@ def has_kl(terms: Terms) -> bool:
     return terms.kl_analytic is not None or terms.log_posterior is not None
 
 
+def means_of(terms: Terms) -> tuple[Tensor, Tensor]:
+    """Return the mean ELBO and the mean reconstruction of a step, () each, without gradients."""
+    return terms.elbo.detach().mean(), terms.reconstruction.detach().mean()
+
+
 class EpochMeans:
-    """Collects each step's mean ELBO and reconstruction in nats, (), on the model's device.
+    """Collects each step's mean ELBO and reconstruction in nats, on the model's device.
 
     They are read once an epoch, because reading at every step would make a GPU wait.
     """
@@ -35,9 +40,18 @@ class EpochMeans:
         self.reconstructions.clear()
 
     def add(self, terms: Terms) -> None:
-        self.elbos.append(terms.elbo.detach().mean())
-        self.reconstructions.append(terms.reconstruction.detach().mean())
+        """Add the terms of one step."""
+        self.note(terms)
+        self.add_steps(*means_of(terms))
+
+    def note(self, terms: Terms) -> None:
+        """Take note of which terms there are."""
         self.has_kl = has_kl(terms)
+
+    def add_steps(self, elbos: Tensor, reconstructions: Tensor) -> None:
+        """Add the means of one step, (), or of several, (steps,)."""
+        self.elbos.append(elbos)
+        self.reconstructions.append(reconstructions)
 
     def summary(
         self, mean_over_ranks: Callable[[Tensor], Tensor], epoch: int, history: list[EpochRecord]
@@ -53,7 +67,7 @@ class EpochMeans:
             TrainingDiverged: The ELBO of a step is not finite.
         """
         elbos, reconstructions = (
-            mean_over_ranks(torch.stack(values).double()).cpu()
+            mean_over_ranks(torch.hstack(values).double()).cpu()
             for values in (self.elbos, self.reconstructions)
         )
         elbo, reconstruction = elbos.mean().item(), reconstructions.mean().item()

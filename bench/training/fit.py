@@ -16,23 +16,25 @@ from bench.models.terms import Model
 from bench.networks.mlp import Network
 from bench.records.types import EpochRecord
 from bench.settings import Progress, TrainerConfig
+from bench.system.cublas import same_workspace
+from bench.system.determinism import deterministic
 from bench.training.batches import TaskDataModule
 from bench.training.callbacks import EpochCallback, ProgressCallback, ResumedStopping
 from bench.training.checkpoints import (
     BEST,
     LAST,
-    CheckedCheckpointIO,
     MovableCheckpoint,
     can_resume,
     join,
 )
 from bench.training.many_steps import BATCHES_AT_ONCE, ManySteps
 from bench.training.module import GenerativeModel
+from bench.training.rare_checkpoints import RareCheckpointIO
 from bench.training.rendezvous import OneMachine
+from bench.training.together import Seat, seat_of_one
 
 # Of ranks on the CPU and of GPUs.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-COMPILE_MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}
 
 
 @dataclass(frozen=True)
@@ -85,33 +87,38 @@ def fit(
     plan: TrainingPlan,
     devices: list[torch.device],
     listeners: Listeners,
+    seat: Seat | None = None,
 ) -> Fitted:
     """Train, resuming from the last checkpoint if there is one.
+
+    A run with a seat takes its gradient steps together with those of other runs. On a GPU, steps are
+    captured as a CUDA graph.
 
     With several devices this process is one of the ranks, and Lightning starts the others by the
     command that started this one. The networks of a compiled model stay compiled. Afterwards the
     checkpoints of the best epoch (by the validation bound) and of the last one are in the plan's
     place.
     """
-    # TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would shorten every product of matrices.
-    torch.set_float32_matmul_precision("highest")
+    deterministic()
     settings, is_alone = plan.settings, len(devices) == 1
+    if seat is None and is_alone:
+        seat = seat_of_one(devices[0], settings, BATCHES_AT_ONCE, listeners.note)
     # Ranks synchronise their gradients in every training step, so that each step is one mini-batch.
     module = (
-        ManySteps(model, settings, plan.seed, settings.gradient_clip_norm)
+        ManySteps(model, settings, plan.seed, settings.gradient_clip_norm, seat)
         if is_alone
         else GenerativeModel(model, settings, plan.seed)
     )
     if settings.compile != "none":
-        module.uses_cuda_graphs = settings.compile == "cuda_graphs"
         # The networks alone: what lies between them draws noise from generators of its own.
         for network in (part for part in model.modules() if isinstance(part, Network)):
-            network.compile(mode=COMPILE_MODES[settings.compile])
+            network.compile()
     resuming, why_not = can_resume(plan.checkpoints, plan.description)
     if why_not:
         listeners.note(why_not)
     progress = ProgressCallback(listeners.progress)
-    trainer = make_trainer(plan, devices, listeners, progress)
+    with same_workspace():
+        trainer = make_trainer(plan, devices, listeners, progress)
     at_once = BATCHES_AT_ONCE if is_alone else 0
     try:
         trainer.fit(
@@ -122,6 +129,9 @@ def fit(
         )
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
+    checkpoints = trainer.strategy.checkpoint_io
+    assert isinstance(checkpoints, RareCheckpointIO)  # make_trainer gave it
+    checkpoints.finish()
     return {
         "epochs": trainer.current_epoch,
         "history": module.history,
@@ -147,7 +157,7 @@ def make_trainer(
             process_group_backend=BACKENDS[devices[0].type], find_unused_parameters=True
         ),
         # Slurm's and others' ways to start ranks are for whole jobs; this is one run in a sweep.
-        plugins=[CheckedCheckpointIO(), LightningEnvironment()],
+        plugins=[RareCheckpointIO(), LightningEnvironment()],
         # Whatever Lightning looks for by itself, it looks for in the run's own folder.
         default_root_dir=plan.directory,
         precision=settings.precision,

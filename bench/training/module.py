@@ -55,9 +55,6 @@ class GenerativeModel(pl.LightningModule):
         2.0
     """
 
-    # Whether the model's networks were compiled to CUDA graphs.
-    uses_cuda_graphs = False
-
     def __init__(self, model: Model, optimization: Optimization = Optimization(), seed: int = 1):
         super().__init__()
         self.model, self.optimization, self.seed = model, optimization, seed
@@ -102,21 +99,18 @@ class GenerativeModel(pl.LightningModule):
         progress = min(1.0, (self.current_epoch + 1) / warmup) if warmup else 1.0
         return self.optimization.beta * progress
 
-    def objective(self, terms: Terms) -> Tensor:
-        """Return what is maximized, per datum, at this epoch's weight of the KL."""
+    def objective(self, terms: Terms, kl_weight: float | Tensor) -> Tensor:
+        """Return what is maximized, per datum, at this weight of the KL."""
         if self.optimization.objective == "elbo":
-            return self.model.objective(terms, self.beta())
-        weights = terms.log_weights(self.beta())
+            return self.model.objective(terms, kl_weight)
+        weights = terms.log_weights(kl_weight)
         return weights.logsumexp(0) - log(len(weights))
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean of the negative objective over a mini-batch, in nats."""
-        if self.uses_cuda_graphs:
-            # Frees what the last step's graphs put out.
-            torch.compiler.cudagraph_mark_step_begin()
         terms = self.model.terms(batch.images, self.noise, self.optimization.samples, batch.indices)
         self.means.add(terms)
-        return -self.objective(terms).mean()
+        return -self.objective(terms, self.beta()).mean()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = self.checked(batch)
@@ -142,6 +136,9 @@ class GenerativeModel(pl.LightningModule):
         self.check_data_module()
         if self._training_images is None or isinstance(self.trainer.datamodule, TaskDataModule):
             self.attach(training_images(self.trainer))
+        # The same object in every epoch, because captured graphs draw from it.
+        place = {"rank": self.global_rank, "world": self.trainer.world_size}
+        self.noise = Noise(device=self.device, on_device=True, **place)
 
     def check_data_module(self) -> None:
         """Raise InputError if the data module's task has images that are not the model's."""
@@ -157,14 +154,7 @@ class GenerativeModel(pl.LightningModule):
 
     def begin_epoch(self) -> None:
         self._epoch = self.current_epoch
-        self.noise = Noise(
-            self.seed,
-            "training",
-            self.current_epoch,
-            device=self.device,
-            rank=self.global_rank,
-            world=self.trainer.world_size,
-        )
+        self.noise.restart(self.seed, "training", self.current_epoch)
         self.means.clear()
         self.validated = {}
 
@@ -244,7 +234,9 @@ class GenerativeModel(pl.LightningModule):
         if not len(y):  # a rank without a block of its own in this round
             return
         noise = Noise(self.seed, "validation", self.block(batch_idx), device=self.device)
-        terms = self.model.terms(y, noise)
+        # A trainer's mixed precision is for training alone.
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.model.terms(y, noise)
         self.validation_elbo.update(terms.elbo)
         self.validation_reconstruction.update(terms.reconstruction)
         self.means.has_kl = has_kl(terms)
@@ -263,7 +255,8 @@ class GenerativeModel(pl.LightningModule):
         """Return the terms on as many samples, and with the noise, as ``bench.evaluate`` takes."""
         y, samples = self.checked(batch).images, EvaluationConfig().elbo_samples
         seed = derive_seed(self.seed, "evaluation")
-        return terms_of_block(self.model, y, samples, seed, split, self.block(batch_idx))
+        with torch.autocast(self.device.type, enabled=False):
+            return terms_of_block(self.model, y, samples, seed, split, self.block(batch_idx))
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         terms = self.terms_of(batch, batch_idx, "test")

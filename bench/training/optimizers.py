@@ -48,5 +48,8 @@ def learning_rate_factor(optimization: Optimization, epoch: int, epochs: int | N
 
 def normalize_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Divide each parameter's gradient by its Euclidean norm."""
-    for gradient in (p.grad for p in parameters if p.grad is not None):
-        gradient.div_(gradient.norm() + SMALLEST_NORM)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch._foreach_norm(gradients)
+    torch._foreach_add_(norms, SMALLEST_NORM)
+    for gradient, norm in zip(gradients, norms):
+        gradient.div_(norm)

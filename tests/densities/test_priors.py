@@ -1,3 +1,5 @@
+from math import log
+
 import pytest
 import torch
 from scipy.stats import ks_2samp
@@ -117,6 +119,30 @@ def test_exemplars_in_training_are_the_batchs_neighbours_without_the_datum(neigh
         torch.testing.assert_close(ours[i], each.exp().sum().div(11).log(), atol=1e-5, rtol=1e-5)
         if neighbours == 11:  # all of them: the leave-one-out density itself
             assert len(others) == 11
+
+
+def test_a_neighbour_of_several_data_counts_once_in_gradients_too():
+    """Its copies have no weight; their number must not depend on the data (CUDA graphs, vmap)."""
+    torch.manual_seed(0)
+    images = torch.randint(0, LEVELS, (12, D), dtype=torch.uint8)
+    prior, posterior, z = Exemplar(2, D, LEVELS, 5), encoder(2), torch.randn(6, 2)
+    prior.attach(images)
+    moved = [prior.log_scale, *posterior.parameters()]
+    index = torch.tensor([7, 0, 3, 1, 2, 11])
+    ours = prior(posterior, Noise(3), index).log_prob(z)
+    different = prior.nearest[index].unique()
+    assert len(different) < 30
+    each = prior.around(posterior(images[different])).log_prob(z[:, None])
+    each = each.masked_fill(index[:, None] == different, -torch.inf)
+    expected = each.logsumexp(1) - log(11)
+    torch.testing.assert_close(ours, expected)
+    gradients = (torch.autograd.grad(part.sum(), moved) for part in (ours, expected))
+    torch.testing.assert_close(*gradients)
+
+    density = lambda index, z: prior(posterior, Noise(3), index).log_prob(z)
+    halves = torch.func.vmap(density)(index.view(2, 3), z.view(2, 3, 2))
+    each = [density(*half) for half in zip(index.view(2, 3), z.view(2, 3, 2))]
+    torch.testing.assert_close(halves, torch.stack(each))
 
 
 def test_nearest_images_are_scikit_learns():

@@ -57,6 +57,7 @@ def test_prose_is_cut_and_nothing_else():
         ("densities/decoders.py", "logits - outputs.logsumexp(-2)", "logits", "tnc"),
         ("training/batches.py", "LARGEST_WORD = 2**15 - 1", "LARGEST_WORD = 2**15", "tnc"),
         ("noise.py", "EVALUATION_BLOCK = 100", "EVALUATION_BLOCK = 101", "tnc"),
+        ("system/determinism.py", "highest", "high", "tnc"),
         ("estimators/surgery.py", "ACTIVE_VARIANCE = 0.01", "ACTIVE_VARIANCE = 0.1", "nc"),
         ("claims/measure.py", "import torch\n", "import torch\n\nX = 1\n", "c"),
         ("report/plots.py", '"reconstruction": "#4477aa"', '"reconstruction": "#000000"', ""),

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,3 +80,32 @@ def test_the_environment_names_no_paths_and_nobody():
     assert str(Path.home()) not in text and str(Path.cwd()) not in text
     assert f'"{getpass.getuser()}"' not in text
     assert environment("cpu")["packages"]["torch"]
+
+
+def test_the_environment_says_what_a_gpu_computed_with(monkeypatch):
+    """On a pretended GPU: what PyTorch tells of a real one is not tested here."""
+    import torch
+
+    on_cpu = environment("cpu")
+    about_gpus = {name for name in on_cpu if name.startswith(("gpu", "cuda", "cudnn", "tf32"))}
+    assert len(about_gpus) == 7 and all(on_cpu[name] is None for name in about_gpus)
+    assert on_cpu["torch_build"] == torch.__version__
+    assert on_cpu["float32_matmul_precision"] == torch.get_float32_matmul_precision()
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    memory = SimpleNamespace(total_memory=85_010_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: memory)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91300)
+    monkeypatch.setattr("bench.records.provenance.nvidia_driver", lambda: "580.65.06")
+    on_gpu = environment("cuda")
+    assert {name: on_gpu[name] for name in about_gpus} == {
+        "gpu": "NVIDIA H100 80GB HBM3",
+        "gpu_memory_gib": 79.2,
+        "cuda": "13.0",
+        "cuda_driver": "580.65.06",
+        "cudnn": 91300,
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+    }
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        assert environment("cuda")["tf32_cudnn"] is False

@@ -9,7 +9,7 @@ from bench.records.columns import added_columns
 from bench.records.consistency import check_same_data
 from bench.records.manifest import write_manifest
 from bench.records.record import write_record
-from bench.records.tables import csv_text, parse_leaderboard, parse_runs
+from bench.records.tables import csv_text, parse_leaderboard, parse_runs, read_runs
 from bench.report.reduce import interval, leaderboard_table, load_sweep, runs_table
 from bench.report.tables import latex, markdown, rewrite_readme
 from tests.made_up import record
@@ -65,12 +65,31 @@ def test_columns_are_the_published_ones():
     ).split(",")
     columns = list(runs_table(RECORDS, "s").columns)
     assert columns[: len(fixed)] == fixed
-    assert columns[-4:] == ["commit", "data_sha256", "config_sha256", "dirty"]
+    assert columns[-5:] == ["commit", "data_sha256", "config_sha256", "dirty", "device"]
     board = list(leaderboard_table(RECORDS, "s").columns)
     assert board[:8] == (
         "rank,task,model,seeds,failed,bits_per_dim,bits_per_dim_low,bits_per_dim_high".split(",")
     )
     assert board[-3:] == ["bound", "reference", "reference_source"]
+
+
+def test_a_row_says_which_device_it_was_computed_on(tmp_path):
+    gpus = {"a": {"gpu": "NVIDIA H100 80GB HBM3"}, "b": {"gpu": None}, "c": {}}
+    records = [
+        record(name, seed, 2.0) | {"environment": gpu}
+        for seed, (name, gpu) in enumerate(gpus.items(), start=1)
+    ]
+    for made in records:
+        write_record(tmp_path / "runs", made)
+    write_manifest(tmp_path, [made["key"] for made in records])
+    (tmp_path / "runs.csv").write_text(csv_text(runs_table(load_sweep(tmp_path), "s")))
+    table = read_runs(tmp_path / "runs.csv").drop_duplicates("key")
+    devices = table.set_index("model")["device"]
+    assert devices["a"] == "NVIDIA H100 80GB HBM3" and devices["b"] == "cpu"
+    assert pd.isna(devices["c"])
+    # Of a table without the column nothing is known.
+    table.drop(columns="device").to_csv(tmp_path / "runs.csv", index=False)
+    assert read_runs(tmp_path / "runs.csv")["device"].isna().all()
 
 
 def test_values_survive_the_csv_to_the_last_digit(tmp_path):

@@ -1,14 +1,20 @@
 """Two ranks on the CPU (gloo) against one: the same numbers, no datum twice, none left out."""
 
+import json
 import os
+import re
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from bench.configuration.job import Job
 from bench.noise import EVALUATION_BLOCK
+from bench.runs import ranks
 from bench.runs.run import run
+from bench.system.device_trouble import DeviceTrouble
 from bench.training.batches import EvaluationBlocks, Place
+from bench.training.fit import Listeners
 from tests.conftest import LAUNCHED, small_config
 
 
@@ -84,3 +90,41 @@ def test_a_rank_that_diverges_fails_the_run_with_its_step(tmp_path, warm_ranks):
     assert record["status"] == "failed"
     assert record["reason"].startswith("diverged: the training objective became")
     assert "in step 2 of epoch 1" in record["reason"] and "last finite ELBO" in record["reason"]
+
+
+CUDA = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …"
+FULL = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.11 GiB"
+
+
+@pytest.mark.parametrize(
+    "text, raised, message",
+    [
+        (
+            CUDA,
+            DeviceTrouble,
+            "^device: CUDA error: an illegal memory access was encountered: this",
+        ),
+        (FULL, MemoryError, "^out of memory$"),
+        ("a bug", RuntimeError, "^a rank ended without a result: +Traceback$"),
+    ],
+)
+def test_the_worker_learns_why_any_rank_failed(
+    text, raised, message, tmp_path, monkeypatch, capsys
+):
+    """Of the second rank, whose GPU is broken or full: the first one only waits for it."""
+    job = Job(small_config("gaussian_vae"), "model", "test", str(tmp_path), "disabled")
+    (tmp_path / "ranks.json").write_text(json.dumps({"job": asdict(job), "devices": ["cpu"] * 2}))
+
+    def fail(*_):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(ranks, "fit", fail)
+    monkeypatch.setattr(ranks, "end_with_the_worker", lambda: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 78 * 2**30)
+    with pytest.raises(RuntimeError, match=re.escape(text)):
+        ranks.main(str(tmp_path / "ranks.json"))
+    printed = capsys.readouterr().out.split("\n")  # as a pipe is read
+    with pytest.raises(raised, match=message):
+        ranks.listen([*printed, "Traceback"], Listeners(lambda *_: None, print))

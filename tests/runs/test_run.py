@@ -584,6 +584,20 @@ def test_other_code_starts_anew(tmp_path, monkeypatch):
     assert read_checkpoint(tmp_path / LAST)["bench"]["code_sha256"] != "other" and calls
 
 
+def test_a_training_that_began_on_another_device_starts_anew_and_says_so(tmp_path):
+    config = small_config("gaussian_vae")
+    first = run_of(config, tmp_path)
+    assert not first["notes"] and read_checkpoint(tmp_path / LAST)["bench"]["device"] == "cpu"
+    held = read_checkpoint(tmp_path / LAST)
+    held["bench"]["device"] = "NVIDIA H100 80GB HBM3"
+    CheckedCheckpointIO().save_checkpoint(held, tmp_path / LAST)
+    again = run_of(config, tmp_path)
+    assert again["notes"] == [
+        "last.ckpt is of another device (NVIDIA H100 80GB HBM3, not cpu); trained from the start"
+    ]
+    assert numbers(again) == numbers(first)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_training_step_never_waits_for_the_gpu(tmp_path, monkeypatch):
     original = ManySteps.training_step

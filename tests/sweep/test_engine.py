@@ -27,7 +27,7 @@ from bench.sweep.resources import Request, Resources
 from bench.system.machine import GIB
 from bench.training.checkpoints import LAST
 from tests.conftest import ThisProcess, patience, small_config
-from tests.engine_work import Named, die, trouble, where
+from tests.engine_work import Named, break_down, trouble, where
 from tests.listening import Watch
 from tests.made_up import record
 
@@ -51,10 +51,12 @@ def test_runs_share_a_gpu_and_are_told_which(engine):
     used = [f.record["gpus"] for f in found.values()]
     assert {name for gpus in used for name in gpus} == {"0", "1"}
     assert all(len(gpus) == 1 for gpus in used)
+    assert {f.record["share"] for f in found.values()} == {0.5}
     # Warm workers: no more processes than fit at once.
     assert len({f.record["process"] for f in found.values()}) <= 4
     both = results(engine, "ij", Request(1, 2), where)
     assert all(sorted(f.record["gpus"]) == ["0", "1"] for f in both.values())
+    assert {f.record["share"] for f in both.values()} == {1.0}
 
 
 def test_what_no_node_has_is_refused_at_once(engine):
@@ -80,6 +82,14 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         Engine()
     assert given["num_cpus"] == 3 and given["_memory"] == 2 * GIB
     assert machine()[::2] == (3, 2.0)
+    monkeypatch.setattr("bench.sweep.engine.refuse_no_cluster", lambda address: None)
+    for value, passed in ((":4096:8", None), (":16:8", ":16:8")):
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", value)
+        with pytest.raises(InputError, match="enough"):
+            Engine("192.0.2.1:6379")
+        variables = given["runtime_env"]["env_vars"]
+        assert variables.get("CUBLAS_WORKSPACE_CONFIG") == passed
+        assert variables["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"] == "1"
 
 
 def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
@@ -126,6 +136,19 @@ def test_an_engine_that_is_gone_is_lost_and_ends_no_driver():
             engine.workers, engine.board = None, None
             with pytest.raises(EngineLost, match="gone"):
                 results(engine, "a", Request(1), where)
+
+
+@pytest.mark.parametrize("error", [None, "RaySystemError"])
+def test_a_job_whose_worker_was_killed_every_time_says_so(error):
+    """Whether the board answers or not."""
+    import ray
+
+    engine = Engine.__new__(Engine)  # without a cluster
+    engine.ray, engine.board = Mock(exceptions=ray.exceptions), Mock()
+    answers = [ray.exceptions.WorkerCrashedError(), error and ray.exceptions.RaySystemError("gone")]
+    engine.ray.get.side_effect = answers
+    finished = engine._result(Named("a"), None)
+    assert finished == Finished("a", None, "its worker was killed 6 times (WorkerCrashedError)")
 
 
 def on_engines_that_die(monkeypatch, folder, deaths: str) -> None:
@@ -176,9 +199,15 @@ def test_idle_runs_leave_the_records_of_a_sweep(engine, tmp_path):
     assert len({one.pop("checksum") for one in written}) == 25 and written == records
 
 
-def test_a_worker_that_always_dies_is_given_up(engine):
-    found = results(engine, "a", Request(1), die)
-    assert found["a"].record is None and "was killed" in found["a"].reason
+def test_a_job_whose_worker_ends_is_given_to_others_and_given_up(engine, tmp_path):
+    """One job on which CUDA always fails, and one on which it fails once."""
+    once = str(tmp_path / "once")
+    found = results(engine, ["cuda", once], Request(1), break_down)
+    assert found["cuda"].record is None and found["cuda"].reason == (
+        "device: CUDA error: an illegal memory access was encountered: this is trouble of the "
+        "machine, and no result; tried 6 times, not recorded"
+    )
+    assert found[once].record["first"] != found[once].record["then"]
 
 
 def test_a_server_of_the_cluster_that_is_killed_is_noticed_at_once_and_nothing_stays(engine):

@@ -6,7 +6,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.sweep.engine import Finished
-from bench.sweep.loop import Work, do_jobs
+from bench.sweep.jobs import Work
+from bench.sweep.loop import do_jobs
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
@@ -45,7 +46,7 @@ class EngineHere:
 JOBS = [Doubling("a", 1), Doubling("b", 2)]
 
 
-def double(job, board):
+def double(job, assigned):
     return {"doubled": 2 * job.number}
 
 

@@ -98,6 +98,7 @@ def test_the_same_machine_gives_the_same_bytes(published, capsys):
     assert main(["verify", table, "--row", "task=digits-binary model=bernoulli_vae"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("identical ") == 3 and "3 of 3 runs verified" in printed
+    assert printed.count("on cpu; published on cpu") == 3
 
 
 def test_a_table_that_is_not_its_records_is_altered(copy, capsys):
@@ -216,6 +217,13 @@ def test_a_little_off_is_within_in_another_environment_alone(copy):
         [verdict] = verify(copy / "runs.csv", key, silent)
         assert verdict.outcome == outcome, environment
     assert "torch: 1.0 → " in verdict.reasons[-1]
+    # On a GPU numbers are the same up to rounding.
+    gpu = {"gpu": "NVIDIA H100 80GB HBM3", "cuda": "13.0"}
+    write_record(copy / "runs", record | {"environment": record["environment"] | gpu})
+    publish(copy)
+    [verdict] = verify(copy / "runs.csv", key, silent)
+    assert verdict.outcome == "within" and "cuda: 13.0 → None" in verdict.reasons[-1]
+    assert verdict.devices == "on cpu; published on NVIDIA H100 80GB HBM3"
 
 
 def test_rows_edited_to_a_better_number_with_a_large_error_are_outside(copy):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bench.system.machine import GIB, usable_cores, usable_memory
+from bench.system.machine import GIB, nvidia_driver, usable_cores, usable_memory
 
 
 def made_up(root, groups, files):
@@ -97,3 +97,20 @@ def test_limits_of_control_groups_are_seen(case, tmp_path, many_cores):
 
 def test_without_proc_it_is_what_the_machine_has(tmp_path, many_cores):
     assert usable_cores(tmp_path) == 16 and usable_memory(tmp_path) > 0.1
+
+
+@pytest.mark.parametrize(
+    "line, version",
+    [
+        ("NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024", "550.54.15"),
+        ("NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs)", "580.65.06"),
+        ("NVIDIA UNIX x86_64 Kernel Module  535.98  Tue Mar  5", "535.98"),
+        ("something else", None),
+    ],
+)
+def test_the_driver_of_gpus_is_what_the_kernel_says(line, version, tmp_path):
+    assert nvidia_driver(tmp_path) is None
+    path = tmp_path / "proc" / "driver" / "nvidia" / "version"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"NVRM version: {line}\nGCC version:  gcc version 11.4.0 (Ubuntu 11.4.0)\n")
+    assert nvidia_driver(tmp_path) == version

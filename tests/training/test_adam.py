@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.training.adam import Adam
+from tests.pretended_gpu import pretended_gpu
 
 
 def trained(make, phases, steps=40, reload_at=None):
@@ -51,6 +52,36 @@ def test_its_state_is_torchs():
     theirs.load_state_dict(ours.state_dict())
     assert theirs.state[weight]["step"] == 3
     assert torch.equal(theirs.state[weight]["exp_avg"], ours.state[weight]["exp_avg"])
+
+
+def counts(optimizer):
+    return {state["step"].data_ptr() for state in optimizer.state.values()}
+
+
+def test_counts_are_shared_again_after_a_state_is_loaded():
+    """Otherwise each parameter's count is a kernel of its own in every step on a GPU."""
+    with pretended_gpu() as report:
+        network = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(3))).to("cuda")
+        parameters = list(network.parameters())
+        loss = lambda: network(torch.ones(4, 2, device="cuda")).square().mean()
+        # The last layer begins two steps later, and has another count.
+        first, resumed = (Adam(parameters, 0.1) for _ in range(2))
+        for number in range(4):
+            first.zero_grad()
+            loss().backward()
+            if number < 2:
+                parameters[4].grad = parameters[5].grad = None
+            first.step()
+        resumed.load_state_dict(copy.deepcopy(first.state_dict()))
+        report.waits.clear()
+        for name, optimizer in (("first", first), ("resumed", resumed)):
+            optimizer.step()  # sets up what is shared
+            with report.phase(name):
+                optimizer.step()
+        kernels = lambda name: sum(n for (phase, _), n in report.kernels.items() if phase == name)
+        assert kernels("resumed") == kernels("first") == 2 + 1
+        assert len(counts(resumed)) == len(counts(first)) == 2
+        assert not report.waits
 
 
 def test_a_closure_makes_the_gradients():

@@ -60,11 +60,22 @@ def test_dynamic_binarization_follows_the_grey_values():
 def test_every_mini_batch_is_handed_out_once():
     batches = TrainingBatches(load_task(Task("digits")), 10, 1, lambda: 0)
     groups = Grouped(batches, 50)
-    handed = [(number, [index for _, index in some]) for number, some in groups]
+    handed = [list(group.batches()) for group in groups]
     assert len(handed) == len(groups) == 3 and len(batches) == 119
-    assert [number for number, _ in handed] == [len(some) for _, some in handed] == [50, 50, 19]
-    expected = [index for _, index in batches]
-    assert torch.equal(torch.cat([i for _, some in handed for i in some]), torch.cat(expected))
+    assert [len(some) for some in handed] == [50, 50, 19]
+    for ours, theirs in zip((batch for some in handed for batch in some), batches, strict=True):
+        assert torch.equal(ours.indices, theirs.indices)
+        assert torch.equal(ours.images, theirs.images)
+
+
+def test_groups_of_an_epoch_draw_the_noise_of_single_batches():
+    epochs = [0]
+    batches = TrainingBatches(load_task(Task("digits", "dynamic")), 100, 1, lambda: epochs[0])
+    groups = Grouped(batches, 4)
+    for epochs[0] in (0, 1, 0):
+        handed = [batch.images for group in groups for batch in group.batches()]
+        for ours, theirs in zip(handed, batches, strict=True):
+            assert torch.equal(ours, theirs.images)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])

@@ -8,6 +8,8 @@ import pandas as pd
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+from bench.report.png import figure_png  # noqa: E402
+
 
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Draw the ratios, their intervals and their targets on a logarithmic axis."""
@@ -29,5 +31,5 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         "black: the ratio that is wanted; red: not reached"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    path.write_bytes(figure_png(figure, dpi=120))
     plt.close(figure)

@@ -7,7 +7,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from bench.records.manifest import write_manifest
 from bench.records.record import checksum, record_path
@@ -16,6 +15,7 @@ from bench.records.types import Record, TableRecord
 from bench.report.reduce import leaderboard_table, runs_table, timings_table
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
+from bench.sweep.jobs import Assigned
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request
 
@@ -28,9 +28,9 @@ class NoOperation:
     record: Record
 
 
-def no_operation(job: NoOperation, board: Any) -> Record:
-    """Return the job's record, after one report of progress to Ray's actor ``board``."""
-    board.write.remote(job.key, "train", 0.5, "epoch 1/2")
+def no_operation(job: NoOperation, assigned: Assigned) -> Record:
+    """Return the job's record, after one report of progress."""
+    assigned.progress_of(job.key)("train", 0.5, "epoch 1/2")
     return job.record | {"notes": []}
 
 

@@ -55,7 +55,8 @@ def seconds_of_epoch(config: Config, data: TaskData, at_once: int) -> float:
     model = build_model(config, data.shape, data.task.levels)
     clock = EpochClock([])
     with tempfile.TemporaryDirectory() as folder:
-        plan = plan_of(Job(config, "model", key_of(config), folder, "disabled"))
+        job = Job(config, "model", key_of(config), folder, "disabled")
+        plan = plan_of(job, torch.device("cpu"))
         train(model, data, plan, clock, at_once)
     (times,) = clock.times
     return sum(times[1:]) / len(times[1:])

@@ -31,8 +31,8 @@ def mlp(sizes: Sequence[int], last_activation: bool = False) -> nn.Sequential:
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
-def pythae(images: int, batch: int, latent: int, hidden: int) -> Work:
-    """Return an epoch of pythae's own trainer on a VAE with one hidden layer."""
+def pythae(images: int, batch: int, latent: int, hidden: int, device: str = "cpu") -> Work:
+    """Return an epoch of pythae's own trainer, on the CPU or a GPU, on a VAE with one hidden layer."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -64,7 +64,7 @@ def pythae(images: int, batch: int, latent: int, hidden: int) -> Work:
         output_dir=folder,
         per_device_train_batch_size=batch,
         num_epochs=1,
-        no_cuda=True,
+        no_cuda=device == "cpu",
         learning_rate=1e-3,
     )
     trainer = BaseTrainer(

@@ -169,7 +169,7 @@ def interleaved_epochs(
         job = Job(config, "model", key_of(config), folder, "disabled")
         of_training = lambda phase, share, text: progress(share, text)
         listeners = Listeners(of_training, say, callbacks=[clock])
-        fit(model, data, plan_of(job), [torch.device("cpu")], listeners)
+        fit(model, data, plan_of(job, torch.device("cpu")), [torch.device("cpu")], listeners)
     return [values[1:] for values in clock.times]
 
 

@@ -45,9 +45,10 @@ def workspaces() -> Any:
     """Return wandb_workspaces.reports.v2. Raises InputError if the extra is not installed."""
     try:
         import wandb_workspaces.reports.v2 as reports
-    except ImportError:
+    except ImportError as error:
+        missing = (error.name or "wandb_workspaces").partition(".")[0].replace("_", "-")
         raise InputError(
-            "dashboard: the package wandb-workspaces is missing: "
+            f"dashboard: the package {missing} is missing: "
             "pip install 'likelihood-bench[dashboard]'"
         ) from None
     return reports

@@ -37,10 +37,11 @@ from bench.instruments.perf.training import (
     random_images,
     vae_options,
 )
-from bench.sweep.engine import Finished
+from bench.sweep.jobs import Assigned, Finished
+from bench.system.devices import Reserved
 from bench.training.batches import TrainingBatches
-from bench.training.checkpoints import CheckedCheckpointIO
 from bench.training.module import GenerativeModel
+from bench.training.rare_checkpoints import RareCheckpointIO
 from tests.work_clock import WorkClock, work_clock
 
 # An epoch has enough steps for a report of progress within it.
@@ -88,10 +89,10 @@ class Engine:
         self.clock = clock
 
     def map(self, jobs, requests, work):
-        board = SimpleNamespace(write=SimpleNamespace(remote=lambda *_: None))
+        assigned = Assigned(Reserved(), lambda *_: None)
         for job in jobs:
             self.clock.advance(1.0)
-            yield Finished(job.key, work(job, board))
+            yield Finished(job.key, work(job, assigned))
 
     def progress(self) -> dict:
         return {}
@@ -251,7 +252,7 @@ def test_all_that_an_epoch_does_is_in_its_time_and_nothing_else(monkeypatch):
             (GenerativeModel, "validation_step", 1e7),
             (GenerativeModel, "on_train_epoch_start", 1e8),
             (GenerativeModel, "on_train_epoch_end", 1e9),
-            (CheckedCheckpointIO, "save_checkpoint", 1e10),
+            (RareCheckpointIO, "save_checkpoint", 1e10),
         ):
             monkeypatch.setattr(owner, name, clock_in(getattr(owner, name), taken))
         config = parse_run(vae_options(Architecture("", (3,), "relu", 2), 4, 3))
