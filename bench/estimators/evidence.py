@@ -106,6 +106,8 @@ def naive_evidence(
 ) -> tuple[Tensor, Tensor]:
     """Return log 1/K Σ_k p(y|z_k) with z_k drawn from the prior, and its variance, as above.
 
+    ``diagnosed_naive_evidence`` returns its diagnostics too.
+
     In expectation it is below log P(y), like L_K; far below where the prior rarely hits the posterior.
 
     Args:
@@ -117,6 +119,18 @@ def naive_evidence(
     Raises:
         InputError: The model has no latent variable to draw from a prior, or is in training mode.
     """
+    estimate = diagnosed_naive_evidence(model, y, samples, *noise_key)
+    return estimate.value, estimate.variance
+
+
+@torch.no_grad()
+def diagnosed_naive_evidence(
+    model: Any, y: Tensor, samples: int, *noise_key: int | str
+) -> WeightedBound:
+    """Return naive Monte-Carlo's estimate of one block of images with its diagnostics, (batch,) each.
+
+    Arguments and errors are those of ``naive_evidence``.
+    """
     check_evaluation_mode(model)
     check_block(model, y, samples)
     if not hasattr(model, "reconstruction_from_prior"):
@@ -125,5 +139,4 @@ def naive_evidence(
             "which naive Monte-Carlo averages"
         )
     log_weights = lambda noise, count: model.reconstruction_from_prior(y, noise, count)
-    estimate = weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
-    return estimate.value, estimate.variance
+    return weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key))
