@@ -74,6 +74,12 @@ class Noise:
         """
         self.generator.manual_seed(derive_seed(*seed))
 
+    def renew(self, state: Tensor) -> None:
+        """Draw from another generator from now on, which has the given state."""
+        self.generator = torch.Generator(self.drawn_on)
+        self.generator.set_state(state)
+        self.place["generator"] = self.generator
+
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers of ``shape`` (..., batch, dimensions)."""
         return self._own_rows(partial(torch.randn, **self.place), shape)

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-HOST_READS = {"_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "is_nonzero"}
+from tests.pretended_gpu import READS
 
 
 def tensors_in(*trees):
@@ -53,7 +53,7 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = function._schema.name.removeprefix("aten::")
-        if name in HOST_READS:
+        if name in READS:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
         generator = kwargs.get("generator")
         # Every operation gets a new Python object of the same generator.
@@ -86,42 +86,66 @@ class Recording(TorchDispatchMode):
 
 
 @contextmanager
-def capture(graph):
-    """Stands in for `torch.cuda.graph`."""
+def capture(graph, stream):
+    """Stands in for `torch.cuda.graph`.
+
+    As on a GPU, a capture that fails leaves its stream current and its generators unusable: here
+    they draw other numbers.
+    """
     RecordedGraph.captures += 1
     states = [generator.get_state() for generator in graph.generators]
     recording = Recording(graph)
+    before, Stream.current = Stream.current, stream
     try:
         with recording:
             yield
+    except BaseException:
+        for generator in graph.generators:
+            generator.manual_seed(0)
+        raise
     finally:
-        for storage, before in recording.before.values():
-            storage.copy_(before)
-        for generator, state in zip(graph.generators, states):
-            generator.set_state(state)
+        for storage, content in recording.before.values():
+            storage.copy_(content)
+    Stream.current = before
+    for generator, state in zip(graph.generators, states):
+        generator.set_state(state)
 
 
-class NoStream:
+class Stream:
     """Stands in for `torch.cuda.Stream`."""
+
+    current: "Stream | None" = None
+    device = None
+
+    def __init__(self, device=None):
+        pass
 
     def wait_stream(self, other):
         pass
 
 
+def set_stream(stream):
+    Stream.current = stream
+
+
 @contextmanager
 def on(stream):
+    before, Stream.current = Stream.current, stream
     yield
+    Stream.current = before
 
 
 @contextmanager
 def recorded_graphs():
     """Let trainings on the CPU be captured, as on a GPU, into graphs of this kind."""
     RecordedGraph.captures = RecordedGraph.replays = 0
+    Stream.current = default = Stream()
     replaced = {
         "CUDAGraph": RecordedGraph,
         "graph": capture,
-        "Stream": NoStream,
-        "current_stream": NoStream,
+        "Stream": Stream,
+        "current_stream": lambda device=None: Stream.current,
+        "set_stream": set_stream,
         "stream": on,
     }
     with (
@@ -129,3 +153,4 @@ def recorded_graphs():
         patch("bench.training.together.has_graphs", lambda device: True),
     ):
         yield
+    assert Stream.current is default

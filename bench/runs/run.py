@@ -202,7 +202,7 @@ def results_once(
         metrics, images = evaluate_model(model, data, job.config, device.type, listeners.progress)
         check_finite(metrics)
         check_against_uniform(metrics, model, data.task.levels)
-        before = training.pop("seconds_before", 0.0)
+        before, stacked = training.pop("seconds_before", 0.0), training.pop("stacked", 1)
         timing = {
             "seconds_before": before,
             "fit_seconds": before + trained - started,
@@ -215,6 +215,8 @@ def results_once(
             "environment": environment(device.type),
             "data": describe_data(data),
         }
+        if stacked > 1:  # it decides the rounding, and whose the seconds are
+            results["environment"]["stacked"] = stacked
         grids = {name: enlarged(grid_of(grid, data)) for name, grid in images.items()}
         tracker.finish(cast(Record, identity | results), grids)
     return results

@@ -16,6 +16,8 @@ from bench.settings import Progress
 from bench.system.determinism import deterministic
 from bench.system.devices import Reserved, devices_for
 from bench.system.launchers import hidden, is_a_launchers
+from bench.training.checkpoints import BEST, LAST, join, remove
+from bench.training.epoch import TrainingDiverged
 from bench.training.fit import silence_lightning
 from bench.training.many_steps import BATCHES_AT_ONCE
 from bench.training.together import Seat, Together
@@ -74,11 +76,13 @@ def stacked(
 
         try:
             record = recorded(job, devices, share, log, interruptible, seat)
-            # It decides the rounding, and whose the seconds are.
-            record["environment"]["stacked"] = len(jobs)
         except InputError:
             raise
         except Exception as error:
+            if isinstance(error, TrainingDiverged):
+                # Whether a training diverges twice in the same way is asked of single runs alone.
+                for name in (LAST, BEST):
+                    remove(join(job.checkpoints, name))
             log.write(f"not stacked: {type(error).__name__}; done again alone")
             return None
         finally:

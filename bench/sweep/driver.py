@@ -230,8 +230,8 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
             settle(finished, plan.directory, progress)
             refuse_more_failures(progress.failed, options.max_failures)
 
-        def grouped(jobs: Sequence[Job], has_gpus: bool) -> list[Job | Together]:
-            return stacks_of(jobs, plan.resources, has_gpus)
+        def grouped(jobs: Sequence[Job], has_gpus: bool, slots: int) -> list[Job | Together]:
+            return stacks_of(jobs, plan.resources, has_gpus, slots)
 
         work = Work(request, settle_and_count, grouped=grouped)
         try:

@@ -29,5 +29,7 @@ def flat(environment: Environment) -> dict[str, object]:
     for name in ("commit", "code_sha256"):
         if plain.get(name):
             plain[name] = str(plain[name])[:12]
+    # A run that trained alone does not say so. Stacked runs are rounded otherwise.
+    plain.setdefault("stacked", 1)
     packages = environment.get("packages")
     return plain | (packages if isinstance(packages, dict) else {})

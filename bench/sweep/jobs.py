@@ -107,7 +107,7 @@ class Together:
 JobT = TypeVar("JobT", bound=Keyed)
 
 
-def each_alone(jobs: Sequence[JobT], has_gpus: bool) -> list[JobT | Together]:
+def each_alone(jobs: Sequence[JobT], has_gpus: bool, slots: int) -> list[JobT | Together]:
     return list(jobs)
 
 
@@ -120,13 +120,14 @@ class Work(Generic[JobT]):
         settle: Called in the driver with each finished job: writes its result, and calls
             ``SweepProgress.finish``.
         execute: The function that a worker calls, see `Engine.map`; None trains and evaluates.
-        grouped: Puts jobs together that one worker is to do, given whether there are GPUs.
+        grouped: Puts jobs together that one worker is to do, given whether there are GPUs and how
+            many jobs fit at once.
     """
 
     request: Callable[[JobT, bool], Request]
     settle: Callable[[Finished], None]
     execute: WorkerFunction | None = None
-    grouped: Callable[[Sequence[JobT], bool], list[JobT | Together]] = each_alone
+    grouped: Callable[[Sequence[JobT], bool, int], list[JobT | Together]] = each_alone
 
 
 def execute(job: Job | Together, assigned: Assigned) -> Record | list[Record]:

@@ -67,7 +67,8 @@ def on_one_engine(
     """
     engine = start_engine(progress, address, workers)
     try:
-        units = {unit.key: unit for unit in work.grouped(pending, engine.has_gpus)}
+        slots = engine.slots([work.request(job, engine.has_gpus) for job in pending])
+        units = {unit.key: unit for unit in work.grouped(pending, engine.has_gpus, slots)}
         requests = {
             key: work.request(first_of(unit), engine.has_gpus) for key, unit in units.items()
         }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 from bench.configuration.job import Job
 from bench.configuration.models import build_model
@@ -19,7 +20,7 @@ MOST = 16
 
 
 def stacks_of(
-    jobs: Sequence[Job], resources: Mapping[str, Resources], has_gpus: bool
+    jobs: Sequence[Job], resources: Mapping[str, Resources], has_gpus: bool, slots: int = 1
 ) -> list[Job | Together]:
     """Put jobs together that differ in nothing but what a stack may differ in.
 
@@ -27,16 +28,18 @@ def stacks_of(
         jobs: The jobs of a sweep.
         resources: {key: resources that the job asks for}.
         has_gpus: Whether there are GPUs, on which jobs are stacked by default.
+        slots: How many jobs fit at once; stacks are not so large that some of them stay empty.
     """
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         asked = resources[job.key]
-        wanted = has_gpus if asked.stack is None else asked.stack
+        wanted = has_gpus and asked.gpus != 0 if asked.stack is None else asked.stack
         name = f"{asked} {architecture(job.config)}" if wanted else job.key
         groups.setdefault(name, []).append(job)
     found: list[Job | Together] = []
+    most = min(MOST, ceil(len(jobs) / max(slots, 1)))
     for group in groups.values():
-        size = MOST if len(group) > 1 and can_be_stacked(group[0]) else 1
+        size = most if len(group) > 1 and can_be_stacked(group[0]) else 1
         for start in range(0, len(group), size):
             part = tuple(group[start : start + size])
             found.append(Together(part) if len(part) > 1 else part[0])

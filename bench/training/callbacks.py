@@ -39,17 +39,20 @@ class EpochCallback(Callback):
 
 
 class ProgressCallback(Callback):
-    """Reports the share of epochs done and the current bound, and keeps the time in checkpoints."""
+    """Reports the share of epochs done and the current bound, and keeps time and stack in checkpoints."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: Progress, stacked: int = 1):
         self.progress, self.started, self.before = progress, time.perf_counter(), 0.0
+        self.stacked = stacked
         self.reported, self.bound = 0.0, ""
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.before + time.perf_counter() - self.started}
+        seconds = self.before + time.perf_counter() - self.started
+        return {"seconds": seconds, "stacked": self.stacked}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         self.before = state_dict["seconds"]
+        self.stacked = max(self.stacked, int(state_dict.get("stacked", 1)))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.report(trainer, 0.0)

@@ -5,12 +5,14 @@ computing them. A graph launches all of them at once. Noise comes from generator
 with the graph, and what changes between steps (indices, β, the learning rate) lies in tensors.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from bench.noise import Noise
 from bench.training.adam import Adam
 from bench.training.batches import Batch, Group
 from bench.training.steps import EagerSteps, Step, Trained
@@ -43,13 +45,15 @@ class CapturedSteps:
     def __init__(self, step: Step, longest: int, note: Callable[[str], object]):
         self.step, self.eager, self.left, self.note = step, EagerSteps(step), EAGER_STEPS, note
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.side = torch.cuda.Stream()
         runs, device = len(step.runs), step.runs[0].kl_weight.device
+        # Of this run's own device: PyTorch's default stream for captures is of the first that was used.
+        self.side = torch.cuda.Stream(device=device)
         # The position of the next step in its group; and of all steps.
         self.position = torch.zeros(1, dtype=torch.int64, device=device)
         self.positions = torch.arange(longest, device=device)[:, None]
-        self.elbos = torch.zeros(longest, runs, device=device)
-        self.reconstructions = torch.zeros(longest, runs, device=device)
+        # Not numbers before a step has been taken, so that a graph that computes nothing is seen.
+        self.elbos = torch.full((longest, runs), torch.nan, device=device)
+        self.reconstructions = torch.full_like(self.elbos, torch.nan)
         self.rates = [torch.zeros((), device=device) for _ in step.runs]
         self.indices: Tensor | None = None
 
@@ -73,21 +77,42 @@ class CapturedSteps:
             self.replay(groups)
 
     def try_to_capture(self, groups: Sequence[Group]) -> None:
+        """Capture a step; where that fails, undo what a failed capture leaves behind, and stay eager."""
+        noises = [noise for noise, _ in self.generators_of(groups)]
+        states = [generator.get_state() for _, generator in self.generators_of(groups)]
+        before = torch.cuda.current_stream(self.side.device)
+        # The collector may free another graph, which CUDA does not allow during a capture.
+        gc.collect()
+        gc.disable()
         try:
             self.capture(groups)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             self.note(f"steps are not captured as a CUDA graph: {reason}")
+            # CUDA ends a failed capture by an error, after which PyTorch leaves its stream current
+            # and its generators in the state of a capture.
+            torch.cuda.set_stream(before)
+            for noise, state in zip(noises, states):
+                noise.renew(state)
+            for run in self.step.runs:
+                for parameter in run.parameters_to_move:
+                    parameter.grad = None
+        finally:
+            gc.enable()
+
+    def generators_of(self, groups: Sequence[Group]) -> list[tuple[Noise, torch.Generator]]:
+        """Return the noise that a step draws from, and its generators."""
+        noises = [run.noise for run in self.step.runs] + [group.noise for group in groups]
+        return [(noise, noise.generator) for noise in noises]
 
     def capture(self, groups: Sequence[Group]) -> None:
         """Capture one step."""
         graph = torch.cuda.CUDAGraph()
-        for run, group in zip(self.step.runs, groups):
-            for noise in (run.noise, group.noise):
-                graph.register_generator_state(noise.generator)
+        for _, generator in self.generators_of(groups):
+            graph.register_generator_state(generator)
         longest, batch = len(self.positions), groups[0].indices.shape[1]
         self.indices = groups[0].indices.new_zeros(longest, len(groups), batch)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=self.side):
             rows = self.indices.index_select(0, self.position)[0]
             batches = [Batch(group.draw(row), row) for group, row in zip(groups, rows)]
             here = self.positions == self.position
@@ -103,6 +128,7 @@ class CapturedSteps:
         for position, group in enumerate(groups):
             self.indices[:number, position].copy_(group.indices)
         self.position.zero_()
+        self.elbos.fill_(torch.nan)
         for _ in range(number):
             self.graph.replay()
         for position, run in enumerate(self.step.runs):

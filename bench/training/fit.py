@@ -74,11 +74,15 @@ class Listeners:
 
 
 class Fitted(TypedDict):
-    """What a training returns: epochs, validated epochs, and seconds before it was interrupted."""
+    """What a training returns: epochs, validated epochs, seconds before it was interrupted.
+
+    ``stacked`` is the largest number of runs that it trained together with, itself included.
+    """
 
     epochs: int
     history: list[EpochRecord]
     seconds_before: float
+    stacked: int
 
 
 def fit(
@@ -116,19 +120,22 @@ def fit(
     resuming, why_not = can_resume(plan.checkpoints, plan.description)
     if why_not:
         listeners.note(why_not)
-    progress = ProgressCallback(listeners.progress)
+    progress = ProgressCallback(listeners.progress, 1 if seat is None else seat.together.largest)
     with same_workspace():
         trainer = make_trainer(plan, devices, listeners, progress)
-    at_once = BATCHES_AT_ONCE if is_alone else 0
     try:
         trainer.fit(
             module,
-            TaskDataModule(data, settings.batch_size, plan.seed, at_once),
+            TaskDataModule(data, settings.batch_size, plan.seed, BATCHES_AT_ONCE * is_alone),
             ckpt_path=join(plan.checkpoints, LAST) if resuming else None,
             weights_only=resuming or None,
         )
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
+    finally:
+        # Frees the graph and its memory; others that train together go on.
+        if seat is not None:
+            seat.leave()
     checkpoints = trainer.strategy.checkpoint_io
     assert isinstance(checkpoints, RareCheckpointIO)  # make_trainer gave it
     checkpoints.finish()
@@ -136,6 +143,7 @@ def fit(
         "epochs": trainer.current_epoch,
         "history": module.history,
         "seconds_before": progress.before,
+        "stacked": progress.stacked,
     }
 
 
@@ -216,5 +224,6 @@ def silence_lightning() -> None:
         ".*exists and is not empty.*",
         ".*`training_step`.*",
         ".*find_unused_parameters.*",
+        ".*on_before_batch_transfer.*",
     ):
         warnings.filterwarnings("ignore", pattern)

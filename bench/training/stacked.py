@@ -138,6 +138,7 @@ class StackedStep:
             for gradient in torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         ]
         for position, (run, parameters) in enumerate(zip(self.runs, self.moved)):
+            run.means.has_kl = self.runs[0].means.has_kl
             for parameter, gradient in zip(parameters, gradients):
                 parameter.grad = None if gradient is None else gradient[position]
             run.move()

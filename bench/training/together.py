@@ -37,7 +37,7 @@ class Together:
         note: Callable[[str], object],
         wait: Callable[[], object] = lambda: None,
     ):
-        self.seats = [Seat(self) for _ in range(members)]
+        self.seats, self.largest = [Seat(self) for _ in range(members)], members
         self.longest, self.note, self.wait = longest, note, wait
         self.steps: EagerSteps | CapturedSteps | None = None
         self.error: BaseException | None = None

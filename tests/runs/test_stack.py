@@ -61,7 +61,8 @@ def test_a_run_that_fails_in_a_stack_is_done_alone(alone, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Seat, "take", take)
     first, second = run_stack(jobs_in(tmp_path))
-    assert first["environment"]["stacked"] == 2 and "stacked" not in second["environment"]
+    # The second resumed what the stack had begun.
+    assert first["environment"]["stacked"] == second["environment"]["stacked"] == 2
     assert values(first) == pytest.approx(values(alone[0]), rel=1e-4, abs=1e-4)
     assert values(second) == pytest.approx(values(alone[1]), rel=1e-4, abs=1e-4)
     log = (tmp_path / "2" / "log.txt").read_text()
@@ -77,6 +78,19 @@ def test_steps_that_fail_are_taken_by_each_alone(alone, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.training.stacked.StackedStep.__call__", out_of_memory)
     records = run_stack(jobs_in(tmp_path))
     assert [values(record) for record in records] == [values(record) for record in alone]
+
+
+def test_a_run_that_diverges_in_a_stack_is_judged_alone(tmp_path):
+    options = ["--trainer.learning_rate=1e9", "--trainer.optimizer=sgd"]
+    configs = [
+        small_config("gaussian_vae", "digits-17", *EPOCHS, *more)
+        for more in (["--seed=1", "--trainer.optimizer=sgd"], ["--seed=2", *options])
+    ]
+    jobs = [Job(c, "m", "t", str(tmp_path / config_name(c)), "disabled") for c in configs]
+    good, diverged = run_stack(jobs)
+    assert good["status"] == "ok" and diverged["status"] == "failed"
+    assert diverged["reason"].startswith("diverged: ")
+    assert "not reproducibly" not in diverged["reason"]
 
 
 def test_a_mistake_of_the_user_ends_the_stack(tmp_path, monkeypatch):

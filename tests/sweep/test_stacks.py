@@ -16,8 +16,8 @@ def job_of(model="gaussian_vae", *options):
     return Job(small_config(model, "digits-17", *options), model, "t", "", "disabled")
 
 
-def stacks(jobs, asked=Resources(), has_gpus=True):
-    found = stacks_of(jobs, {job.key: asked for job in jobs}, has_gpus)
+def stacks(jobs, asked=Resources(), has_gpus=True, slots=1):
+    found = stacks_of(jobs, {job.key: asked for job in jobs}, has_gpus, slots)
     numbers = {id(job): number for number, job in enumerate(jobs)}
     return [
         [numbers[id(job)] for job in (one.jobs if isinstance(one, Together) else [one])]
@@ -48,11 +48,14 @@ def test_stacks_are_for_gpus_unless_asked_for():
     assert stacks(jobs, has_gpus=False) == [[0], [1]]
     assert stacks(jobs, Resources(stack=True), has_gpus=False) == [[0, 1]]
     assert stacks(jobs, Resources(stack=False)) == [[0], [1]]
+    assert stacks(jobs, Resources(gpus=0)) == [[0], [1]]
 
 
 def test_a_stack_has_a_largest_size():
     jobs = [job_of("gaussian_vae", f"--seed={seed}") for seed in range(MOST + 2)]
     assert [len(one) for one in stacks(jobs)] == [MOST, 2]
+    assert [len(one) for one in stacks(jobs, slots=4)] == [5, 5, 5, 3]
+    assert [len(one) for one in stacks(jobs, slots=100)] == [1] * len(jobs)
 
 
 def test_what_stack_takes():
@@ -98,8 +101,8 @@ def test_each_job_of_a_stack_is_settled(monkeypatch):
             found.append((finished.key, finished.record))
             progress.finish(finished.key, False, "")
 
-        def grouped(pending, has_gpus):
-            assert has_gpus
+        def grouped(pending, has_gpus, slots):
+            assert has_gpus and slots == 1
             return [Together(tuple(pending[:2])), *pending[2:]]
 
         do_jobs(jobs, Work(lambda *_: Request(), settle, work, grouped), progress, None, 1)

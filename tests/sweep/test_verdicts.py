@@ -44,6 +44,14 @@ def verdict_on(runs, environment=None):
     return judge(cited, AGAIN, runs, False)
 
 
+def test_a_row_that_was_stacked_is_held_by_tolerances():
+    """A run that is done alone is rounded otherwise, on the same machine too."""
+    moved = edited({"bits_per_dim": RUNS.loc[RUNS["key"] == KEY, "bits_per_dim"].iloc[-1] + 1e-9})
+    assert verdict_on(moved, {}).outcome == "outside"
+    verdict = verdict_on(moved, {"stacked": 3})
+    assert verdict.outcome == "within" and "stacked: 3 → 1" in verdict.reasons[-1]
+
+
 def edited(cells, runs=RUNS, key=KEY, split="test"):
     runs = runs.copy()
     for name, value in cells.items():
