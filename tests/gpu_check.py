@@ -5,6 +5,7 @@ Every part has its time, is caught, and writes each result at once as a line of 
 """
 
 import argparse
+import importlib.util
 import os
 import sys
 import time
@@ -14,6 +15,8 @@ from functools import partial
 from pathlib import Path
 
 STARTED = time.monotonic()
+# So that it can be run as a file, from any folder.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 # cuBLAS reads it once, when it starts, and needs it for the same bytes.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -31,6 +34,8 @@ from tests.gpu.steps import steps  # noqa: E402
 from tests.gpu.sweep import sweep  # noqa: E402
 
 Part = Callable[[Check], None]
+# What reading a configuration needs, beside PyTorch and Lightning.
+NEEDED = ("jsonargparse", "typeshed_client", "yaml", "pandas", "sklearn")
 # Seconds that are kept for ending a part.
 SPARE = 10
 
@@ -64,6 +69,8 @@ def main(arguments: list[str], started: float | None = None) -> int:
     wanted = options.only.split(",") if options.only else list(chosen)
     if unknown := set(wanted) - set(chosen):
         parser.error(f"no part is called {', '.join(sorted(unknown))}; parts: {', '.join(chosen)}")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        parser.error(f"not installed: {', '.join(missing)}; see docs/gpu.md")
     if not options.dry and not torch.cuda.is_available():
         parser.error("PyTorch sees no GPU; --dry tests the check on the CPU")
     out = Path(os.environ.get("OUT", "gpu-out"))

@@ -17,8 +17,9 @@ class Resources:
         gpus: GPUs of a run; a fraction lets runs share one. None is one for each device if the
             machine has GPUs, else 0.
         memory_gib: Memory reserved for a run, in GiB; None reserves none.
-        stack: Whether runs that differ in seed, learning rate or β alone train as one network, see
-            `bench.sweep.stacks`; the resources are then those of all of them. None stacks on GPUs.
+        stack: Whether runs that differ in seed, learning rate, β or their length alone train as one
+            network, see `bench.sweep.stacks`; the resources are then those of all of them. None stacks
+            on GPUs.
     """
 
     cpus: float | None = None

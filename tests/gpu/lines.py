@@ -58,7 +58,9 @@ class Check:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        print(line[:300], flush=True)
+        # An error says at its end what it is.
+        shown = line if len(line) < 400 else f"{line[:150]} … {line[-250:]}"
+        print(shown, flush=True)
 
     @contextmanager
     def caught(self, part: str, **what: object) -> Iterator[None]:

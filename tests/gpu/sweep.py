@@ -6,12 +6,16 @@ import signal
 import tarfile
 from pathlib import Path
 
+from bench.configuration.job import Job
 from bench.records.manifest import write_manifest
 from bench.records.record import has_record
 from bench.records.types import Record
 from bench.runs.run import run
+from bench.runs.stack import run_stack
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.folder import prepare_folder, write_or_refuse
+from bench.sweep.jobs import Together
+from bench.sweep.stacks import stacks_of
 from tests.gpu.lines import ROOT, Check
 
 # Checkpoints of unfinished runs stay here, so that a second call on the same machine resumes them.
@@ -30,10 +34,12 @@ def sweep(check: Check, name: str, at_once: int) -> None:
     write_manifest(plan.directory, list(plan.jobs))
     context = multiprocessing.get_context("spawn")
     with context.Pool(at_once, initializer=end_at_once) as pool:
-        records = pool.imap_unordered(run, jobs)
+        units = stacks_of(jobs, plan.resources, has_gpus=True)
+        finished = pool.imap_unordered(done_together, units)
         try:
-            for _ in jobs:
-                report(check, plan.directory, records.next(check.left() - SPARE))
+            for _ in units:
+                for record in finished.next(check.left() - SPARE):
+                    report(check, plan.directory, record)
         except multiprocessing.TimeoutError:
             pass
     done = [key for key in plan.jobs if has_record(plan.directory / "runs", key)]
@@ -43,6 +49,11 @@ def sweep(check: Check, name: str, at_once: int) -> None:
             plan.directory / "runs" / key / "record.json" for key in done
         ]:
             archive.add(path, path.relative_to(results))
+
+
+def done_together(unit: Job | Together) -> list[Record]:
+    """Do a run, or runs that train as one network."""
+    return run_stack(unit.jobs) if isinstance(unit, Together) else [run(unit)]
 
 
 def end_at_once() -> None:
@@ -64,5 +75,6 @@ def report(check: Check, directory: Path, record: Record) -> None:
         reason=record.get("reason"),
         bits_per_dim=test["bits_per_dim"]["value"] if test else None,
         gpu=record["environment"]["gpu"],
+        stacked=record["environment"].get("stacked", 1),
         **record["timing"],
     )
