@@ -30,7 +30,10 @@ def value_of(record: Record, name: str, split: Split = "test") -> float:
 
 
 def stderr_of(record: Record, name: str, split: Split = "test") -> float:
-    return record["metrics"][split][name]["stderr"] or 0.0
+    """Return the Monte-Carlo error of an estimate, or the error over data where that is not known."""
+    estimate = record["metrics"][split][name]
+    error = estimate["stderr"]
+    return (estimate.get("stderr_data") if error is None else error) or 0.0
 
 
 def bits_per_dim(elbo: float, dimensions: int) -> float:
