@@ -43,8 +43,9 @@ class CapturedSteps:
     """
 
     def __init__(self, step: Step, longest: int, note: Callable[[str], object]):
-        self.step, self.eager, self.left, self.note = step, EagerSteps(step), EAGER_STEPS, note
+        self.step, self.eager, self.note = step, EagerSteps(step), note
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.has_failed = False
         runs, device = len(step.runs), step.runs[0].kl_weight.device
         # Of this run's own device: PyTorch's default stream for captures is of the first that was used.
         self.side = torch.cuda.Stream(device=device)
@@ -63,14 +64,12 @@ class CapturedSteps:
             self._take(groups)
 
     def _take(self, groups: Sequence[Group]) -> None:
-        if self.left:
-            first = min(self.left, len(groups[0].indices))
-            self.left -= first
+        # In one call, so that one thread does both: cuBLAS sets itself up for each thread.
+        if self.graph is None and not self.has_failed and len(groups[0].indices) > EAGER_STEPS:
             with on_stream(self.side):
-                self.eager.take([group.part(slice(first)) for group in groups])
-            groups = [group.part(slice(first, None)) for group in groups]
-            if not self.left:
-                self.try_to_capture(groups)
+                self.eager.take([group.part(slice(EAGER_STEPS)) for group in groups])
+            groups = [group.part(slice(EAGER_STEPS, None)) for group in groups]
+            self.try_to_capture(groups)
         if self.graph is None:
             self.eager.take(groups)
         else:
@@ -83,10 +82,12 @@ class CapturedSteps:
         before = torch.cuda.current_stream(self.side.device)
         # The collector may free another graph, which CUDA does not allow during a capture.
         gc.collect()
+        collects = gc.isenabled()
         gc.disable()
         try:
             self.capture(groups)
         except RuntimeError as error:
+            self.has_failed = True
             reason = " ".join(str(error).split())[:200]
             self.note(f"steps are not captured as a CUDA graph: {reason}")
             # CUDA ends a failed capture by an error, after which PyTorch leaves its stream current
@@ -98,7 +99,8 @@ class CapturedSteps:
                 for parameter in run.parameters_to_move:
                     parameter.grad = None
         finally:
-            gc.enable()
+            if collects:
+                gc.enable()
 
     def generators_of(self, groups: Sequence[Group]) -> list[tuple[Noise, torch.Generator]]:
         """Return the noise that a step draws from, and its generators."""
