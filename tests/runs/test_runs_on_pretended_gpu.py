@@ -137,6 +137,8 @@ def test_captured_steps_read_nothing_and_give_the_numbers_of_eager_ones(tmp_path
     """A captured graph replays what was recorded: no operation of it may depend on the host."""
     config = config_of("gated_exemplar_vae")
     record, _ = run_on("cpu", config, tmp_path / "cpu", monkeypatch)
+    # A group has two mini-batches here.
+    monkeypatch.setattr("bench.training.captured.EAGER_STEPS", 1)
     with pretended_gpu() as report, recorded_graphs():
         job = Job(config, "model", "test", str(tmp_path / "gpu"), "disabled")
         ours = run(job, gpus=Reserved(("0",)))
