@@ -3,12 +3,13 @@
 The settings are of the whole process. On a CPU they change nothing but what PyTorch refuses.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from bench.system.cublas import set_workspace
 
 # A property that PyTorch makes when it is imported, which a type checker cannot see.
 MEMORY: Any = torch.utils.deterministic
@@ -21,7 +22,7 @@ def deterministic() -> None:
     Call this before the process computes on a GPU, because cuBLAS reads its variable only once; a
     value that the user has set stays.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    set_workspace()
     torch.use_deterministic_algorithms(True)
     # PyTorch would also fill new memory with NaN, so that reading it before writing shows. That
     # costs a kernel for every new tensor, and nothing here reads what it has not written.

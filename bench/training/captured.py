@@ -77,8 +77,8 @@ class CapturedSteps:
 
     def try_to_capture(self, groups: Sequence[Group]) -> None:
         """Capture a step; where that fails, undo what a failed capture leaves behind, and stay eager."""
-        noises = [noise for noise, _ in self.generators_of(groups)]
-        states = [generator.get_state() for _, generator in self.generators_of(groups)]
+        noises = self.noises_of(groups)
+        states = [noise.generator.get_state() for noise in noises]
         before = torch.cuda.current_stream(self.side.device)
         # The collector may free another graph, which CUDA does not allow during a capture.
         gc.collect()
@@ -102,16 +102,15 @@ class CapturedSteps:
             if collects:
                 gc.enable()
 
-    def generators_of(self, groups: Sequence[Group]) -> list[tuple[Noise, torch.Generator]]:
-        """Return the noise that a step draws from, and its generators."""
-        noises = [run.noise for run in self.step.runs] + [group.noise for group in groups]
-        return [(noise, noise.generator) for noise in noises]
+    def noises_of(self, groups: Sequence[Group]) -> list[Noise]:
+        """Return the noise that a step draws from."""
+        return [run.noise for run in self.step.runs] + [group.noise for group in groups]
 
     def capture(self, groups: Sequence[Group]) -> None:
         """Capture one step."""
         graph = torch.cuda.CUDAGraph()
-        for _, generator in self.generators_of(groups):
-            graph.register_generator_state(generator)
+        for noise in self.noises_of(groups):
+            graph.register_generator_state(noise.generator)
         longest, batch = len(self.positions), groups[0].indices.shape[1]
         self.indices = groups[0].indices.new_zeros(longest, len(groups), batch)
         with torch.cuda.graph(graph, stream=self.side):

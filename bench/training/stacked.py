@@ -17,8 +17,7 @@ from bench.models.terms import Model
 from bench.noise import Noise
 from bench.settings import TrainerConfig
 from bench.training.batches import Batch
-from bench.training.epoch import means_of
-from bench.training.steps import Trained
+from bench.training.steps import Objective, Trained
 
 # A draw of noise: the name of a method of `Noise`, and its arguments.
 Draw = tuple[str, tuple[int, ...]]
@@ -73,24 +72,6 @@ class Replay:
         if kind not in KINDS:
             raise AttributeError(kind)
         return lambda *arguments: next(self.numbers)
-
-
-class Objective(nn.Module):
-    """A run's loss as a module: a function of its parameters, a mini-batch and noise."""
-
-    def __init__(self, run: Trained):
-        super().__init__()
-        self.model = run.model
-        self.run = (run,)  # in a tuple, so that a run that is a module is not a part of this one
-
-    def forward(
-        self, images: Tensor, indices: Tensor, kl_weight: Tensor, noise: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, and the mean ELBO and reconstruction of the mini-batch, () each."""
-        (run,) = self.run
-        terms = self.model.terms(images, cast(Noise, noise), run.optimization.samples, indices)
-        run.means.note(terms)
-        return -run.objective(terms, kl_weight).mean(), *means_of(terms)
 
 
 class StackedStep:

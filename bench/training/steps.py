@@ -1,7 +1,7 @@
 """Gradient steps of a run: its objective, its gradients, and what moves its weights."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,23 +57,39 @@ class Step(Protocol):
         """
 
 
+class Objective(nn.Module):
+    """A run's loss as a module: a function of its parameters, a mini-batch and noise."""
+
+    def __init__(self, run: Trained):
+        super().__init__()
+        self.model = run.model
+        self.run = (run,)  # in a tuple, so that a run that is a module is not a part of this one
+
+    def forward(
+        self, images: Tensor, indices: Tensor, kl_weight: Tensor, noise: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss, and the mean ELBO and reconstruction of the mini-batch, () each."""
+        (run,) = self.run
+        terms = self.model.terms(images, cast(Noise, noise), run.optimization.samples, indices)
+        run.means.note(terms)
+        return -run.objective(terms, kl_weight).mean(), *means_of(terms)
+
+
 class SingleStep:
     """A gradient step of one run."""
 
     def __init__(self, run: Trained):
-        self.runs = [run]
+        self.runs, self.objective = [run], Objective(run)
 
     def __call__(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
         (run,), (batch,) = self.runs, batches
-        samples = run.optimization.samples
-        terms = run.model.terms(batch.images, run.noise, samples, batch.indices)
-        run.means.note(terms)
-        loss = -run.objective(terms, run.kl_weight).mean()
+        loss, elbo, reconstruction = self.objective(
+            batch.images, batch.indices, run.kl_weight, run.noise
+        )
         for parameter in run.parameters_to_move:
             parameter.grad = None
         loss.backward()
         run.move()
-        elbo, reconstruction = means_of(terms)
         return elbo.unsqueeze(0), reconstruction.unsqueeze(0)
 
 

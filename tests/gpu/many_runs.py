@@ -1,8 +1,7 @@
 """Parts `captured` and `stacked`: steps replayed as one graph, and many runs trained as one network."""
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from statistics import median
 from unittest.mock import patch
@@ -18,6 +17,7 @@ from bench.training.together import Together
 from bench.training.turns import Turns
 from tests.gpu.lines import Check
 from tests.gpu.recipes import mnist_recipes
+from tests.gpu.steps import clocked
 from tests.gpu.training import Visit, train
 from tests.recorded_graph import recorded_graphs
 
@@ -102,8 +102,8 @@ def trained(check: Check, configs: Sequence[Config]) -> tuple[float, Model]:
     """Return the milliseconds of a step of all these runs together, and the first run's model."""
     times: list[float] = []
     nothing: Visit = lambda number: nullcontext()
-    clocked: Visit = lambda number: between(check, number, times)
-    visits = [nothing] * WARM + [clocked] * TIMED
+    timed: Visit = lambda number: clocked(check, number, times)
+    visits = [nothing] * WARM + [timed] * TIMED
     silent = [nothing] * len(visits)
     together = Together(len(configs), BATCHES_AT_ONCE, print, lambda: turns.pass_on())
 
@@ -122,13 +122,3 @@ def trained(check: Check, configs: Sequence[Config]) -> tuple[float, Model]:
     )
     models = turns.run()
     return median(times), models[0]
-
-
-@contextmanager
-def between(check: Check, number: int, times: list[float]) -> Iterator[None]:
-    """Append the milliseconds of a step of a group of ``number``, with what the loops do around it."""
-    check.wait()
-    begun = time.perf_counter()
-    yield
-    check.wait()
-    times.append(1e3 * (time.perf_counter() - begun) / number)
