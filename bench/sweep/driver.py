@@ -17,7 +17,7 @@ from bench.records.record import has_record, read_record, record_path
 from bench.records.types import Record
 from bench.settings import trainer_config
 from bench.sweep.folder import locked, prepare_folder, write_or_refuse
-from bench.sweep.jobs import Finished, Together
+from bench.sweep.jobs import Finished, Stack
 from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
 from bench.sweep.progress import SweepProgress
 from bench.sweep.reachable import refuse_no_cluster, refuse_no_ray
@@ -230,7 +230,7 @@ def run_pending(plan: Plan, pending: list[Job], cached: int, options: SweepOptio
             settle(finished, plan.directory, progress)
             refuse_more_failures(progress.failed, options.max_failures)
 
-        def grouped(jobs: Sequence[Job], has_gpus: bool, slots: int) -> list[Job | Together]:
+        def grouped(jobs: Sequence[Job], has_gpus: bool, slots: int) -> list[Job | Stack]:
             return stacks_of(jobs, plan.resources, has_gpus, slots)
 
         work = Work(request, settle_and_count, grouped=grouped)

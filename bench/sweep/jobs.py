@@ -83,7 +83,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Together:
+class Stack:
     """Jobs that a worker does together. What they return is a list.
 
     Attributes:
@@ -107,7 +107,7 @@ class Together:
 JobT = TypeVar("JobT", bound=Keyed)
 
 
-def each_alone(jobs: Sequence[JobT], has_gpus: bool, slots: int) -> list[JobT | Together]:
+def each_alone(jobs: Sequence[JobT], has_gpus: bool, slots: int) -> list[JobT | Stack]:
     return list(jobs)
 
 
@@ -127,15 +127,15 @@ class Work(Generic[JobT]):
     request: Callable[[JobT, bool], Request]
     settle: Callable[[Finished], None]
     execute: WorkerFunction | None = None
-    grouped: Callable[[Sequence[JobT], bool, int], list[JobT | Together]] = each_alone
+    grouped: Callable[[Sequence[JobT], bool, int], list[JobT | Stack]] = each_alone
 
 
-def execute(job: Job | Together, assigned: Assigned) -> Record | list[Record]:
+def execute(job: Job | Stack, assigned: Assigned) -> Record | list[Record]:
     """Do a run, or runs that train together."""
     from bench.runs.run import run
     from bench.runs.stack import run_stack
 
-    if isinstance(job, Together):
+    if isinstance(job, Stack):
         return run_stack(job.jobs, assigned.progress_of, assigned.gpus)
     return run(job, assigned.progress_of(job.key), assigned.gpus)
 

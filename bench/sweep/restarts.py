@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.errors import InputError
-from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, JobT, Together, Work
+from bench.sweep.jobs import EngineLost, EngineNotStarted, Finished, JobT, Stack, Work
 from bench.sweep.progress import SweepProgress
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def on_one_engine(
         for finished in engine.map(list(units.values()), requests, work.execute):
             if finished is not None:
                 unit = units[finished.key]
-                yield from unit.parts(finished) if isinstance(unit, Together) else [finished]
+                yield from unit.parts(finished) if isinstance(unit, Stack) else [finished]
             progress.update(engine.progress())
         efficiency = progress.efficiency(engine.slots(list(requests.values())))
     finally:
@@ -84,9 +84,9 @@ def on_one_engine(
         progress.say(efficiency)
 
 
-def first_of(unit: JobT | Together) -> JobT:
+def first_of(unit: JobT | Stack) -> JobT:
     """Return a job, or the first of several, which ask for the same resources."""
-    first: JobT = unit.jobs[0] if isinstance(unit, Together) else unit
+    first: JobT = unit.jobs[0] if isinstance(unit, Stack) else unit
     return first
 
 

@@ -9,7 +9,7 @@ from bench.configuration.models import build_model
 from bench.data.tasks import load_task, task_of
 from bench.records.types import Config
 from bench.settings import trainer_config
-from bench.sweep.jobs import Together
+from bench.sweep.jobs import Stack
 from bench.sweep.resources import Resources
 from bench.training.stacked import why_not_stacked
 
@@ -21,7 +21,7 @@ MOST = 16
 
 def stacks_of(
     jobs: Sequence[Job], resources: Mapping[str, Resources], has_gpus: bool, slots: int = 1
-) -> list[Job | Together]:
+) -> list[Job | Stack]:
     """Put jobs together that differ in nothing but what a stack may differ in.
 
     Args:
@@ -36,13 +36,13 @@ def stacks_of(
         wanted = has_gpus and asked.gpus != 0 if asked.stack is None else asked.stack
         name = f"{asked} {architecture(job.config)}" if wanted else job.key
         groups.setdefault(name, []).append(job)
-    found: list[Job | Together] = []
+    found: list[Job | Stack] = []
     most = min(MOST, ceil(len(jobs) / max(slots, 1)))
     for group in groups.values():
         size = most if len(group) > 1 and can_be_stacked(group[0]) else 1
         for start in range(0, len(group), size):
             part = tuple(group[start : start + size])
-            found.append(Together(part) if len(part) > 1 else part[0])
+            found.append(Stack(part) if len(part) > 1 else part[0])
     return found
 
 

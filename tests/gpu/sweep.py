@@ -14,7 +14,7 @@ from bench.runs.run import run
 from bench.runs.stack import run_stack
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.folder import prepare_folder, write_or_refuse
-from bench.sweep.jobs import Together
+from bench.sweep.jobs import Stack
 from bench.sweep.stacks import stacks_of
 from tests.gpu.lines import ROOT, Check
 
@@ -51,9 +51,9 @@ def sweep(check: Check, name: str, at_once: int) -> None:
             archive.add(path, path.relative_to(results))
 
 
-def done_together(unit: Job | Together) -> list[Record]:
+def done_together(unit: Job | Stack) -> list[Record]:
     """Do a run, or runs that train as one network."""
-    return run_stack(unit.jobs) if isinstance(unit, Together) else [run(unit)]
+    return run_stack(unit.jobs) if isinstance(unit, Stack) else [run(unit)]
 
 
 def end_at_once() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from bench.configuration.job import Job
 from bench.errors import InputError
-from bench.sweep.jobs import Finished, Together, Work
+from bench.sweep.jobs import Stack, Work
 from bench.sweep.loop import do_jobs
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resources import Request, Resources, checked_resources
@@ -20,7 +20,7 @@ def stacks(jobs, asked=Resources(), has_gpus=True, slots=1):
     found = stacks_of(jobs, {job.key: asked for job in jobs}, has_gpus, slots)
     numbers = {id(job): number for number, job in enumerate(jobs)}
     return [
-        [numbers[id(job)] for job in (one.jobs if isinstance(one, Together) else [one])]
+        [numbers[id(job)] for job in (one.jobs if isinstance(one, Stack) else [one])]
         for one in found
     ]
 
@@ -64,36 +64,14 @@ def test_what_stack_takes():
         checked_resources({"stack": 5}, "here")
 
 
-class EngineHere:
-    """Does jobs in this process."""
-
-    has_gpus = True
-
-    def __init__(self, *_):
-        pass
-
-    def map(self, jobs, requests, work):
-        for job in jobs:
-            yield Finished(job.key, work(job, None), "killed" if job.key == "c" else "")
-
-    def progress(self):
-        return {}
-
-    def slots(self, requests):
-        return 1
-
-    def close(self):
-        pass
-
-
-def test_each_job_of_a_stack_is_settled(monkeypatch):
+def test_each_job_of_a_stack_is_settled(without_engine, monkeypatch):
     jobs = [job_of("gaussian_vae", f"--seed={seed}") for seed in (1, 2, 3)]
     labels = {job.key: job.key for job in jobs}
-    monkeypatch.setattr("bench.sweep.apart.EngineApart", EngineHere)
+    monkeypatch.setattr("bench.sweep.apart.EngineApart.has_gpus", True)
     found = []
 
     def work(unit, board):
-        return [job.config["seed"] for job in unit.jobs] if isinstance(unit, Together) else None
+        return [job.config["seed"] for job in unit.jobs] if isinstance(unit, Stack) else None
 
     with SweepProgress(labels, 0, set()) as progress:
 
@@ -103,7 +81,7 @@ def test_each_job_of_a_stack_is_settled(monkeypatch):
 
         def grouped(pending, has_gpus, slots):
             assert has_gpus and slots == 1
-            return [Together(tuple(pending[:2])), *pending[2:]]
+            return [Stack(tuple(pending[:2])), *pending[2:]]
 
         do_jobs(jobs, Work(lambda *_: Request(), settle, work, grouped), progress, None, 1)
     assert found == [(jobs[0].key, 1), (jobs[1].key, 2), (jobs[2].key, None)]
