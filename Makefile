@@ -48,7 +48,7 @@ sweep: $(VENV)/.ready  ## run or resume the matrix configs/sweep/$(SWEEP).yaml a
 test: $(VENV)/.ready-for-tests  ## run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
-test-long: $(VENV)/.ready-for-tests  ## run the tests of minutes each: a node that dies, a short chaos
+test-long: $(VENV)/.ready-for-tests  ## run the tests that `make test` leaves out: a node that dies, a short chaos, all of `make perf` at its smallest
 	@$(VENV)/bin/python -m pytest -m long
 
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare the tables

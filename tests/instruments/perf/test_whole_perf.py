@@ -164,6 +164,7 @@ def forward(architecture: Architecture) -> float:
     return sum(2e-6 * prod(sizes) for sizes in layer_sizes(HandWrittenVAE(architecture)))
 
 
+@pytest.mark.long
 def test_every_part_of_perf_is_measured(measured):
     table, growth, page = measured
     assert len(table) == 31 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
@@ -172,6 +173,7 @@ def test_every_part_of_perf_is_measured(measured):
     assert pairs["ms"] == {SMALL.epochs - 1, SMALL.repeats} and pairs["s"] == {SMALL.repeats}
 
 
+@pytest.mark.long
 def test_a_training_step_is_the_hand_written_one_and_its_share_of_the_validation(measured):
     groups = against(measured[0], "hand").groupby("what")
     for architecture, (_, rows) in zip(ARCHITECTURES, groups):
@@ -180,6 +182,7 @@ def test_a_training_step_is_the_hand_written_one_and_its_share_of_the_validation
         assert rows["ours"].item() == pytest.approx(rows["other"].item() + validation, rel=1e-9)
 
 
+@pytest.mark.long
 def test_floors_have_the_matrix_products_of_what_they_are_compared_with(measured):
     table = measured[0]
     products, loops = against(table, "its matrix products"), against(table, "hand-written")
@@ -191,6 +194,7 @@ def test_floors_have_the_matrix_products_of_what_they_are_compared_with(measured
     assert list(floors["other"]) == pytest.approx([2e3 * 81] * len(floors))
 
 
+@pytest.mark.long
 def test_alternatives_with_the_same_work_take_as_long(measured):
     """Whatever the number of images, points and steps of each."""
     table = measured[0]
@@ -205,6 +209,7 @@ def test_alternatives_with_the_same_work_take_as_long(measured):
     assert against(table, "KeOps")["other"].item() == pytest.approx(1e9)
 
 
+@pytest.mark.long
 def test_the_start_of_a_run_is_timed_up_to_its_first_step(measured):
     table = measured[0]
     assert against(table, "0.1 s")["ours"].item() == pytest.approx(0.05)
@@ -213,6 +218,7 @@ def test_the_start_of_a_run_is_timed_up_to_its_first_step(measured):
     assert side_by_side["ratio"].item() == 2.0 and side_by_side["ours"].item() == 2.5
 
 
+@pytest.mark.long
 def test_work_that_grows_tenfold_has_the_exponent_1_and_all_pairs_the_exponent_2(measured):
     growth = measured[1].set_index("what")["exponent"]
     assert growth["exact q_agg at all points"] == pytest.approx(2, abs=1e-3)
