@@ -10,6 +10,7 @@ from bench.errors import InputError
 from bench.records.record import read_records
 from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
+from bench.report.costs import timings_table
 from bench.report.package import package_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
@@ -18,7 +19,6 @@ from bench.report.reduce import (
     leaderboard_table,
     load_sweep,
     runs_table,
-    timings_table,
 )
 from bench.report.tables import latex, markdown, read_readme, rewritten
 from bench.system.files import refuse_unwritable, write_atomically
