@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.report.citation import Code, code_of, seeds_of
+from bench.report.published_tables import PublishedTables
 from bench.system.checkout import date_of
 from bench.system.printing import number
 
@@ -94,6 +95,19 @@ def row_entry(name: str, group: pd.DataFrame, directory: Path, codes: list[Code]
         "note": latex_text("; ".join(parts)),
     }
     return entry(f"likelihood-bench-{keys[0]}-{place}", fields)
+
+
+def tables_entry(tables: PublishedTables) -> str:
+    """Return the entry of all tables of a sweep."""
+    commits = ", ".join(sorted(set(tables.runs["commit"].dropna()))) or "unknown"
+    digest = tables.sha256("runs.csv")
+    fields = {
+        "key": "Likelihood Bench",
+        "title": latex_text(tables.title),
+        "year": tables.date[:4] if tables.date else None,
+        "note": latex_text(f"Data: SHA-256 of runs.csv {digest}; commit {commits}"),
+    }
+    return entry(f"{tables.name}-{digest[:8]}", fields)
 
 
 def year_of(codes: list[Code]) -> str | None:
