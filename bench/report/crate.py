@@ -1,7 +1,7 @@
 """ro-crate-metadata.json: the tables of a sweep and how they were made, as an RO-Crate 1.1.
 
 Runs are described as the profile Process Run Crate 0.5 has it: an action for the runs of each commit,
-with its software and processors as instruments, its data as objects and the table as result.
+with its software as the instrument, its data as objects and the tables as results.
 """
 
 import json
@@ -44,7 +44,8 @@ def crate(tables: PublishedTables) -> str | None:
         "license": {"@id": LICENSE},
         "version": SCHEMA_VERSION,
         "hasPart": links(files),
-        "mentions": links(actions),
+        # The profile wants programs alone as instruments, so the processors stand here.
+        "mentions": links([*actions, *(e for e in others if e["@type"] == "IndividualProduct")]),
     }
     graph = [*head(), root, *files, *actions, *others]
     content = {"@context": CONTEXT, "@graph": graph}
@@ -92,10 +93,11 @@ def provenance(tables: PublishedTables) -> tuple[list[Entity], list[Entity]]:
         known = None if pd.isna(commit) else str(commit)
         own = [e for e in tables.environments if e.get("commit") == known]
         is_dirty = bool(rows["dirty"].eq(True).any())
-        instruments = [*software_of(known, is_dirty, own), *processors_of(own)]
+        software, processors = software_of(known, is_dirty, own), processors_of(own)
         data = [data_entity(row) for _, row in rows.drop_duplicates("data_sha256").iterrows()]
         packages = [package for environment in own for package in packages_of(environment)]
-        others |= {entity["@id"]: entity for entity in (*instruments, *packages, *data)}
+        others |= {entity["@id"]: entity for entity in (software, *processors, *packages, *data)}
+        on = ", ".join(str(processor["name"]) for processor in processors)
         keys = list(rows["key"].drop_duplicates())
         shown = ", ".join(keys[:MOST_KEYS]) + (", …" if len(keys) > MOST_KEYS else "")
         actions.append({
@@ -103,8 +105,8 @@ def provenance(tables: PublishedTables) -> tuple[list[Entity], list[Entity]]:
             "@type": "CreateAction",
             "name": f"{len(keys)} runs: training and evaluation at "
             + (f"commit {known}" if known else "an unknown commit"),
-            "description": f"Runs {shown}",
-            "instrument": links(instruments),
+            "description": f"Runs {shown}" + (f"; on {on}" if on else ""),
+            "instrument": {"@id": software["@id"]},
             "object": links(data),
             "result": [{"@id": "runs.csv"}, {"@id": "timings.csv"}],
             **times_of(timed.reindex(keys)),
@@ -127,9 +129,7 @@ def provenance(tables: PublishedTables) -> tuple[list[Entity], list[Entity]]:
     return [*actions, made], [*others.values(), report]
 
 
-def software_of(
-    commit: str | None, is_dirty: bool, environments: Sequence[Environment]
-) -> list[Entity]:
+def software_of(commit: str | None, is_dirty: bool, environments: Sequence[Environment]) -> Entity:
     """Return the code of a commit, with the packages that it ran with."""
     hashes = sorted({text for e in environments if (text := text_or_none(e.get("code_sha256")))})
     versions = sorted({text for e in environments if (text := text_or_none(e.get("version")))})
@@ -149,7 +149,7 @@ def software_of(
         entity["softwareVersion"] = ", ".join(versions)
     if unique:
         entity["softwareRequirements"] = links(unique)
-    return [entity]
+    return entity
 
 
 def packages_of(environment: Environment) -> list[Entity]:
