@@ -1,4 +1,4 @@
-"""Commands for citations: ``bench cite`` and ``bench verify``."""
+"""Commands for citations: ``bench cite``, ``bench export`` and ``bench verify``."""
 
 import sys
 from pathlib import Path
@@ -72,6 +72,54 @@ def found_rows(
         reason = f"{command}: no row of {len(paths)} tables under {results} matches '{key}'"
         raise InputError("; ".join([reason, *left_out]))
     return found, left_out
+
+
+def export(arguments: list[str]) -> int:
+    return call(run_export, "export", arguments)
+
+
+def run_export(
+    key: str, results: str = "results", url: str | None = None, output: str | None = None
+) -> int:
+    """Write a row's results on test as a model card for model hubs (`model-index`); nothing is sent.
+
+    Args:
+        key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
+        results: Folder of all results.
+        url: Address at which readers find the results; the card names no source without one.
+        output: Markdown file to write; the card is printed if not given.
+    """
+    from bench.report.model_index import model_card
+    from bench.system.files import write_atomically
+
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise InputError(f"url: '{url}' is not an address that begins with https:// or http://")
+    found, left_out = found_rows(key, results, "export")
+    rows = [
+        (directory, group)
+        for directory, table in found.items()
+        for _, group in table.groupby(["task", "model"], sort=False)
+    ]
+    if len(rows) > 1:
+        named = "; ".join(
+            f"task={group['task'].iloc[0]} model={group['model'].iloc[0]} in {directory}"
+            for directory, group in rows[:5]
+        )
+        raise InputError(
+            f"export: '{key}' matches {len(rows)} rows, and a card is of one: {named}"
+            f"{'; …' if len(rows) > 5 else ''}; --results chooses a folder"
+        )
+    directory, chosen = rows[0]
+    card = model_card(chosen, directory, url)
+    if output is None:
+        for line in card.rstrip("\n").split("\n"):
+            say(line)
+    else:
+        write_atomically(Path(output), card)
+        say(f"written: {output}")
+    for line in left_out:
+        say(f"bench: {line}", sys.stderr)
+    return 0
 
 
 def verify(arguments: list[str]) -> int:
