@@ -87,13 +87,17 @@ def run_export(
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
         results: Folder of all results.
         url: Address at which readers find the results; the card names no source without one.
-        output: Markdown file to write; the card is printed if not given.
+        output: Markdown file to write, which must not be there yet; the card is printed if not given.
     """
     from bench.report.model_index import model_card
-    from bench.system.files import write_atomically
+    from bench.system.files import is_there, write_atomically
 
     if url is not None and not url.startswith(("https://", "http://")):
         raise InputError(f"url: '{url}' is not an address that begins with https:// or http://")
+    if output is not None and is_there(Path(output)):
+        raise InputError(
+            f"output: {output} is there already, and a card holds more than its results"
+        )
     found, left_out = found_rows(key, results, "export")
     rows = [
         (directory, group)

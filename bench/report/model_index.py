@@ -42,7 +42,8 @@ def model_card(rows: pd.DataFrame, directory: Path, url: str | None = None) -> s
 
 
 def model_index(rows: pd.DataFrame, url: str | None) -> dict[str, object]:
-    good = rows[(rows["split"] == "test") & (rows["status"] == "ok")]
+    tests = rows[rows["split"] == "test"]
+    good = tests[tests["status"] == "ok"]
     if good.empty:
         raise InputError("export: no run of this row ended well, so that it has no number")
     first = good.iloc[0]
@@ -58,18 +59,24 @@ def model_index(rows: pd.DataFrame, url: str | None) -> dict[str, object]:
             "split": "test",
             "args": {"sha256": [str(text) for text in good["data_sha256"].drop_duplicates()]},
         },
-        "metrics": metrics_of(good),
+        "metrics": metrics_of(good, len(tests) - len(good)),
     }
     if url is not None:
         result["source"] = {"name": f"Likelihood Bench, runs {', '.join(good['key'])}", "url": url}
     return {"name": str(first["model"]), "results": [result]}
 
 
-def metrics_of(good: pd.DataFrame) -> list[dict[str, object]]:
-    """Return the metrics that every run has: of one run its value, of several seeds their mean."""
+def metrics_of(good: pd.DataFrame, failed: int) -> list[dict[str, object]]:
+    """Return the metrics that every run has: of one run its value, of several seeds their mean.
+
+    Args:
+        good: The runs that ended well, one line each.
+        failed: Number of the others.
+    """
     samples = sorted({int(k) for k in good["importance_samples"].dropna()})
     bounds = "exact" if samples == [0] else f"bound with K = {' and '.join(map(str, samples))}"
     over = f", mean of {len(good)} seeds" if len(good) > 1 else ""
+    over += f", {failed} failed" if failed else ""
     metrics: list[dict[str, object]] = []
     for column in ESTIMATES:
         if column.name not in SHOWN or good[column.name].isna().any():

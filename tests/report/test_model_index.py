@@ -63,6 +63,21 @@ def test_one_run_has_its_own_numbers_and_no_source_unless_it_is_given(card):
     assert found["bits_per_dim"].source_url is None
 
 
+def test_seeds_that_failed_are_named_beside_the_mean_of_the_others(card, results):
+    path = results / "sweep" / "runs.csv"
+    path.write_text(path.read_text().replace(",failed,", ",m: {x},"))
+    read, _ = card("model=m: {x}")
+    assert ", mean of 2 seeds, 1 failed" in read.data.eval_results[0].metric_name
+
+
+def test_a_card_that_is_there_is_left_alone(results, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("mine\n")
+    words = ["export", f"{1:016x}", "--results", str(results), "--output", str(path)]
+    assert main(words) == 2 and "is there already" in capsys.readouterr().err
+    assert path.read_text() == "mine\n"
+
+
 def test_without_a_file_the_card_is_printed(results, capsys):
     assert main(["export", f"{2:016x}", "--results", str(results)]) == 0
     assert ModelCard(capsys.readouterr().out).data.eval_results[0].metric_value == 2.5
