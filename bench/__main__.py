@@ -30,6 +30,7 @@ COMMANDS = {
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
     "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
+    "export": ("citing", "Write a row's results as a model card for model hubs; nothing is sent."),
     "verify": ("citing", "Repeat cited runs and compare the numbers: bench verify TABLE --row …"),
     "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
     "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),

@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench.training.together as together
 
-PROPERTIES = SimpleNamespace(total_memory=80 * 2**30)
+PROPERTIES = SimpleNamespace(total_memory=80 * 2**30, uuid="0" * 8)
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 # Operations whose result has a size, or is a number, that the host has to read.
 READS = {

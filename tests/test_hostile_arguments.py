@@ -65,7 +65,13 @@ OPTIONS = [(c, *o) for c in COMMANDS if c != "train" for o in texts_of(c).items(
 
 def words_of(command, option, is_list, value, equals):
     value = f'["{value}"]' if is_list and value else value
-    needed = {"verify": "table", "cite": "key", "evaluate": "checkpoint", "release": "checkpoint"}
+    needed = {
+        "verify": "table",
+        "cite": "key",
+        "export": "key",
+        "evaluate": "checkpoint",
+        "release": "checkpoint",
+    }
     first = needed.get(command)
     words = [command] if first in (None, option) else [command, "x.csv"]
     return [*words, f"--{option}={value}"] if equals else [*words, f"--{option}", value]

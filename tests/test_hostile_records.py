@@ -18,8 +18,9 @@ from bench.records.record import checksum, read_record, write_record
 from bench.records.schema import LARGEST, problem_of
 from bench.records.tables import csv_text, parse_runs, read_runs
 from bench.report.citation import citation
+from bench.report.costs import timings_table
 from bench.report.page.write import vega
-from bench.report.reduce import leaderboard_table, load_sweep, runs_table, slim, timings_table
+from bench.report.reduce import leaderboard_table, load_sweep, runs_table, slim
 from bench.report.report import report
 from bench.report.tables import latex, markdown, print_leaderboard, rewritten
 from bench.runs.run import run
@@ -484,6 +485,9 @@ def test_a_picture_of_another_kind_is_refused_before_anything_is_written(mode, f
         {"stderr_data": "0.1"},
         {"timing": {"key": 1.0}},
         {"timing": {"fit_seconds": -1.0}},
+        {"timing": {"core_hours": 1.0}},
+        {"timing": {"ended_at": 1e12}},
+        {"timing": {"started_at": 2.0, "ended_at": 1.0}},
         {"reason": "\ud800"},
     ],
     ids=str,

@@ -57,6 +57,21 @@ def test_committed_tables_are_what_their_data_packages_say(sweep):
     assert outcome.valid, outcome.flatten(["rowNumber", "fieldName", "note"])
 
 
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.name)
+def test_committed_descriptions_are_of_the_committed_tables(sweep):
+    """After `make report`, or `python -m bench.report.description FOLDER` where there are no records."""
+    croissant = json.loads((sweep / "croissant.json").read_text(encoding="utf-8"))
+    crate = json.loads((sweep / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+    files = [entity for entity in crate["@graph"] if entity["@type"] == "File"]
+    assert len(croissant["distribution"]) == 3 and len(files) == 6
+    for entry in [*croissant["distribution"], *files]:
+        held = (sweep / entry["name"]).read_bytes()
+        assert hashlib.sha256(held).hexdigest() == entry["sha256"], entry["name"]
+    for table in croissant["recordSet"]:
+        header = (sweep / f"{table['name']}.csv").read_text().partition("\n")[0].split(",")
+        assert [field["name"] for field in table["field"]] == header
+
+
 def test_the_readmes_leaderboard_is_the_committed_one():
     path = PUBLISHED / "default" / "leaderboard.csv"
     assert markdown(pd.read_csv(path, float_precision="round_trip")) in README

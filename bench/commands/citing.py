@@ -1,34 +1,61 @@
-"""Commands for citations: ``bench cite`` and ``bench verify``."""
+"""Commands for citations: ``bench cite``, ``bench export`` and ``bench verify``."""
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.commands.call import call
 from bench.errors import InputError
 from bench.system.printing import say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def cite(arguments: list[str]) -> int:
     return call(run_cite, "cite", arguments)
 
 
-def run_cite(key: str, results: str = "results") -> int:
+def run_cite(key: str, results: str = "results", bibtex: bool = False) -> int:
     """Print what to cite for a run, or for a row of a leaderboard.
 
     Args:
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
         results: Folder of all results.
+        bibtex: Print BibTeX entries: of the code at its commit, and of the row.
+    """
+    from bench.report.bibtex import bibtex as entries
+    from bench.report.citation import citation
+
+    found, left_out = found_rows(key, results, "cite")
+    if bibtex:
+        texts = [entries(found)]
+    else:
+        texts = [citation(rows, directory) for directory, rows in found.items()]
+    for line in "\n".join(texts).split("\n"):
+        say(line)
+    for line in left_out:
+        say(f"bench: {line}", sys.stderr)
+    return 0
+
+
+def found_rows(
+    key: str, results: str, command: str
+) -> "tuple[dict[Path, pd.DataFrame], list[str]]":
+    """Return {folder: rows of its runs.csv} that ``key`` names, and lines on tables that were left out.
+
+    Raises:
+        InputError: No table has such a row.
     """
     from bench.records.tables import all_runs, chosen_rows, read_runs
-    from bench.report.citation import citation
 
     paths = all_runs(Path(results))
     if not paths:
         raise InputError(
-            f"cite: no sweep in {results} has a runs.csv; `make sweep` and `make report` write one; "
-            "--results is the folder of all sweeps"
+            f"{command}: no sweep in {results} has a runs.csv; `make sweep` and `make report` write "
+            "one; --results is the folder of all sweeps"
         )
-    found, left_out = 0, []
+    found, left_out = {}, []
     for path in paths:
         try:
             table = read_runs(path)
@@ -40,12 +67,60 @@ def run_cite(key: str, results: str = "results") -> int:
             rows = chosen_rows(table, key, str(path))
         except InputError:
             continue
-        for line in citation(rows, path.parent).split("\n"):
-            say(line)
-        found += 1
+        found[path.parent] = rows
     if not found:
-        reason = f"cite: no row of {len(paths)} tables under {results} matches '{key}'"
+        reason = f"{command}: no row of {len(paths)} tables under {results} matches '{key}'"
         raise InputError("; ".join([reason, *left_out]))
+    return found, left_out
+
+
+def export(arguments: list[str]) -> int:
+    return call(run_export, "export", arguments)
+
+
+def run_export(
+    key: str, results: str = "results", url: str | None = None, output: str | None = None
+) -> int:
+    """Write a row's results on test as a model card for model hubs (`model-index`); nothing is sent.
+
+    Args:
+        key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
+        results: Folder of all results.
+        url: Address at which readers find the results; the card names no source without one.
+        output: Markdown file to write, which must not be there yet; the card is printed if not given.
+    """
+    from bench.report.model_index import model_card
+    from bench.system.files import is_there, write_atomically
+
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise InputError(f"url: '{url}' is not an address that begins with https:// or http://")
+    if output is not None and is_there(Path(output)):
+        raise InputError(
+            f"output: {output} is there already, and a card holds more than its results"
+        )
+    found, left_out = found_rows(key, results, "export")
+    rows = [
+        (directory, group)
+        for directory, table in found.items()
+        for _, group in table.groupby(["task", "model"], sort=False)
+    ]
+    if len(rows) > 1:
+        named = "; ".join(
+            f"task={group['task'].iloc[0]} model={group['model'].iloc[0]} in {directory}"
+            for directory, group in rows[:5]
+        )
+        raise InputError(
+            f"export: '{key}' matches {len(rows)} rows, and a card is of one: {named}"
+            f"{'; …' if len(rows) > 5 else ''}; --results chooses a folder"
+        )
+    directory, chosen = rows[0]
+    card = model_card(chosen, directory, url)
+    if output is None:
+        for line in card.rstrip("\n").split("\n"):
+            say(line)
+    else:
+        write_atomically(Path(output), card)
+        say(f"written: {output}")
     for line in left_out:
         say(f"bench: {line}", sys.stderr)
     return 0

@@ -174,6 +174,7 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
+    from bench.report.description import CRATE, NO_CRATE
     from bench.report.report import missing_for_page
     from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
@@ -184,6 +185,8 @@ def write_report(
     say(f"written: {directory}/runs.csv, leaderboard.csv, timings.csv, figures/{page}")
     if library:
         say(f"page.html is not written, because {library} is not installed")
+    if not (directory / CRATE).exists():
+        say(NO_CRATE)
     missing = missing_keys(directory)
     print_missing(missing, chosen)
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)

@@ -80,6 +80,41 @@ COMPARISON = (
 )  # fmt: skip
 
 
+ENERGY = (
+    "Energy during training and evaluation, of {whole}: it contains what other programs used "
+    "meanwhile, other runs included (overlapping_runs), and no share is attempted. Empty where the "
+    "counter could not be read, where it may have wrapped unseen, and where the run was interrupted"
+)
+# Columns of timings.csv after the times of phases.
+COST_COLUMNS = (
+    Column(
+        "core_hours", "number", "h",
+        "total_seconds × the threads of each process × the processes that trained together / 3600; "
+        "of the seconds of a stack, each of its runs has an equal part. On a GPU's machine these are "
+        "the cores of the host",
+    ),
+    Column("processor", "string", "", "The GPU's name, or on the CPU the CPU's model"),
+    Column("stacked", "integer", "", "Number of runs that trained as one network, this one included"),
+    Column(
+        "cpu_energy_joules", "number", "J",
+        ENERGY.format(whole="all CPU packages of the whole machine (RAPL), without its memory"),
+    ),
+    Column(
+        "gpu_energy_joules", "number", "J",
+        ENERGY.format(whole="the whole GPUs that the run computed on (NVML's total energy)"),
+    ),
+    Column(
+        "started", "datetime", "", "When the run started, or was resumed for the last time, in UTC"
+    ),
+    Column("ended", "datetime", "", "When the run ended, in UTC"),
+    Column(
+        "overlapping_runs", "integer", "",
+        "Number of other runs of this table that were in progress at some time between started and "
+        "ended, on whatever machine: where it is not 0, they may share the energy. Runs without "
+        "times are not counted",
+    ),
+)  # fmt: skip
+
 # Columns that compare a row with others, or say with which it may be compared.
 COMPARED = (
     "rank", "rank_low", "rank_high", "survivors_only", "importance_samples",
@@ -127,7 +162,7 @@ def leaderboard_columns() -> list[Column]:
 
 
 def timings_columns(table: pd.DataFrame) -> list[Column]:
-    """Return the columns of timings.csv: those that identify a run, and one for each timed phase."""
-    known = {column.name: column for column in RUN}
+    """Return the columns of timings.csv: what identifies a run, a time of each phase, and costs."""
+    known = {column.name: column for column in (*RUN, *COST_COLUMNS)}
     seconds = lambda name: Column(name, "number", "s", "Wall time, which differs from run to run")
     return [known.get(name) or seconds(name) for name in table.columns]

@@ -9,7 +9,7 @@ class Column:
 
     Attributes:
         name: Its name in the CSV.
-        type: string, integer, number or boolean, in the sense of a Table Schema.
+        type: string, integer, number, boolean or datetime, in the sense of a Table Schema.
         unit: nats, bits/dim, or empty.
         meaning: What it is, and by which estimator.
         bound: Relation of the number to the true value: lower or upper bound, estimate, or exact.

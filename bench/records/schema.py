@@ -18,8 +18,13 @@ CURVES = ("epoch", "train_elbo", "validation_elbo")
 LARGEST = 1e100
 # The probability of a discrete datum is at most 1, so bits/dim are at least 0 up to estimation error.
 LEAST_BITS = -0.01
-# Columns of timings.csv that are not times.
-IDENTITY = ("key", "task", "model", "seed")
+# Columns of timings.csv that are not in a record's timing.
+NOT_TIMED = (
+    "key", "task", "model", "seed", "processor", "stacked", "core_hours", "started", "ended",
+    "overlapping_runs",
+)  # fmt: skip
+# The end of the year 9999 in seconds since 1970: later times have no date.
+LAST_TIME = 253402300799
 DEEPEST = 50
 LONGEST_REASON = 10_000
 
@@ -65,13 +70,20 @@ def _check(record: Any) -> None:
     _need(all(is_hash(value) for value in hashes), "has no hashes of its data")
     commit = _mapping(record, "environment").get("commit")
     _need(commit is None or is_hash(commit), "has no commit")
-    gpu = record["environment"].get("gpu")
+    gpu, cpu = record["environment"].get("gpu"), record["environment"].get("cpu")
     _need(gpu is None or is_line(gpu), "has no environment.gpu")
+    # Python finds no name of some processors.
+    _need(cpu is None or cpu == "" or is_line(cpu), "has no environment.cpu")
+    for name in ("threads", "stacked"):
+        _need(_is_whole(record["environment"].get(name, 1), 1), f"has no environment.{name}")
+    _need(_is_whole(config["trainer"].get("devices", 1), 1), "has no config.trainer.devices")
     if "evaluated_with" in record:
         _mapping(record, "evaluated_with")
     timing = _mapping(record, "timing")
-    are_names = all(_matches(name, METRIC) and name not in IDENTITY for name in timing)
+    are_names = all(_matches(name, METRIC) and name not in NOT_TIMED for name in timing)
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
+    started, ended = timing.get("started_at", 0), timing.get("ended_at", LAST_TIME)
+    _need(started <= ended <= LAST_TIME, "has no timing")
     _need(_is_shallow(record, DEEPEST), "is nested too deeply")
     if record["status"] == "failed":
         _need(_is_text(record.get("reason")), "failed without a reason")

@@ -131,6 +131,11 @@ class Environment(TypedDict, total=False):
     tf32_cudnn: bool | None
 
 
+# What else a record's ``timing`` holds: when the run started, or resumed, and ended in seconds since
+# 1970, and the energy of the machine's processors meanwhile, where it could be read.
+COSTS = ("started_at", "ended_at", "cpu_energy_joules", "gpu_energy_joules")
+
+
 class TableRecord(TypedDict):
     """The part of a record that rows of runs.csv and leaderboard.csv are made of."""
 
@@ -142,7 +147,7 @@ class TableRecord(TypedDict):
     status: Literal["ok", "failed"]
     data: DataRecord
     environment: Environment
-    # Seconds of each phase.
+    # Seconds of each phase, and COSTS, which older records lack.
     timing: dict[str, float]
     reason: NotRequired[str]
     decoder: NotRequired[str | None]

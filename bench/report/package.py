@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.records.columns import leaderboard_columns, runs_columns, timings_columns
+from bench.records.columns import (
+    COST_COLUMNS,
+    leaderboard_columns,
+    runs_columns,
+    timings_columns,
+)
 from bench.records.run_columns import Column
 from bench.records.types import Environment
 from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
 # A new column raises the second number, a renamed column or a changed meaning the first.
-SCHEMA_VERSION = "3.0.0"
+SCHEMA_VERSION = "3.1.0"
 TITLE = "# What the tables hold"
 # The dictionary's text on tables that are in no package of a sweep.
 OTHER_TABLES = (
@@ -71,6 +76,8 @@ def package_files(
     directory: Path, timings: pd.DataFrame, environments: list[Environment]
 ) -> dict[Path, str]:
     """Return {file: content}: a sweep's datapackage.json (Data Package v2) and the data dictionary.
+
+    ``description_files`` gives the descriptions in other vocabularies.
 
     Args:
         directory: The sweep's folder; the dictionary is README.md in its parent folder.
@@ -137,13 +144,19 @@ def dictionary() -> str:
     lines = [
         TITLE,
         "",
-        f"Version {SCHEMA_VERSION} of the columns; written by `make report`, as are the",
-        "`datapackage.json` (frictionless Data Package) of every sweep. `runs.csv` has a row for each",
-        "run and split, `leaderboard.csv` a row for each task and model, `timings.csv` what may differ",
-        "when the same is run again. Empty cells were not measured, or are infinite; they are no",
-        "zeros. *Bound* says what the number is to the truth.",
+        f"Version {SCHEMA_VERSION} of the columns; written by `make report`, as are the descriptions of",
+        "every sweep: `datapackage.json` (frictionless Data Package), `croissant.json` (MLCommons",
+        "Croissant) and `ro-crate-metadata.json` (RO-Crate, with how the tables were made). `runs.csv`",
+        "has a row for each run and split, `leaderboard.csv` a row for each task and model, `timings.csv`",
+        "what may differ when the same is run again. Empty cells were not measured, or are infinite; they",
+        "are no zeros. *Bound* says what the number is to the truth.",
     ]
-    for name, columns in (("runs.csv", runs_columns()), ("leaderboard.csv", leaderboard_columns())):
+    tables = {
+        "runs.csv": runs_columns(),
+        "leaderboard.csv": leaderboard_columns(),
+        "timings.csv, after the seconds of each phase": list(COST_COLUMNS),
+    }
+    for name, columns in tables.items():
         lines += [
             "",
             f"## {name}",

@@ -1,4 +1,4 @@
-"""Records reduced to tables: runs.csv, leaderboard.csv, timings.csv. Needs no PyTorch."""
+"""Records reduced to tables: runs.csv and leaderboard.csv. Needs no PyTorch."""
 
 import hashlib
 import json
@@ -70,15 +70,6 @@ def runs_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFrame:
     types = {"integer": "Int64", "boolean": "boolean"}
     own = {column.name: types[column.type] for column in runs_columns() if column.type in types}
     return pd.DataFrame(columns).astype(own)
-
-
-def timings_table(records: Sequence[TableRecord]) -> pd.DataFrame:
-    """Return timings.csv: seconds. They differ from run to run, so no other table has them."""
-    rows = [
-        {"key": r["key"], "task": r["task"], "model": r["model"], "seed": r["seed"]} | r["timing"]
-        for r in records
-    ]
-    return pd.DataFrame(rows)
 
 
 def leaderboard_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFrame:
@@ -208,7 +199,14 @@ def slim(record: Record) -> SlimRecord:
     kept["environment"] = {"commit": environment.get("commit"), "dirty": dirty_of_run(record)}
     if "gpu" in environment:
         kept["environment"]["gpu"] = intern(gpu) if (gpu := environment["gpu"]) else None
-    kept["config"] = {"trainer": {"beta": record["config"]["trainer"]["beta"]}}
+    if cpu := environment.get("cpu"):
+        kept["environment"]["cpu"] = intern(cpu)
+    if "threads" in environment:
+        kept["environment"]["threads"] = environment["threads"]
+    if "stacked" in environment:
+        kept["environment"]["stacked"] = environment["stacked"]
+    trainer = record["config"]["trainer"]
+    kept["config"] = {"trainer": {"beta": trainer["beta"], "devices": trainer.get("devices", 1)}}
     kept["data"] = cast(DataRecord, {intern(name): part for name, part in record["data"].items()})
     kept["metrics"] = {split: slim_estimates(record, split) for split in SPLITS}
     return kept

@@ -10,7 +10,8 @@ from bench.errors import InputError
 from bench.records.record import read_records
 from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
-from bench.report.package import package_files
+from bench.report.costs import timings_table
+from bench.report.description import CRATE, description_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
     environments_of,
@@ -18,7 +19,6 @@ from bench.report.reduce import (
     leaderboard_table,
     load_sweep,
     runs_table,
-    timings_table,
 )
 from bench.report.tables import latex, markdown, read_readme, rewritten
 from bench.system.files import refuse_unwritable, write_atomically
@@ -62,6 +62,9 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     try:
         for path, content in files.items():
             write_atomically(path, content)
+        if directory / CRATE not in files:
+            # That of older tables would contradict these.
+            (directory / CRATE).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"report: {path} cannot be written: {error.strerror}") from None
     return board
@@ -71,15 +74,15 @@ def table_files(
     directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
 ) -> dict[Path, str]:
     """Return {file: content} of a sweep's tables and of their descriptions."""
-    timings = timings_table(records)
-    tables = {
-        "runs.csv": runs_table(records, directory.name),
-        "leaderboard.csv": board,
-        "timings.csv": timings,
+    runs, timings = runs_table(records, directory.name), timings_table(records)
+    texts = {
+        "runs.csv": csv_text(runs),
+        "leaderboard.csv": csv_text(board),
+        "timings.csv": csv_text(timings),
+        "leaderboard.tex": latex(board),
     }
-    files = {directory / name: csv_text(table) for name, table in tables.items()}
-    files[directory / "leaderboard.tex"] = latex(board)
-    return files | package_files(directory, timings, environments_of(records))
+    described = description_files(directory, runs, timings, texts, environments_of(records))
+    return {directory / name: text for name, text in texts.items()} | described
 
 
 def readme_files(

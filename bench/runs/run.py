@@ -28,6 +28,7 @@ from bench.settings import Progress, evaluation_config
 from bench.system.determinism import deterministic
 from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
 from bench.system.devices import Reserved, devices_for
+from bench.system.energy import counters_of, metered
 from bench.system.launchers import hidden, is_a_launchers
 from bench.tracking.logger import tracked
 from bench.training.checkpoints import BEST, LAST, join, read_checkpoint, remove, weights_of
@@ -91,7 +92,7 @@ def recorded(
         "model": job.model,
         "seed": job.config["seed"],
     }
-    started = time.perf_counter()
+    started, started_at = time.perf_counter(), time.time()
     notes: list[str] = []
 
     def note(line: str) -> None:
@@ -117,9 +118,10 @@ def recorded(
             "environment": environment(devices[0].type),
         }
     log.write(f"{results['status']} {results.get('reason', '')}")
-    timing = results.get("timing", {})
-    total = time.perf_counter() - started + timing.pop("seconds_before", 0.0)
-    results["timing"] = timing | {"total_seconds": total}
+    timing, seconds = results.get("timing", {}), time.perf_counter() - started
+    timing["total_seconds"] = seconds + timing.pop("seconds_before", 0.0)
+    # Not read from the clock a second time: somebody may have set it back.
+    results["timing"] = timing | {"started_at": started_at, "ended_at": started_at + seconds}
     # A type checker cannot see this; every reader checks a record against its schema.
     return cast(Record, identity | results | {"notes": notes})
 
@@ -197,9 +199,10 @@ def results_once(
     with tracked(job, data.task.name, trainable, listeners.note) as tracker:
         started = time.perf_counter()
         heard = replace(listeners, curve=tracker.log)
-        model, training = train(model, data, job, devices, heard, seat)
-        trained = time.perf_counter()
-        metrics, images = evaluate_model(model, data, job.config, device.type, listeners.progress)
+        with metered(counters_of(devices)) as energy:
+            model, training = train(model, data, job, devices, heard, seat)
+            trained = time.perf_counter()
+            metrics, images = evaluate_model(model, data, job.config, device.type, heard.progress)
         check_finite(metrics)
         check_against_uniform(metrics, model, data.task.levels)
         before, stacked = training.pop("seconds_before", 0.0), training.pop("stacked", 1)
@@ -208,6 +211,8 @@ def results_once(
             "fit_seconds": before + trained - started,
             "evaluate_seconds": time.perf_counter() - trained,
         }
+        if not before:  # else the energy of the interrupted part is missing
+            timing |= energy
         results = describe_model(model) | training | {"metrics": metrics, "timing": timing}
         results |= {
             "images": {name: png(grid, data) for name, grid in images.items()},

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 # The files that affect numbers: a change elsewhere (results, prose) does not make a run dirty.
@@ -79,6 +80,18 @@ def lacks_at(commit: str, path: str, repository: Path = REPOSITORY) -> bool:
         return not files_at(repository, commit, path)
     except GitError:
         return False
+
+
+def date_of(commit: str, repository: Path = REPOSITORY) -> str | None:
+    """Return the day of a commit in UTC, such as 2026-11-28; None if it is not in the history."""
+    if not COMMIT.fullmatch(commit):
+        return None
+    try:
+        # The commit itself: `git show` would take a file or a tag of this name too.
+        seconds = git(repository, "log", "-1", "--format=%ct", f"{commit}^{{commit}}", "--")
+    except GitError:
+        return None
+    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d}"
 
 
 def files_at(repository: Path, commit: str, *paths: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from bench.errors import InputError
 from bench.runs.divergence import check_against_uniform
 from bench.runs.run import run
 from bench.settings import trainer_config
+from bench.system.energy import Counter
 from bench.training.checkpoints import (
     BEST,
     LAST,
@@ -226,16 +227,22 @@ def test_a_run_that_had_stopped_early_does_not_train_on(tmp_path):
     assert numbers(run_of(config, tmp_path)) == numbers(first)
 
 
-def test_the_time_before_a_run_was_cut_off_counts(tmp_path):
+def test_the_time_before_a_run_was_cut_off_counts(tmp_path, monkeypatch):
+    counted = iter(range(0, 1000, 7))
+    counters = {"cpu_energy_joules": [Counter(lambda: next(counted))]}
+    monkeypatch.setattr("bench.runs.run.counters_of", lambda devices: counters)
     config = small_config("gaussian_vae")
-    run_of(config, tmp_path)
+    assert run_of(config, tmp_path)["timing"]["cpu_energy_joules"] == 7
     held = read_checkpoint(tmp_path / LAST)
     assert 0 < held["callbacks"]["ProgressCallback"]["seconds"] < 1000
     held["callbacks"]["ProgressCallback"]["seconds"] = 1000.0
     CheckedCheckpointIO().save_checkpoint(held, tmp_path / LAST)
     timing = run_of(config, tmp_path)["timing"]
     assert 1000 < timing["fit_seconds"] < timing["total_seconds"] < 2000
-    assert set(timing) == {"fit_seconds", "evaluate_seconds", "total_seconds"}
+    # Of the energy before the interruption nothing is known, and so of the whole.
+    times = {"fit_seconds", "evaluate_seconds", "total_seconds"}
+    assert set(timing) == times | {"started_at", "ended_at"}
+    assert 0 < timing["ended_at"] - timing["started_at"] < 1000
 
 
 def test_a_damaged_checkpoint_is_not_trusted(tmp_path):

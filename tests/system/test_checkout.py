@@ -8,7 +8,7 @@ import pytest
 
 from bench.records.code import hashes_at, whole_code_hash
 from bench.system import checkout
-from bench.system.checkout import Checkout, python_files_at, read_checkout
+from bench.system.checkout import Checkout, date_of, python_files_at, read_checkout
 
 FILES = {
     "bench/__init__.py": "one\n",
@@ -148,6 +148,15 @@ def test_the_code_of_a_commit_has_the_hash_of_its_files(repository):
     assert python_files_at(commit, repository) == now
     for unknown in ("0" * 40, "HEAD", "--output=x", ""):
         assert not hashes_at(unknown, repository)
+
+
+def test_the_day_of_a_commit_is_in_utc_and_of_an_unknown_one_there_is_none(repository, monkeypatch):
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-28T00:30:00+01:00")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "late")
+    commit = git(repository, "rev-parse", "HEAD")
+    assert date_of(commit, repository) == date_of(commit[:12], repository) == "2026-11-27"
+    for name in ("0" * 40, "HEAD", "main", "-1", "", "README.md"):
+        assert date_of(name, repository) is None
 
 
 def test_git_that_hangs_is_given_up(repository, tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from bench.records.manifest import write_manifest
 from bench.records.record import checksum, record_path
 from bench.records.tables import csv_text
 from bench.records.types import Record, TableRecord
-from bench.report.reduce import leaderboard_table, runs_table, timings_table
+from bench.report.costs import timings_table
+from bench.report.reduce import leaderboard_table, runs_table
 from bench.sweep.apart import EngineApart
 from bench.sweep.driver import settle
 from bench.sweep.jobs import Assigned
