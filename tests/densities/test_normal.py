@@ -45,6 +45,12 @@ REGIMES = {
         torch.cat([torch.full((1, 40), -6.0), -1.0 + 0.1 * g(1999, 40)]),
     ),
     "too narrow for float32": lambda g: (g(2000, 40), torch.full((2000, 40), -60.0)),
+    # A hundred nats between the two, which float32 rounds by 10⁵.
+    "narrow pairs": lambda g: (
+        g(1000, 40).repeat(2, 1)
+        + 9e-5 * torch.eye(40)[0] * torch.arange(2).repeat_interleave(1000)[:, None],
+        torch.full((2000, 40), -12.0),
+    ),
     "strongly overlapping": lambda g: (0.1 * g(2000, 40), -0.05 + 0.1 * g(2000, 40)),
     "typical": lambda g: (g(2000, 40), -1.0 + 0.5 * g(2000, 40)),
     "one width": lambda g: (1.3 * g(2000, 40), torch.full((2000, 40), -0.43)),
