@@ -158,3 +158,17 @@ def test_linear_gaussian_terms_bound_the_evidence_of_its_own_covariance():
     divergence = 0.5 * (gain.square().sum(1) / widths).sum() / (12 * 17**2)
     error = terms.elbo.mean(1).std().item() / 400**0.5
     assert elbo == pytest.approx((evidence.mean() - divergence).item(), abs=5 * error + 1e-4)
+
+
+def test_the_posterior_of_the_linear_gaussian_model_is_bayes_at_the_midpoints_of_bins():
+    """E[z|x] = Wᵀ C⁻¹ (x − μ) and Cov(z|x) = I − Wᵀ C⁻¹ W, with C the covariance of x."""
+    model = LinearGaussian((1, 8, 8), 17, latent_dimensions=3, iterations=3)
+    model.fit(DIGITS.train[:200])
+    x = (DIGITS.test[:5].double() + 0.5) / 17
+    covariance = model.weight @ model.weight.T + model.variance * torch.eye(64).double()
+    gain = torch.linalg.solve(covariance, model.weight).T
+    q = model.posterior(DIGITS.test[:5])
+    torch.testing.assert_close(q.loc, (x - model.mean) @ gain.T)
+    spread = torch.eye(3).double() - gain @ model.weight
+    torch.testing.assert_close(q.scale.square(), spread.diagonal().expand(5, 3))
+    assert (spread - spread.diagonal().diag()).abs().max() < 1e-9
