@@ -109,6 +109,11 @@ def test_a_component_cannot_shrink_to_one_datum():
     assert min(changes(trace)) >= -1e-9
 
 
+def test_the_smallest_variance_is_that_of_the_noise():
+    constant = dequantized(torch.full((4000, 3), 5, dtype=torch.uint8), 17, 1)
+    assert constant.var().item() == pytest.approx(least_variance(17), rel=0.03)
+
+
 def test_a_component_without_data_is_an_error():
     x = pixels()[:50]
     start = random_mixture(x, 2, 1)
