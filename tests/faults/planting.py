@@ -36,7 +36,8 @@ OPTIONS = (
     "-p",
     "no:cacheprovider",
 )
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - (.*))?$", re.MULTILINE)
+# A node id, whose parameters may hold anything, and the reason.
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?::[^\s\[]+(?:\[.*?\](?= - |$))?)(?: - (.*))?$", re.M)
 # pytest's exit code when tests failed; others mean that they could not be run.
 TESTS_FAILED = 1
 
@@ -128,8 +129,9 @@ def outcome_of(code: int, output: str) -> Outcome:
         if reason.startswith("NameError"):
             return Outcome("not planted", f"{test}: {reason}")
         return Outcome("killed", test)
-    lines = [line for line in output.splitlines() if line.strip()]
-    return Outcome("not planted", f"exit code {code}: {lines[-1] if lines else 'no output'}")
+    lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
+    told = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+    return Outcome("not planted", f"exit code {code}: {told}")
 
 
 def try_fault(fault: Fault, folder: Path) -> Outcome:
