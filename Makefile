@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long chaos docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
+.PHONY: help setup sweep test test-long chaos faults docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -53,6 +53,9 @@ test-long: $(VENV)/.ready-for-tests  ## run the tests that `make test` leaves ou
 
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare the tables
 	@$(VENV)/bin/python -m tests.chaos
+
+faults: $(VENV)/.ready-for-tests  ## plant faults in copies of the package, one at a time, and run the tests that must notice each
+	@$(VENV)/bin/python -m tests.faults --results $(RESULTS) $(if $(WORKERS),--workers $(WORKERS)) $(if $(ONLY),--only '$(ONLY)')
 
 docs: $(VENV)/.ready-for-tests  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/.mkdocs/mkdocs.yml --site-dir $(CURDIR)/site
@@ -108,8 +111,8 @@ gpu-data: $(VENV)/.ready  ## put what a GPU's machine without network lacks into
 publish:  ## for maintainers: rebuild results/published/default/ and its tables in README.md
 	@$(MAKE) sweep report claims SWEEP=default RESULTS=results/published README=README.md
 
-publish-instruments:  ## for maintainers: rebuild results/published/{calibration,codecs,perf}/ and docs/perf.md
-	@$(MAKE) calibrate codecs perf RESULTS=results/published PAGE=docs/perf.md
+publish-instruments:  ## for maintainers: rebuild results/published/{calibration,codecs,faults,perf}/ and docs/perf.md
+	@$(MAKE) calibrate codecs faults perf RESULTS=results/published PAGE=docs/perf.md
 
 data: $(VENV)/.ready  ## fetch MNIST and Fashion-MNIST and print their source
 	@$(BENCH) data

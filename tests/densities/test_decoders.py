@@ -229,3 +229,16 @@ def test_bernoulli_refuses_more_levels_and_gaussian_a_bad_sigma():
     for sigma in (0.0, -1.0, 1e-5, float("nan"), float("inf")):
         with pytest.raises(InputError, match="not a standard deviation between"):
             Gaussian(3, 17, sigma)
+
+
+def test_the_optimal_sigma_of_evaluation_is_a_running_mean_over_batches():
+    """m ← 0.99 m + 0.01 e from m = 0.2², e being the mean square error of each batch."""
+    decoder, expected = Gaussian(1, 256, "optimal").train(), 0.2**2
+    y = torch.full((40, 1), 128, dtype=torch.uint8)
+    for location in (1.5, -0.5):
+        outputs = torch.full((1, 40, 1, 1), location)
+        x = dequantize_uniformly(y, 256, 1, Noise(3))
+        decoder.log_prob(outputs, y, Noise(3))
+        expected += 0.01 * ((x - decoder.location(outputs)).square().mean().item() - expected)
+    log_scale = decoder.eval().location_and_log_scale(outputs)[1]
+    assert log_scale.item() == pytest.approx(0.5 * np.log(expected), abs=1e-6)

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.densities.flows import CouplingFlow, LogitPreprocessing, split_dimensions
+from bench.densities.flows import (
+    CouplingFlow,
+    LogitPreprocessing,
+    Standardization,
+    split_dimensions,
+)
 from bench.errors import InputError
 from bench.noise import Noise
 
@@ -65,6 +70,25 @@ def test_masks_split_every_dimension_once(shape, mask):
     first, second = split_dimensions(shape, mask)
     assert torch.equal(torch.cat([first, second]).sort()[0], torch.arange(int(np.prod(shape))))
     assert abs(len(first) - len(second)) <= 1
+
+
+def test_a_checkerboard_alternates_along_rows_and_columns():
+    first, second = split_dimensions((1, 4, 4), "checkerboard")
+    assert first.tolist() == [0, 2, 5, 7, 8, 10, 13, 15]
+    first, second = split_dimensions((2, 1, 4), "checkerboard")
+    assert (first.tolist(), second.tolist()) == ([0, 2, 5, 7], [1, 3, 4, 6])
+    assert split_dimensions((1, 2, 2), "half")[0].tolist() == [0, 1]
+
+
+def test_standardization_is_by_mean_and_deviation_and_its_determinant_the_jacobians():
+    layer = Standardization(3).double()
+    layer.set(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 4.0, 10.0]))
+    x = torch.tensor([2.0, 2.0, 0.5], dtype=torch.float64)
+    ours, determinant = layer(x)
+    assert ours.tolist() == pytest.approx([2.0, 1.0, 0.0], abs=1e-6)
+    jacobian = torch.autograd.functional.jacobian(lambda v: layer(v)[0], x)
+    torch.testing.assert_close(determinant, torch.linalg.slogdet(jacobian)[1])
+    torch.testing.assert_close(layer.inverse(ours), x)
 
 
 def test_one_dimension_cannot_be_split():

@@ -158,6 +158,20 @@ def test_nearest_images_are_scikit_learns():
     assert (found != torch.arange(1234)[:, None]).all()
 
 
+def test_pseudo_inputs_that_are_images_give_the_aggregate_of_these_images():
+    """In units of the largest value: 0 is black and 1 is white, and beyond there is nothing."""
+    images = torch.randint(0, LEVELS, (6, D), dtype=torch.uint8)
+    images[0, :2] = torch.tensor([0, LEVELS - 1])
+    vamp, aggregate, posterior = Vamp(2, D, LEVELS, 6), Aggregate(2, D, LEVELS), encoder(2)
+    vamp.pseudo_inputs.data = images / (LEVELS - 1)
+    vamp.pseudo_inputs.data[0, :2] = torch.tensor([-0.5, 1.5])
+    aggregate.attach(images)
+    z = torch.randn(7, 2)
+    with torch.no_grad():
+        ours, theirs = (prior(posterior, Noise(0), None).log_prob(z) for prior in (vamp, aggregate))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_unweighted_vamp_has_no_weights_to_learn():
     assert not Vamp(2, D, LEVELS).logits.requires_grad
     assert Vamp(2, D, LEVELS, learned_weights=True).logits.requires_grad

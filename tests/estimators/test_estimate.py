@@ -56,6 +56,16 @@ def test_blurred_images_are_less_sharp_and_data_is_as_sharp_as_itself():
     assert sharpness(blurred, data, (1, 8, 8), 17).value < 0.3
 
 
+def test_the_error_of_sharpness_is_its_spread_over_new_images():
+    """Of 30 images whose contrasts differ, against 60."""
+    generator = torch.Generator().manual_seed(0)
+    contrast = lambda n: torch.rand(n, 1, generator=generator)
+    images = lambda n: contrast(n) * torch.rand(n, 25, generator=generator)
+    found = [sharpness(images(30), images(60), (1, 5, 5), 2) for _ in range(200)]
+    spread = np.std([estimate.value for estimate in found], ddof=1)
+    assert np.mean([estimate.stderr for estimate in found]) == pytest.approx(spread, rel=0.2)
+
+
 def test_sharpness_is_a_number_with_an_error_or_nothing():
     data = torch.randint(0, 17, (50, 64)).float()
     flat = torch.full((50, 64), 7.0)

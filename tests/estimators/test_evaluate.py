@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from bench.data.arrays import task_from_arrays
+from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.evaluate import evaluate
+from bench.estimators.samples import laplacian_variance
 from bench.models.terms import Terms
 from bench.noise import Noise
 from bench.settings import EvaluationConfig
@@ -89,3 +91,50 @@ def test_an_exact_likelihood_has_an_error_for_the_population_alone(data):
     each = -data.test.double().sum(1)
     assert (found.value, found.stderr, found.samples) == (pytest.approx(each.mean().item()), 0, 0)
     assert found.stderr_data == pytest.approx(each.std().item() / len(each) ** 0.5)
+
+
+class Flow:
+    """A deterministic encoder: its posteriors are disjoint for distinct images."""
+
+    def terms(self, y, noise, samples):
+        return Terms(torch.zeros(samples, len(y)), log_prior=torch.zeros(samples, len(y)))
+
+
+def test_copies_tell_less_than_which_datum_they_are():
+    """Of six images three are alike and two are alike: mean of log(6 / copies)."""
+    images = torch.zeros(6, 4, 4, dtype=torch.uint8)
+    images[3:5, 0, 0], images[5, 1, 1] = 1, 1
+    found = evaluate(Flow(), task_from_arrays(images, images, 2), CONFIG, seed=7)["test"]
+    expected = (3 * log(6 / 3) + 2 * log(6 / 2) + log(6)) / 6
+    assert found["mutual_information"][:2] == (pytest.approx(expected, abs=1e-12), 0)
+
+
+class Seeing:
+    """An encoder whose mean is an image's first two pixels, and a decoder that shows z twice."""
+
+    def terms(self, y, noise, samples):
+        q = DiagonalNormal(y[:, :2].float(), torch.full((len(y), 2), -3.0))
+        z, zero = q.sample(noise, samples), torch.zeros(samples, len(y))
+        return Terms(zero, log_prior=zero, log_posterior=q.log_prob(z), latent=z, posterior=q)
+
+    def decode_mean(self, z):
+        return torch.cat([z, z.flip(1)], 1).repeat(1, 4)
+
+    def sample_mean(self, n, noise):
+        return noise.uniform(n, 16)
+
+    def reconstruct(self, y):
+        return y.float()
+
+
+def test_images_of_the_aggregate_are_those_of_the_training_split():
+    generator = torch.Generator().manual_seed(0)
+    test = torch.randint(0, 9, (30, 4, 4), generator=generator, dtype=torch.uint8)
+    data = task_from_arrays(test // 3, test, 9)  # training images have a third of the contrast
+    found = evaluate(Seeing(), data, CONFIG, seed=7)["test"]
+    q = DiagonalNormal(data.train[:, :2].float(), torch.full((30, 2), -3.0))
+    z = uniform_mixture(q).sample(1000, Noise(7, "sharpness", "aggregate"))
+    variance = lambda images: laplacian_variance(images, (1, 4, 4), 9).mean().item()
+    expected = variance(Seeing().decode_mean(z)) / variance(data.test)
+    assert found["sharpness_aggregate"].value == pytest.approx(expected, rel=1e-6)
+    assert found["sharpness_reconstruction"].value == pytest.approx(1.0)

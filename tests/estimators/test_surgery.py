@@ -152,7 +152,8 @@ def test_two_ranks_share_out_the_pairs_and_give_the_bytes_of_one(warm, tmp_path)
 
 
 def test_active_units_are_those_whose_mean_varies():
-    means = torch.zeros(1000, 3)
-    means[:, 0] = torch.linspace(-1, 1, 1000)
-    means[:, 1] = 0.01 * torch.linspace(-1, 1, 1000)
-    assert active_units(means) == 1
+    """By the variance, of which 0.01 is a standard deviation of 0.1."""
+    means = torch.linspace(-1, 1, 1000)[:, None] * torch.tensor([1.0, 0.01, 0.0, 0.16, 0.18])
+    deviations = means.std(0).tolist()
+    assert deviations[3] < 0.1 < deviations[4]
+    assert active_units(means) == 2

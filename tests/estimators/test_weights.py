@@ -135,6 +135,15 @@ def test_columns_of_a_split_and_the_rule_of_the_empty_cell():
     assert FEWEST_DATA == 100 and not error_is_known(weighted_bound(heavy[:, :99]), 1000)
 
 
+def test_tails_that_cannot_be_fitted_count_as_heavy():
+    """Below 21 draws no k̂ is known, so that a few data alone never tell their error."""
+    few, many = normal_weights(1.0, 10, 99), normal_weights(1.0, 10, 100)
+    assert weighted_bound(few).pareto_k.isnan().all()
+    assert not error_is_known(weighted_bound(few), 10)
+    assert error_is_known(weighted_bound(many), 10)
+    assert error_is_known(weighted_bound(torch.zeros(10, 5)), 10)  # equal weights have no error
+
+
 def test_one_draw_has_no_error_and_no_rise():
     columns = bound_estimates(weighted_bound(torch.zeros(1, 5)), 1)
     assert columns["log_likelihood"].stderr is None and "bound_rise" not in columns

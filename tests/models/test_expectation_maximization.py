@@ -109,6 +109,11 @@ def test_a_component_cannot_shrink_to_one_datum():
     assert min(changes(trace)) >= -1e-9
 
 
+def test_the_smallest_variance_is_that_of_the_noise():
+    constant = dequantized(torch.full((4000, 3), 5, dtype=torch.uint8), 17, 1)
+    assert constant.var().item() == pytest.approx(least_variance(17), rel=0.03)
+
+
 def test_a_component_without_data_is_an_error():
     x = pixels()[:50]
     start = random_mixture(x, 2, 1)
@@ -158,3 +163,17 @@ def test_linear_gaussian_terms_bound_the_evidence_of_its_own_covariance():
     divergence = 0.5 * (gain.square().sum(1) / widths).sum() / (12 * 17**2)
     error = terms.elbo.mean(1).std().item() / 400**0.5
     assert elbo == pytest.approx((evidence.mean() - divergence).item(), abs=5 * error + 1e-4)
+
+
+def test_the_posterior_of_the_linear_gaussian_model_is_bayes_at_the_midpoints_of_bins():
+    """E[z|x] = Wᵀ C⁻¹ (x − μ) and Cov(z|x) = I − Wᵀ C⁻¹ W, with C the covariance of x."""
+    model = LinearGaussian((1, 8, 8), 17, latent_dimensions=3, iterations=3)
+    model.fit(DIGITS.train[:200])
+    x = (DIGITS.test[:5].double() + 0.5) / 17
+    covariance = model.weight @ model.weight.T + model.variance * torch.eye(64).double()
+    gain = torch.linalg.solve(covariance, model.weight).T
+    q = model.posterior(DIGITS.test[:5])
+    torch.testing.assert_close(q.loc, (x - model.mean) @ gain.T)
+    spread = torch.eye(3).double() - gain @ model.weight
+    torch.testing.assert_close(q.scale.square(), spread.diagonal().expand(5, 3))
+    assert (spread - spread.diagonal().diag()).abs().max() < 1e-9

@@ -5,7 +5,9 @@ import torch
 
 from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
+from bench.models.terms import Terms
 from bench.noise import Noise
+from bench.settings import Optimization
 from bench.training.module import GenerativeModel
 from bench.training.optimizers import OPTIMIZERS
 from tests.conftest import small_config
@@ -115,6 +117,18 @@ def test_the_objective_weighs_the_kl_and_warms_up():
     terms = built.terms(data.test[:5], Noise(0))
     expected = terms.reconstruction - 0.5 * 0.25 * terms.kl_analytic  # the first of four epochs
     torch.testing.assert_close(module.objective(terms, module.beta()), expected)
+
+
+def test_the_importance_weighted_objective_is_the_log_of_the_mean_weight():
+    """Burda et al. 2016, eq. 8, with the KL's weight: log 1/3 Σ exp(r + β (log p − log q))."""
+    built, _ = made("gaussian_vae", "digits-17", ())
+    module = GenerativeModel(built, Optimization(objective="importance_weighted", samples=3))
+    r, p, q = torch.randn(3, 3, 5, generator=torch.Generator().manual_seed(0)).double()
+    found = module.objective(Terms(r, log_prior=p, log_posterior=q), 0.5)
+    expected = (r + 0.5 * (p - q)).exp().mean(0).log()
+    torch.testing.assert_close(found, expected)
+    flow = module.objective(Terms(r, log_prior=p), 0.5)  # which has no KL to weigh
+    torch.testing.assert_close(flow, (r + p).exp().mean(0).log())
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

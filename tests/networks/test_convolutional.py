@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.networks.convolutional import ResidualBlock, ResidualConvolutional, image_shape
+from bench.networks.convolutional import ResidualBlock, ResidualConvolutional, doubling, image_shape
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
@@ -67,6 +67,19 @@ def test_a_residual_block_is_its_formula():
     x = torch.randn(2, 3, 5, 5)
     inside = torch.nn.functional.elu(block.first(torch.nn.functional.elu(x)))
     torch.testing.assert_close(block(x), x + block.second(inside))
+
+
+def test_an_upsampling_convolution_has_a_length_for_each_of_its_outputs():
+    """Salimans & Kingma 2016, eq. 2: w = g v/‖v‖ for each unit that a layer computes."""
+    layer = doubling(3, 5)
+    direction = layer.parametrizations.weight.original1
+    assert layer.weight.shape == (3, 5, 4, 4)
+    with torch.no_grad():
+        direction.copy_(torch.randn_like(direction))
+        length = layer.parametrizations.weight.original0
+        length.copy_(torch.arange(1.0, 1 + length.numel()).view_as(length))
+    lengths = layer.weight.square().sum((0, 2, 3)).sqrt()
+    torch.testing.assert_close(lengths, torch.arange(1.0, 6))
 
 
 def test_the_image_is_known_by_its_dimensions():

@@ -73,6 +73,13 @@ def test_each_part_depends_on_what_decides_it(path, old, new, parts):
     assert parts_that_differ(f"bench/{path}", old, new) == {known[letter] for letter in parts}
 
 
+def test_code_that_moves_to_another_file_is_other_code():
+    files = {"bench/noise.py": b"x = 1\n", "bench/settings.py": b"y = 2\n"}
+    swapped = dict(zip(files, reversed(files.values())))
+    moved = {"bench/noise.py": b"x = 1\ny = 2\n", "bench/settings.py": b""}
+    assert len({code_hash(each, "training") for each in (files, swapped, moved)}) == 3
+
+
 # What is imported on the way to a number and decides none: reading, writing and checking of files,
 # what the user is told, W&B, pictures, and what a training's test and prediction log.
 DECIDES_NOTHING = (

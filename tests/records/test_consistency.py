@@ -1,6 +1,7 @@
 """A record whose numbers contradict each other is no run's, whatever its checksum says."""
 
 import copy
+from math import log
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_a_datum_cannot_tell_more_than_which_it_is():
     for name, by in (("mutual_information", 5.0), ("marginal_kl", -5.0)):
         made["metrics"]["test"][name]["value"] += by
     assert "more than log n" in contradiction_of(made)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_limit_of_the_information_is_log_n_nats(split):
+    """But for the accuracy of q_agg, a thousandth of a nat."""
+    metrics = copy.deepcopy(VAE)["metrics"]
+    for above, is_wrong in ((0.002, True), (0.0005, False)):
+        made = VAE | {"metrics": copy.deepcopy(metrics)}
+        own = made["metrics"][split]
+        by = log(VAE["data"]["sizes"][split]) + above - own["mutual_information"]["value"]
+        own["mutual_information"]["value"] += by
+        own["marginal_kl"]["value"] -= by
+        assert ("more than log n" in (contradiction_of(made) or "")) == is_wrong
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import dunnett as scipys_dunnett
 from scipy.stats import multivariate_t, t
 
-from bench.report.comparisons import comparisons, dunnett
+from bench.report.comparisons import comparisons, dunnett, variances
 from bench.report.reduce import leaderboard_table
 from bench.report.tables import latex, markdown
 from tests.made_up import record
@@ -40,6 +40,13 @@ def test_intervals_of_equal_variances_are_scipys():
     assert [own.high for own in found[1:]] == pytest.approx(list(theirs), abs=0.02)
     assert [own.low for own in found[1:]] == [0, 0] and found[0].high == 0
     assert [own.difference for own in found] == [-5, 5, 7]
+
+
+def test_a_models_variance_is_the_pooled_one_or_its_own_where_that_is_larger():
+    """Of variances 9, 1 and 0 with 2, 2 and 1 degrees of freedom the pooled one is 20/5 = 4."""
+    values = [[4.0, 7.0, 10.0], [1.0, 2.0, 3.0], [5.0, 5.0], [6.0], [8.0]]
+    found, degrees = variances(values, [False, False, False, False, True])
+    assert found.tolist() == pytest.approx([9 / 3, 4 / 3, 4 / 2, 4 / 1, 0.0]) and degrees == 5
 
 
 # Standard deviations of the six models, and their true means.

@@ -6,7 +6,7 @@ import pytest
 
 from bench.records.columns import runs_columns
 from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
-from bench.report.published import published, published_file, published_value
+from bench.report.published import before_runs, published, published_file, published_value
 
 COLUMNS = {column.name for column in runs_columns()}
 # The code of these committed runs is older than the margins.
@@ -96,6 +96,15 @@ def test_a_row_says_what_was_fixed_before_its_runs():
         )
     (line,) = paper_match_markdown(paper_match(pd.DataFrame(unknown[1:]))).splitlines()[2:]
     assert " | both: not known | " in line
+
+
+def test_what_is_fixed_between_two_runs_was_not_before_them():
+    times = published_file()["run_commits"]
+    first, last = min(times, key=times.get), max(times, key=times.get)
+    assert times[first] < times[last]
+    assert before_runs(times[first], [first, last]) == "yes"
+    assert before_runs(times[last], [last]) == "yes"
+    assert before_runs(times[last], [first, last]) == "no"
 
 
 def test_bounds_of_other_samples_are_compared_where_they_hardly_rise():

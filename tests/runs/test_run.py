@@ -405,7 +405,13 @@ def test_patience_and_threads_reach_what_they_name(tmp_path, few_images):
     longer = run_of(
         small_config("realnvp", "digits-17", *options, "--trainer.patience=3"), tmp_path / "3"
     )
-    assert short["epochs"] < longer["epochs"]
+    assert short["epochs"] < longer["epochs"] < 60
+    # It stops as many validations, of every second epoch, after the highest bound.
+    assert short["epochs"] - short["best_epoch"] == 2
+    assert longer["epochs"] - longer["best_epoch"] == 2 * 3
+    for record in (short, longer):
+        best = max(record["history"], key=lambda point: point["validation_elbo"])
+        assert best["epoch"] == record["best_epoch"]
     threads = run_of(small_config("realnvp", "digits-17", "--trainer.threads=2"), tmp_path / "t")
     assert threads["environment"]["threads"] == 2
     torch.set_num_threads(1)

@@ -3,6 +3,7 @@ import torch
 
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
+from bench.noise import Noise
 from bench.training.batches import EvaluationBlocks, Grouped, Place, TaskDataModule, TrainingBatches
 
 
@@ -55,6 +56,15 @@ def test_dynamic_binarization_follows_the_grey_values():
     assert (total[probability == 0] == 0).all()
     assert (total == counts)[probability == 1].all()
     assert abs(deviation[inside].square().mean() - 1) < 0.05
+
+
+def test_the_dynamic_draw_has_the_noise_of_its_name_seed_and_epoch():
+    """Published runs are of this stream: a 16-bit word below grey / largest gives a 1."""
+    task = Task("digits", "dynamic")
+    y, index = epoch_of(seed=7, epoch=3, task=task)[0]
+    words = Noise(7, "binarization", 3).words(100, 64).double() + 2**15
+    grey = load_task(task).intensities[index].double()
+    assert torch.equal(y == 1, (words < 2**16 * grey / 16) | (grey == 16))
 
 
 def test_every_mini_batch_is_handed_out_once():

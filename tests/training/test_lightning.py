@@ -27,6 +27,7 @@ from bench import (
 from bench.configuration.files import names
 from bench.configuration.models import build_model
 from bench.configuration.parsing import parse_run
+from bench.noise import Noise
 from bench.training.batches import Batch
 from bench.training.epoch import TrainingDiverged
 from bench.training.many_steps import ManySteps
@@ -180,6 +181,16 @@ def test_a_plain_loader_gives_the_numbers_of_the_data_module(data, trainer_of):
         trainer.fit(module, **arguments)
         found.append((weights(module), trainer.callback_metrics["validation_elbo"]))
     assert same(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+
+
+def test_each_block_of_validation_has_noise_of_its_own(data, trainer_of):
+    module = MODELS["bernoulli_vae"](data).eval()
+    (found,) = trainer_of().validate(module, data, verbose=False)
+    blocks = enumerate(data.data.validation.split(100))
+    with torch.no_grad():
+        each = [module.model.terms(y, Noise(1, "validation", n)).elbo[0] for n, y in blocks]
+    assert found["validation_elbo"] == pytest.approx(torch.cat(each).mean().item(), abs=1e-4)
+    assert len(each) == 3
 
 
 @pytest.mark.parametrize("name", ["aggregate_vae", "gated_exemplar_vae"])

@@ -1,0 +1,43 @@
+"""The key of a run: which parts of a configuration it is a function of."""
+
+from copy import deepcopy
+
+import pytest
+
+from bench.records.key import key_of
+
+CONFIG = {
+    "seed": 1,
+    "data": {"dataset": "digits", "binarization": "none", "leave_out_every": 0},
+    "model": {"class_path": "RealNVP", "init_args": {"couplings": 2, "shift": "after_scaling"}},
+    "trainer": {"beta": 1.0, "samples": 1, "encoder_steps": 0},
+    "evaluation": {"importance_samples": 100, "importance_data_train": 0},
+}
+
+
+@pytest.mark.parametrize(
+    "section, name, value",
+    [
+        ("data", "dataset", "mnist"),
+        ("data", "leave_out_every", 2),
+        ("trainer", "beta", 0.5),
+        ("trainer", "samples", 5),
+        ("trainer", "encoder_steps", 3),
+        ("evaluation", "importance_samples", 5000),
+        ("evaluation", "importance_data_train", 10),
+        ("model", "class_path", "VAE"),
+        ("model", "init_args", {"couplings": 4, "shift": "after_scaling"}),
+        ("model", "init_args", {"couplings": 2, "shift": "before_scaling"}),
+    ],
+)
+def test_every_option_counts_also_those_that_were_added_later(section, name, value):
+    other = deepcopy(CONFIG)
+    other[section][name] = value
+    assert key_of(other) != key_of(CONFIG) != key_of(CONFIG | {"seed": 2})
+
+
+def test_an_added_option_at_its_old_value_is_as_if_it_were_not_there():
+    older = deepcopy(CONFIG)
+    del older["data"]["leave_out_every"], older["model"]["init_args"]["shift"]
+    del older["trainer"]["samples"], older["evaluation"]["importance_data_train"]
+    assert key_of(older) == key_of(CONFIG)
