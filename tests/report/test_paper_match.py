@@ -141,8 +141,15 @@ def test_an_infinite_number_is_left_out():
             "not decided; 11 seeds would at this mean and spread",
         ),
         ((-85.0,), "-85.00 | -84.45 ± 0.12 | -0.55 | 1.00 | not decided: one seed"),
-        ((-85.17, -85.13), "-0.70 [-1.08, -0.32] | 1.00 | not decided; 3 seeds would"),
-        ((-85.4, -85.6), "-1.05 [-2.35, 0.25] | 1.00 | not decided; no number of seeds would"),
+        (
+            (-85.17, -85.13),
+            "-0.70 [-1.08, -0.32] | 1.00 | not decided; 3 seeds would at this mean and spread",
+        ),
+        (
+            (-85.4, -85.6),
+            "-1.05 [-2.35, 0.25] | 1.00 | "
+            "not decided; no number of seeds would at this mean and spread",
+        ),
         ((-85.0, -85.0), "-0.55 [-0.84, -0.26] | 1.00 | equivalent within δ, below"),
         ((-84.4, -84.4), "0.05 [-0.24, 0.34] | 1.00 | equivalent within δ"),
         ((-83.0, -83.0), "1.45 [1.16, 1.74] | 1.00 | different, above"),
