@@ -6,7 +6,13 @@ import pytest
 
 from bench.records.columns import runs_columns
 from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
-from bench.report.published import before_runs, published, published_file, published_value
+from bench.report.published import (
+    before_runs,
+    draws_stderr,
+    published,
+    published_file,
+    published_value,
+)
 
 COLUMNS = {column.name for column in runs_columns()}
 # The code of these committed runs is older than the margins.
@@ -82,6 +88,18 @@ def test_verdicts():
     assert needed.notna().tolist() == [False, False, True, False, False, False]
     # With t · 5.657 / √n and 1.96 · 0.18: 2.93 for 17 seeds and 2.84 for 18; 2.91 decide.
     assert needed.iloc[2] == 18
+
+
+def test_only_likelihoods_of_dynamic_test_images_have_an_error_of_their_draw():
+    one = draws_stderr("fashion-dynamic", "log_likelihood", "test")
+    assert one == pytest.approx(2**0.5 * 0.094)
+    for other in (
+        ("fashion-dynamic", "log_likelihood", "train"),
+        ("fashion-dynamic", "active_units", "test"),
+        ("fashion-256", "log_likelihood", "test"),
+        ("mnist-static", "log_likelihood", "test"),  # a draw, but not measured
+    ):
+        assert draws_stderr(*other) is None
 
 
 def test_a_row_says_what_was_fixed_before_its_runs():
