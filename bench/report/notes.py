@@ -119,12 +119,12 @@ def unranked_note(rows: pd.DataFrame) -> str | None:
         places = [f"after {is_before['model'].iloc[-1]}"] if len(is_before) else []
         places += [f"before {is_behind['model'].iloc[0]}"] if len(is_behind) else []
         if places:
-            found.append(f"{row['model']} ({' and '.join(places)})")
+            found.append(f"{row['model']} {' and '.join(places)}")
     if not found:
         return None
     return (
-        "L_K rises with K in expectation, so that means say where rows of another K would stand at equal "
-        f"K: {'; '.join(found)}."
+        "L_K rises with K in expectation. At equal K rows of another K would therefore stand, by their means "
+        f"and without regard to errors: {'; '.join(found)}."
     )
 
 

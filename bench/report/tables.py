@@ -33,7 +33,7 @@ TO_BEST_WORDS = (
     "With 95 % confidence in all rows together (multiple comparisons with the best, Hsu 1984) a row is "
     "called best or behind, and the difference is at most the number in brackets; open: it may be "
     "either, and the interval of the difference follows. A number without a word has no interval, "
-    "because that row or the best other has one seed."
+    "because that row or the best other has one seed: such rows are compared with none."
 )
 
 

@@ -175,7 +175,7 @@ def test_only_equal_numbers_of_images_are_ranked():
     text = markdown(board)
     assert "| 0.810 ± 0.025&#42; |" not in text and "± 0.025 (100 images) |" in text
     assert "0.900 (several numbers of images) |" in text
-    assert "would stand at equal K" not in text
+    assert "At equal K" not in text
 
 
 def test_where_rows_of_another_number_of_samples_would_stand_is_said():
@@ -185,7 +185,7 @@ def test_where_rows_of_another_number_of_samples_would_stand_is_said():
     made += [with_samples(record("more", 1, 1.8), 1000), record("pixels", 0, 2.5, bound="exact")]
     text = markdown(leaderboard_table([*made, *CLEAR], "s"))
     # Of `worse` nothing is known: its L_100 may be above all others.
-    assert "would stand at equal K: more (after a and before pixels); fewer (before b)." in text
+    assert "to errors: more after a and before pixels; fewer before b." in text
 
 
 def test_differences_are_printed_in_words():
