@@ -15,7 +15,8 @@ def record(model, seed, bits, status="ok", bound="upper"):
         "log_likelihood": estimate(-64 * log(2) * bits),
     }
     if bound == "upper":
-        metrics |= {name: estimate(0.5) for name in DIAGNOSTICS}
+        # An effective sample size is at least 1, shares are at most 1.
+        metrics |= {name: estimate(1.0) for name in DIAGNOSTICS}
     made = {
         "key": f"{abs(hash((model, seed))):016x}"[:16],
         "task": "digits-17",
