@@ -32,6 +32,8 @@ KERNELS = {
     "gated_vamp_vae": 201,
     "gated_aggregate_vae": 202,
     "gated_exemplar_vae": 199,
+    "gated_flow_vae": 185,
+    "gated_mixture_vae": 175,
     "iwae_paper_vae": 101,
     "realnvp": 108,
     "variational_realnvp": 221,

@@ -27,6 +27,8 @@ STACKED = {
     "gated_vamp_vae": ("digits-binary", [*NARROW, "--model.prior.pseudo_inputs=30"]),
     "gated_aggregate_vae": ("digits-binary", [*NARROW, "--model.prior.exemplars=50"]),
     "gated_exemplar_vae": ("digits-binary", NARROW),
+    "gated_flow_vae": ("digits-binary", [*NARROW, "--model.prior.widths=[16]"]),
+    "gated_mixture_vae": ("digits-binary", [*NARROW, "--model.prior.components=10"]),
     "iwae_paper_vae": (
         "digits-binary",
         [*NARROW, "--trainer.objective=importance_weighted", "--trainer.samples=3"],
