@@ -38,6 +38,12 @@ TRAINED = {
     "realnvp": (GREY, *FLOW),
     "variational_realnvp": (GREY, *FLOW, *DEQUANTIZATION),
     "convolutional_realnvp": (GREY, *MULTISCALE),
+    "variational_convolutional_realnvp": (
+        GREY,
+        *MULTISCALE,
+        "--model.dequantization_couplings=2",
+        "--model.dequantization_channels=4",
+    ),
     "convolutional_vae": (GREY, *CONVOLUTIONS),
 }
 FITTED = {

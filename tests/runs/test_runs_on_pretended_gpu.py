@@ -38,6 +38,7 @@ KERNELS = {
     "realnvp": 108,
     "variational_realnvp": 221,
     "convolutional_realnvp": 237,
+    "variational_convolutional_realnvp": 375,
     "convolutional_vae": 249,
 }
 # ResNet-18 takes too long for a whole run: tests/training/test_training_on_pretended_gpu.py.

@@ -39,6 +39,7 @@ STACKED = {
 ALONE = {
     "convolutional_vae": "convolutions do not gain by it",
     "convolutional_realnvp": "convolutions do not gain by it",
+    "variational_convolutional_realnvp": "convolutions do not gain by it",
     "bolts_vae": "convolutions do not gain by it",
     "resnet_vae": "convolutions do not gain by it",
     "linear_gaussian": "it is not trained by gradients",
