@@ -10,6 +10,7 @@ from bench.errors import InputError
 from bench.records.record import read_records
 from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
+from bench.report.missing import missing_runs
 from bench.report.package import package_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
@@ -58,13 +59,19 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         files |= readme_files(readme, directory, board, match)
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
-    files |= drawn_files(directory, records, board)
+    files |= drawn_files(directory, records, board, missing_of(directory, tables))
     try:
         for path, content in files.items():
             write_atomically(path, content)
     except OSError as error:
         raise InputError(f"report: {path} cannot be written: {error.strerror}") from None
     return board
+
+
+def missing_of(directory: Path, tables: dict[Path, str]) -> str | None:
+    """Return a sentence on the runs of a sweep that its tables lack; None if they lack none."""
+    runs = parse_runs(tables[directory / "runs.csv"].encode(), "runs.csv")
+    return missing_runs(directory, runs, tables[directory / "timings.csv"])
 
 
 def table_files(
@@ -109,9 +116,9 @@ def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
 
 
 def drawn_files(
-    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame, missing: str | None
 ) -> dict[Path, str | bytes]:
-    """Return {file: content} of the figures and the page."""
+    """Return {file: content} of the figures and the page, which says what is ``missing``."""
     # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.plots import figures_of
 
@@ -126,5 +133,5 @@ def drawn_files(
     if missing_for_page() is None:
         from bench.report.page.write import page_of
 
-        files[directory / "page.html"] = page_of(directory.name, records, board, drawn)
+        files[directory / "page.html"] = page_of(directory.name, records, board, drawn, missing)
     return files
