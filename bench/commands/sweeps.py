@@ -174,7 +174,9 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
+    from bench.records.tables import read_runs
     from bench.report.description import CRATE, NO_CRATE
+    from bench.report.missing import missing_runs
     from bench.report.report import missing_for_page
     from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
@@ -189,6 +191,9 @@ def write_report(
         say(NO_CRATE)
     missing = missing_keys(directory)
     print_missing(missing, chosen)
+    if missing:
+        timings = (directory / "timings.csv").read_text(encoding="utf-8")
+        say(missing_runs(directory, read_runs(directory / "runs.csv"), timings) or "")
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0

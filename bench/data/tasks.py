@@ -15,15 +15,22 @@ from bench.errors import InputError
 from bench.noise import derive_seed
 
 Indices = NDArray[np.int64]
-Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
+Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10", "mnist_larochelle"]
 Binarization = Literal["none", "static", "dynamic", "threshold"]
 SHORT_NAMES = {"fashion_mnist": "fashion"}
-NATIVE_LEVELS = {"digits": 17, "mnist": 256, "fashion_mnist": 256, "cifar10": 256}
+NATIVE_LEVELS = {
+    "digits": 17,
+    "mnist": 256,
+    "fashion_mnist": 256,
+    "cifar10": 256,
+    "mnist_larochelle": 2,
+}
 # (train, validation); the rest of the training file is unused. Digits has one file for all splits.
 SPLIT_SIZES = {
     "mnist": (50_000, 10_000),
     "fashion_mnist": (50_000, 10_000),
     "cifar10": (45_000, 5_000),
+    "mnist_larochelle": (50_000, 10_000),
 }
 DIGITS_SPLIT_SIZES = (1_197, 300, 300)
 # Part of each task's definition: another seed would define other tasks.
@@ -39,18 +46,22 @@ class Task:
         binarization: none keeps the dataset's own levels (17 for digits, else 256). The others
             give binary images: static by one Bernoulli draw per pixel, the same in every run;
             dynamic by a new draw of the training images in every epoch, with validation and test
-            images drawn once; threshold by y > half of the largest value.
+            images drawn once; threshold by y > half of the largest value. mnist_larochelle is
+            MNIST in the published binary draw of Larochelle & Murray 2011 (The neural
+            autoregressive distribution estimator), and takes none.
         leave_out_every: Remove every k-th level, except the darkest and the brightest, from the
             training and validation images: such a pixel moves one level up or down, with equal
             probability. Test images keep all levels. 0 removes none.
 
     Raises:
-        InputError: The dataset or binarization is unknown, or ``leave_out_every`` would remove no
-            level, or leave no neighbouring level.
+        InputError: The dataset or binarization is unknown, or the dataset is binary already; or
+            ``leave_out_every`` would remove no level, or leave no neighbouring level.
 
     Examples:
         >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
         ('mnist-dynamic', 'mnist-256', 256)
+        >>> Task("mnist_larochelle").name, Task("mnist_larochelle").levels
+        ('mnist-larochelle', 2)
     """
 
     dataset: Dataset
@@ -64,6 +75,11 @@ class Task:
                     f"data.{name}: {getattr(self, name)!r} is unknown; known: "
                     f"{', '.join(get_args(known))}"
                 )
+        if self.binarization != "none" and NATIVE_LEVELS[self.dataset] == 2:
+            raise InputError(
+                f"data.binarization: {self.binarization} is not for {self.dataset}, whose images "
+                "are binary as published; take none"
+            )
         every = self.leave_out_every
         if not isinstance(every, int):
             raise InputError(f"data.leave_out_every: {every!r} is not a whole number")
@@ -84,6 +100,8 @@ class Task:
     @property
     def name(self) -> str:
         """The name under which results are compared: mnist-256, mnist-dynamic, digits-binary, …"""
+        if NATIVE_LEVELS[self.dataset] == 2:
+            return self.dataset.replace("_", "-")
         kind = {"none": str(self.levels), "threshold": "binary"}.get(
             self.binarization, self.binarization
         )
