@@ -16,6 +16,7 @@ set_workspace()
 
 if TYPE_CHECKING:
     from bench import densities
+    from bench.configuration.load_plugin import load_plugin
     from bench.data.arrays import task_from_arrays
     from bench.data.tasks import Task, TaskData, load_task
     from bench.densities.normal import DiagonalNormal
@@ -61,6 +62,7 @@ __all__ = [
     "diagnosed_bound",
     "evaluate",
     "importance_weighted_bound",
+    "load_plugin",
     "load_task",
     "load_trained",
     "task_from_arrays",
@@ -87,6 +89,7 @@ _MODULES = {
     "diagnosed_bound": "bench.estimators.evidence",
     "evaluate": "bench.library.evaluate",
     "importance_weighted_bound": "bench.estimators.evidence",
+    "load_plugin": "bench.configuration.load_plugin",
     "load_task": "bench.data.tasks",
     "load_trained": "bench.runs.trained",
     "task_from_arrays": "bench.data.arrays",

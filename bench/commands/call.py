@@ -34,6 +34,10 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
         value = json.dumps(taken) if taken is leading else taken[0]
         arguments = [f"--{first.name}={value}", *arguments[len(taken) :]]
     words = as_parameters(arguments, function)
+    for name, part in signature(function).parameters.items():
+        if get_origin(part.annotation) is list:
+            words, values = taken_out(words, name)
+            words += [f"--{name}={json.dumps(values)}"] if values else []
     check_no_value_is_empty(words)
     check_nesting(words)
     try:
@@ -44,6 +48,29 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
         if value != signature(function).parameters[option].default:
             check_option(option, value)
     return function(**options)
+
+
+def taken_out(words: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return the words without an option that may be given several times, and its values.
+
+    A list in brackets stays, for the parser.
+    """
+    rest: list[str] = []
+    values: list[str] = []
+    left = iter(words)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option != f"--{name}":
+            rest.append(word)
+            continue
+        value = value if equals else next(left, "")
+        if value.startswith("["):
+            rest.append(f"{option}={value}")
+        elif not value or value.startswith("--"):
+            raise InputError(f"{name}: is empty; leave it out, or give it a value")
+        else:
+            values.append(value)
+    return rest, values
 
 
 def check_no_value_is_empty(words: list[str]) -> None:

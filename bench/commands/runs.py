@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from shlex import quote
 
-from bench.commands.call import call
+from bench.commands.call import call, taken_out
 from bench.commands.places import check_folder
 from bench.errors import InputError
 from bench.records.types import Config
@@ -13,13 +13,22 @@ from bench.settings import Progress
 from bench.system.printing import say
 from bench.tracking.wandb_settings import WandbMode
 
+PLUGIN_HELP = (
+    "Python file, entry point or module with parts of your own, which options may then name. May be "
+    "given several times."
+)
+
 
 def train(arguments: list[str]) -> int:
     """Train and evaluate one run, print its numbers and write its record."""
+    from bench.configuration.load_plugin import load_plugins
     from bench.configuration.parsing import make_parser, parse_run
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
+    arguments, plugins = taken_out(arguments, "plugin")
+    load_plugins(plugins)
     parser = make_parser()
+    parser.add_argument("--plugin", type=str, help=PLUGIN_HELP)
     parser.add_argument(
         "--output",
         type=str,
@@ -30,6 +39,7 @@ def train(arguments: list[str]) -> int:
         "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
     )
     options = parse_run(arguments, parser)
+    del options["plugin"]
     check_folder("output", options["output"])
     output, wandb = Path(options.pop("output")), options.pop("wandb")
     return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
@@ -123,6 +133,7 @@ def evaluate(arguments: list[str]) -> int:
     return call(run_evaluate, "evaluate", arguments)
 
 
+# Its parameters are the command's options.
 def run_evaluate(
     checkpoint: str,
     importance_samples: int | None = None,
@@ -130,6 +141,7 @@ def run_evaluate(
     elbo_samples: int | None = None,
     output: str | None = None,
     refresh: str | None = None,
+    plugin: list[str] = [],
 ) -> int:
     """Measure a trained model on the train and test split of its task.
 
@@ -141,7 +153,12 @@ def run_evaluate(
         output: JSON file to write the estimates to.
         refresh: Folder of a sweep, such as results/mnist: the run's record there gets the estimates,
             if those that it has agree with them; then `bench report` makes the tables.
+        plugin: Python file, entry point or module with parts that the model was made of. May be given
+            several times.
     """
+    from bench.configuration.load_plugin import load_plugins
+
+    load_plugins(plugin)
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
         raise InputError(f"output: {output} is the checkpoint, which it would replace")
     from bench.report.tables import print_estimates

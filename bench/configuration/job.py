@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bench.configuration.load_plugin import load_plugin
+from bench.configuration.plugins import check_loaded, used_by
 from bench.records.key import key_of
 from bench.records.types import Config
 
@@ -18,6 +20,8 @@ class Job:
         wandb_mode: offline, online or disabled.
         storage: Folder or fsspec address of this run's checkpoints, from which another machine can
             resume it; empty is ``directory``.
+        plugins: What loads the plugins of its model in another process. None stands for those that
+            this process has loaded.
     """
 
     config: Config
@@ -26,6 +30,23 @@ class Job:
     directory: str
     wandb_mode: str = "offline"
     storage: str = ""
+    plugins: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.plugins is None:
+            used = tuple(plugin.place for plugin in used_by(self.config.get("model")))
+            object.__setattr__(self, "plugins", used)
+
+    def load_outside(self) -> None:
+        """Load the plugins of its model into this process, which may be a worker.
+
+        Raises:
+            InputError: One is not there, or is not the one that the configuration names.
+        """
+        for place in self.plugins or ():
+            load_plugin(place)
+        if "plugins" in self.config:
+            check_loaded(self.config["plugins"])
 
     @property
     def key(self) -> str:

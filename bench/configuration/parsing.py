@@ -14,6 +14,7 @@ from bench.configuration.canonical import one_line, plain_dict
 from bench.configuration.class_names import check_class, check_classes, with_paths
 from bench.configuration.files import names, resolve
 from bench.configuration.models import add_model
+from bench.configuration.plugins import check_loaded, with_plugins
 from bench.errors import InputError
 from bench.records.schema import problem_of_config
 from bench.records.types import Config
@@ -103,6 +104,9 @@ def words_of_config(content: Any, where: str) -> Iterator[str]:
     if not isinstance(content, dict):
         raise InputError(f"config: {where} is not a mapping of options to values")
     for name, value in content.items():
+        if name == "plugins":  # as a record has it; it gives none, but says which are needed
+            check_loaded(value)
+            continue
         # A --config file can neither read another file nor show help.
         if name.split(".")[0] not in (*GROUPS, "seed", "output", "wandb"):
             raise InputError(f"config: {where}: '{name}' is not an option of a configuration file")
@@ -150,7 +154,7 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> C
         config = (parser or run_parser()).parse_args(plain_words(arguments))
     except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
-    return checked(plain_dict(config.as_dict()))
+    return checked(with_plugins(plain_dict(config.as_dict())))
 
 
 def checked(config: Config) -> Config:
@@ -167,10 +171,14 @@ def validate(config: Any) -> Config:
     """Return the canonical form of a configuration read from a record or a checkpoint.
 
     Raises:
+        PluginMissing: It needs a plugin that the user has not given.
         InputError: It is not a configuration of a run.
     """
     import jsonargparse
 
+    if isinstance(config, dict) and "plugins" in config:
+        check_loaded(config["plugins"])
+        config = {name: part for name, part in config.items() if name != "plugins"}
     check_classes(config)
     # jsonargparse would open a text in place of a mapping as a file.
     if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
@@ -179,6 +187,7 @@ def validate(config: Any) -> Config:
         if name not in (*GROUPS, "seed"):
             raise InputError(f"config: {name[:200]!r} is not a part of a configuration")
     try:
-        return checked(plain_dict(run_parser().parse_object(with_paths(config)).as_dict()))
+        parsed = run_parser().parse_object(with_paths(config))
+        return checked(with_plugins(plain_dict(parsed.as_dict())))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None

@@ -12,7 +12,7 @@ from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
 # A new column raises the second number, a renamed column or a changed meaning the first.
-SCHEMA_VERSION = "3.0.0"
+SCHEMA_VERSION = "3.1.0"
 TITLE = "# What the tables hold"
 # The dictionary's text on tables that are in no package of a sweep.
 OTHER_TABLES = (
