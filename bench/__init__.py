@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.noise import Noise
     from bench.runs.trained import load_trained
     from bench.settings import EvaluationConfig, Optimization
+    from bench.sweep.train import train
     from bench.training.batches import TaskDataModule
     from bench.training.module import GenerativeModel
     from bench.training.named_models import (
@@ -66,6 +67,7 @@ __all__ = [
     "load_task",
     "load_trained",
     "task_from_arrays",
+    "train",
 ]
 
 _MODULES = {
@@ -93,6 +95,7 @@ _MODULES = {
     "load_task": "bench.data.tasks",
     "load_trained": "bench.runs.trained",
     "task_from_arrays": "bench.data.arrays",
+    "train": "bench.sweep.train",
 }
 
 

@@ -82,13 +82,16 @@ def check_no_value_is_empty(words: list[str]) -> None:
 
 
 def as_parameters(arguments: list[str], function: Callable[..., int]) -> list[str]:
-    """Return the options under the names of the parameters: ``--dry-run`` as ``--dry_run=true``."""
+    """Return the options under the names of the parameters: ``--dry-run`` as ``--dry_run=true``.
+
+    ``--data.path`` is spelt in all commands as in ``bench train``.
+    """
     kinds = {name: part.annotation for name, part in signature(function).parameters.items()}
     words = []
     for position, word in enumerate(arguments):
         if word.startswith("--"):
             option, equals, value = word[2:].partition("=")
-            option = option.replace("-", "_")
+            option = option.replace("-", "_").replace(".", "_")
             following = arguments[position + 1 : position + 2]
             is_bare = not equals and (not following or following[0].startswith("--"))
             word = f"--{option}{equals}{value}"

@@ -64,42 +64,24 @@ def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
         output: Folder of the runs.
         wandb: offline, online or disabled.
     """
-    from bench.configuration.job import Job
-    from bench.records.key import key_of
-    from bench.records.record import read_record, record_path
+    from bench.records.record import record_path
     from bench.report.tables import print_estimates
-    from bench.sweep.driver import check_buildable
-    from bench.sweep.folder import prepare_folder, write_or_refuse
-    from bench.sweep.single import done_once, list_single_runs
+    from bench.sweep.single import list_single_runs
+    from bench.sweep.train import do_job, job_of
     from bench.system.devices import unusable_gpus
     from bench.tracking.logger import offline_log
 
-    key = key_of(config)
-    directory = output / "runs" / key
-    job = Job(config, model, output.name, str(directory.absolute()), wandb)
-    check_buildable([job])
+    job = job_of(config, model, output, wandb)
     if line := unusable_gpus():
         say(line)
-    from bench.runs.run import run
-
-    prepare_folder(output, [key])
-    path = record_path(output / "runs", key)
-    with done_once(directory) as has_waited:
-        # Another process may have done the run meanwhile.
-        if has_waited and path.is_file():
-            record = read_record(path)
-        else:
-            record = run(job, print_progress())
-            for line in record.pop("notes"):
-                say(f"note: {line}")
-            write_or_refuse(output, record)
+    record = do_job(job, output, print_progress(), say)
     is_listed = list_single_runs(output)
     if record["status"] != "ok":
-        say(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
+        say(f"failed: {record['reason']}; details in {output / 'runs' / job.key / 'log.txt'}")
         return 1
     say(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
     print_estimates(record["metrics"])
-    say(f"record: {path}")
+    say(f"record: {record_path(output / 'runs', job.key)}")
     if wandb != "disabled" and (log := offline_log(job)):
         say(f"W&B's log is offline; to send it: wandb sync {quote(str(log))}")
     if is_listed:
@@ -142,6 +124,7 @@ def run_evaluate(
     output: str | None = None,
     refresh: str | None = None,
     plugin: list[str] = [],
+    data_path: str = "",
 ) -> int:
     """Measure a trained model on the train and test split of its task.
 
@@ -155,10 +138,11 @@ def run_evaluate(
             if those that it has agree with them; then `bench report` makes the tables.
         plugin: Python file, entry point or module with parts that the model was made of. May be given
             several times.
+        data_path: Images of your own that the model was trained on, as for `bench train`.
     """
-    from bench.configuration.load_plugin import load_plugins
+    from bench.commands.outside import take
 
-    load_plugins(plugin)
+    take(plugin, data_path)
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
         raise InputError(f"output: {output} is the checkpoint, which it would replace")
     from bench.report.tables import print_estimates

@@ -26,23 +26,25 @@ function warnings(environment) {
 
 const quoted = word => /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
-// Code from outside that parts of the model come from: whoever repeats the run needs the same.
-function pluginsOf(configuration) {
-  const plugins = configuration.plugins ?? [];
-  return { options: plugins.map(plugin => ` --plugin ${quoted(plugin.name)}`).join(""),
-    notes: plugins.map(plugin => element("p", {}, `Parts of the model come from ${plugin.name}` +
-      `${plugin.version ? `, version ${plugin.version}` : ""}, whose code has the SHA-256 ${plugin.sha256}.`)) };
+// What whoever repeats the run needs from outside: code that parts of the model come from, and images.
+function outsideOf(configuration) {
+  const plugins = configuration.plugins ?? [], data = configuration.data ?? {};
+  const notes = plugins.map(plugin => `Parts of the model come from ${plugin.name}` +
+    `${plugin.version ? `, version ${plugin.version}` : ""}, whose code has the SHA-256 ${plugin.sha256}.`);
+  if (data.pixels_sha256) notes.push(`The images ${data.name} are not the benchmark's; their pixels have the SHA-256 ${data.pixels_sha256}.`);
+  return { plugins: plugins.map(plugin => ` --plugin ${quoted(plugin.name)}`).join(""),
+    images: data.pixels_sha256 ? " --data.path IMAGES" : "", notes: notes.map(text => element("p", {}, text)) };
 }
 
 function commands(task, sweep, runs, run, environment, configuration) {
-  const lines = [], plugins = pluginsOf(configuration);
+  const lines = [], outside = outsideOf(configuration);
   if (environment.commit) lines.push(`git checkout ${environment.commit}`);
-  lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", `bench train --config run.json${plugins.options}`);
-  const parts = [element("h4", {}, "Do it again"), ...warnings(environment), ...plugins.notes, element("pre", {}, lines.join("\n"))];
+  lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", `bench train --config run.json${outside.plugins}${outside.images}`);
+  const parts = [element("h4", {}, "Do it again"), ...warnings(environment), ...outside.notes, element("pre", {}, lines.join("\n"))];
   const words = [sweep, task, run.model];
   if (words.every(word => /^[A-Za-z0-9][\w.-]*$/.test(word))) {
     parts.push(element("p", { class: "faint" }, "or, as a part of the sweep configs/sweep/" + sweep + ".yaml, with its checkpoints and logs:"),
-      element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'${plugins.options}`));
+      element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'${outside.plugins}`));
   }
   return parts;
 }
