@@ -36,6 +36,11 @@ def load_plugin(place: str) -> Plugin:
         InputError: There is no such file or module, or it cannot be imported; it defines no part, or
             one that has a name that is taken or lacks a method; or its source has changed since it
             was loaded.
+
+    Examples:
+        >>> load_plugin("nowhere/my_parts.py")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        bench.errors.InputError: plugin: ...nowhere/my_parts.py: no such file
     """
     is_file = place.endswith(".py")
     place = str(Path(place).absolute()) if is_file else place
