@@ -62,15 +62,16 @@ def read_own(place: str) -> OwnImages:
     try:
         seen = fingerprint(place)
     except (OSError, ValueError) as error:
-        raise InputError(f"data: {place}: {getattr(error, 'strerror', None) or error}") from None
+        where, reason = getattr(error, "filename", None), getattr(error, "strerror", None)
+        raise InputError(f"data: {where or place}: {reason or error}") from None
     return _read(place, seen)
 
 
 def fingerprint(place: str) -> tuple[object, ...]:
     """Return what changes when a file, or one in a folder, is written."""
-    paths = [place]
-    if os.path.isdir(place):
-        paths += [os.path.join(f, name) for f, _, names in os.walk(place) for name in names]
+    paths, folders = [place], [place, *(os.path.join(place, name) for name in SPLITS)]
+    for folder in filter(os.path.isdir, folders):
+        paths += [os.path.join(folder, name) for name in os.listdir(folder)]
     stats = [(path, os.stat(path)) for path in sorted(paths)]
     return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
