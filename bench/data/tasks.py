@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.images import Pixels, load_raw
+from bench.data.own_task import Binarization, OwnTask, own_splits
 from bench.errors import InputError
 from bench.noise import derive_seed
 
 Indices = NDArray[np.int64]
 Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10", "mnist_larochelle"]
-Binarization = Literal["none", "static", "dynamic", "threshold"]
 SHORT_NAMES = {"fashion_mnist": "fashion"}
 NATIVE_LEVELS = {
     "digits": 17,
@@ -93,6 +93,11 @@ class Task:
             )
 
     @property
+    def native_levels(self) -> int:
+        """Number of values that a pixel takes before binarization."""
+        return NATIVE_LEVELS[self.dataset]
+
+    @property
     def levels(self) -> int:
         """Number of values that a pixel takes."""
         return NATIVE_LEVELS[self.dataset] if self.binarization == "none" else 2
@@ -144,7 +149,7 @@ class TaskData:
         split_sha256: SHA-256 of the splits' indices, or of the images of an `ArrayTask`.
     """
 
-    task: Task | ArrayTask
+    task: Task | OwnTask | ArrayTask
     shape: tuple[int, int, int]
     train: Tensor
     validation: Tensor
@@ -216,15 +221,15 @@ def draw_static(intensities: Pixels, largest: int, name: str) -> Pixels:
     return (raw < threshold[intensities.ravel()]).reshape(intensities.shape).astype(np.uint8)
 
 
-def binarize(images: Pixels, task: Task, name: str) -> Pixels:
+def binarize(images: Pixels, task: Task | OwnTask, name: str) -> Pixels:
     """Return the binary images of a split, by threshold or one Bernoulli draw per pixel."""
-    largest = NATIVE_LEVELS[task.dataset] - 1
+    largest = task.native_levels - 1
     if task.binarization == "threshold":
         return (images > largest / 2).astype(np.uint8)
     return draw_static(images, largest, f"{task.dataset}/{name}")
 
 
-def leave_out(images: Pixels, task: Task, name: str) -> Pixels:
+def leave_out(images: Pixels, task: Task | OwnTask, name: str) -> Pixels:
     """Move each pixel at a removed level one level up or down, by raw Philox bits."""
     bits = np.random.Philox(key=derive_seed(TASK_SEED, "left out", f"{task.dataset}/{name}"))
     raw = bits.random_raw(-(-images.size // 8)).view(np.uint8)[: images.size]
@@ -234,8 +239,8 @@ def leave_out(images: Pixels, task: Task, name: str) -> Pixels:
 
 
 @lru_cache(maxsize=2)
-def load_task(task: Task) -> TaskData:
-    """Load a task's data. Raises InputError if the files are missing or not the published ones.
+def load_task(task: Task | OwnTask) -> TaskData:
+    """Load a task's data. Raises InputError if the files are missing or not those of the task.
 
     The cache lets successive runs of a worker share the images.
 
@@ -244,11 +249,16 @@ def load_task(task: Task) -> TaskData:
         >>> data.task.name, data.task.levels, data.shape, len(data.train), len(data.test)
         ('digits-binary', 2, (1, 8, 8), 1197, 300)
     """
-    raw = load_raw(task.dataset)
-    indices = split_indices(task.dataset, len(raw.train))
-    sources = {"train": raw.train, "validation": raw.train}
-    sources["test"] = raw.train if raw.test is None else raw.test
-    splits = {name: sources[name][index].reshape(len(index), -1) for name, index in indices.items()}
+    if isinstance(task, OwnTask):
+        images, payloads = own_splits(task), {"pixels": task.pixels_sha256}
+        indices = {name: np.arange(len(part)) for name, part in images.items()}
+    else:
+        raw = load_raw(task.dataset)
+        payloads, indices = raw.payloads, split_indices(task.dataset, len(raw.train))
+        sources = {"train": raw.train, "validation": raw.train}
+        sources["test"] = raw.train if raw.test is None else raw.test
+        images = {name: sources[name][index] for name, index in indices.items()}
+    splits = {name: part.reshape(len(part), -1) for name, part in images.items()}
     intensities = torch.from_numpy(splits["train"]) if task.binarization == "dynamic" else None
     if task.binarization != "none":
         splits = {name: binarize(images, task, name) for name, images in splits.items()}
@@ -258,14 +268,17 @@ def load_task(task: Task) -> TaskData:
     tensors = {name: torch.from_numpy(np.ascontiguousarray(y)) for name, y in splits.items()}
     return TaskData(
         task=task,
-        shape=tuple(raw.train.shape[1:]),
+        shape=tuple(images["train"].shape[1:]),
         intensities=intensities,
-        payload_sha256=raw.payloads,
+        payload_sha256=payloads,
         split_sha256=hash_splits(indices),
         **tensors,
     )
 
 
-def task_of(config: dict[str, Any]) -> Task:
+def task_of(config: dict[str, Any]) -> Task | OwnTask:
     """Return the task of a run's canonical configuration."""
-    return Task(**config["data"])
+    data = dict(config["data"])
+    if "pixels_sha256" in data:
+        return OwnTask(data.pop("name"), data.pop("levels"), **data)
+    return Task(**data)

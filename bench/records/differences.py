@@ -20,6 +20,9 @@ def options_of(config: Config) -> dict[str, str]:
         if isinstance(part, dict) and "class_path" in part:
             found[path] = str(part["class_path"]).rpartition(".")[2]
             walk(part.get("init_args", {}), path)
+        elif path == "plugins":
+            # The hash is there because nothing else may differ; its beginning tells them apart.
+            found[path] = " ".join(f"{p['version'] or ''}@{p['sha256'][:12]}" for p in part)
         elif isinstance(part, dict):
             for name, value in part.items():
                 walk(value, f"{path}.{name}" if path else name)

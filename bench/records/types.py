@@ -11,8 +11,23 @@ from bench.settings import Bound, Split
 SPLITS: tuple[Split, ...] = get_args(Split)
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
 
-# A run's canonical configuration: sections data, model, trainer and evaluation, and the seed.
+# A run's canonical configuration: sections data, model, trainer and evaluation, the seed, and the
+# plugins that the model's parts come from, if there are any.
 Config = dict[str, Any]
+
+
+class PluginRecord(TypedDict):
+    """Code from outside that parts of a run's model come from, in the configuration's ``plugins``.
+
+    Attributes:
+        name: The file's name, or the module's.
+        version: Its version; None if it has none.
+        sha256: Hash of its source without docstrings, comments and blank lines.
+    """
+
+    name: str
+    version: str | None
+    sha256: str
 
 
 class EstimateRecord(TypedDict):

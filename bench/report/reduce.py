@@ -26,6 +26,7 @@ from bench.records.row import (
     dirty_of_run,
     estimates_of,
     importance_samples,
+    plugins_text,
     population_stderr,
     row_of,
     values_of,
@@ -105,6 +106,7 @@ def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
     row: Row = {"task": task, "model": model, "bound": bound}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
     row["survivors_only"] = len(good) < len(group)
+    row["plugin"] = plugins_text(group[0]["config"])  # runs of a row differ in the seed alone
     for name in METRICS:
         mean, low, high = interval([own[name] for own in values], bound == "exact")
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
@@ -207,6 +209,8 @@ def slim(record: Record) -> SlimRecord:
         kept["environment"]["stacked"] = environment["stacked"]
     trainer = record["config"]["trainer"]
     kept["config"] = {"trainer": {"beta": trainer["beta"], "devices": trainer.get("devices", 1)}}
+    if "plugins" in record["config"]:
+        kept["config"]["plugins"] = record["config"]["plugins"]
     kept["data"] = cast(DataRecord, {intern(name): part for name, part in record["data"].items()})
     kept["metrics"] = {split: slim_estimates(record, split) for split in SPLITS}
     return kept

@@ -60,6 +60,7 @@ def run(
     """
     silence_lightning()
     deterministic()
+    job.load_outside()
     devices = devices_for(job.config["trainer"]["devices"], gpus)
     with hidden(is_a_launchers), open_log(job) as log:
         return recorded(job, devices, gpus.share if gpus else 1.0, log, progress)

@@ -204,7 +204,9 @@ def check_buildable(jobs: list[Job]) -> None:
             )
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
+            if not isinstance(error, (RuntimeError, MemoryError)) and not job.plugins:
+                raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{data.task.name}, {job.model}: cannot be built: {reason}") from None
 
