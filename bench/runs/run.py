@@ -285,14 +285,8 @@ def evaluate_model(
     model.to(device).eval()
     model.attach(data.train.to(device))
     seed = derive_seed(config["seed"], "evaluation")
-    results = evaluate(
-        model,
-        data,
-        evaluation_config(config),
-        seed,
-        device,
-        lambda share: progress("evaluate", share, ""),
-    )
+    follow = lambda share: progress("evaluate", share, "")
+    results = evaluate(model, data, evaluation_config(config), seed, device, follow)
     plain: Metrics = {
         # An Estimate has the fields of its record.
         split: {name: cast(EstimateRecord, e._asdict()) for name, e in columns.items()}
