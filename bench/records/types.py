@@ -40,6 +40,7 @@ class EstimateRecord(TypedDict):
         value: The estimate.
         stderr: Its Monte-Carlo standard error; None where it is not known.
         stderr_data: Its standard error as a mean over the data; None where it is not known.
+        stderr_untrusted: What was computed for ``stderr``, where that is None because it cannot be trusted.
         n: Number of data that it is a mean over.
         samples: Draws per datum.
     """
@@ -47,6 +48,7 @@ class EstimateRecord(TypedDict):
     value: float
     stderr: NotRequired[float | None]
     stderr_data: NotRequired[float | None]
+    stderr_untrusted: NotRequired[float | None]
     n: NotRequired[int]
     samples: NotRequired[int]
 
