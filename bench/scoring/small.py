@@ -1,0 +1,200 @@
+"""Checks of a model that is built once more for images of two pixels: its masses sum to 1."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import log, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.adapters.adapted import Adapted, Wanted
+from bench.adapters.choose import adapt
+from bench.adapters.density import DensityModel
+from bench.library.external import evaluation_mode
+from bench.noise import Noise, derive_seed
+from bench.scoring.finding import Contradiction, Finding
+from bench.scoring.integral import check_integral, factors_of
+from bench.scoring.probes import elbo_of
+from bench.scoring.source import Source
+from bench.scoring.weights import modules_of
+
+# Shapes of which the first is taken that the model can be built for.
+SHAPES = ((1, 1, 2), (1, 2, 1), (1, 1, 1), (1, 2, 2), (3, 1, 1), (1, 4, 4))
+FEW_LEVELS, MOST_IMAGES, ROWS = 4, 66_000, 60_000
+# The weights are moved by this much, because many a layer starts at 0, where it hides a mistake.
+MOVED = 0.2
+# Masses that sum to more than this are impossible, up to their error.
+TOLERANCE, CERTAIN = 0.02, 5.0
+CHECK = "sum of masses"
+UNKNOWN = "it is no distribution over images; does each pixel's mass sum to 1 over the levels?"
+TOO_MUCH = (
+    "is a KL weighted, a mean taken over pixels, or a density left without its −D log L or the "
+    "log-derivative of its preprocessing?"
+)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A model of images of a few pixels.
+
+    Attributes:
+        adapted: The model.
+        shape: Channels, height and width of its images.
+        levels: L.
+    """
+
+    adapted: Adapted
+    shape: tuple[int, int, int]
+    levels: int
+
+    def images(self) -> Tensor:
+        """Return all images, (L^D, D)."""
+        rows = list(product(range(self.levels), repeat=prod(self.shape)))
+        return torch.tensor(rows, dtype=torch.uint8)
+
+    @property
+    def words(self) -> str:
+        return f"{prod(self.shape)} pixels of {self.levels} levels"
+
+
+def check_small(source: Source, wanted: Wanted, seed: int) -> list[Finding]:
+    """Check that masses, or a density, sum to 1 over all images of two pixels.
+
+    The model is built anew, with random weights: what is checked is its formula. If they do not, it
+    is built a second time, so that a reason is not found by chance.
+
+    Raises:
+        Contradiction: They do not.
+    """
+    if not source.takes("shape"):
+        return [
+            not_done(f"{source.label} has no parameter shape, so that it cannot be built smaller")
+        ]
+    try:
+        return check_built(source, wanted, seed)
+    except Contradiction as first:
+        try:
+            check_built(source, wanted, seed + 1)
+        except Contradiction as second:
+            raise first.confirmed_by(second) from None
+        raise
+
+
+def check_built(source: Source, wanted: Wanted, seed: int) -> list[Finding]:
+    """Do the check on one model. Raises Contradiction if it fails."""
+    small = built(source, wanted, seed)
+    if isinstance(small, str):
+        return [not_done(f"it cannot be built for two pixels: {small}")]
+    model = small.adapted.model
+    with torch.no_grad(), evaluation_mode(model, *modules_of(model)):
+        if isinstance(model, DensityModel) and model.images.kind != "discrete":
+            return check_integral(model, seed)
+        if getattr(model, "bound", "upper") == "exact":
+            return check_exact_sum(small)
+        return check_estimated_sum(small, seed)
+
+
+def not_done(words: str) -> Finding:
+    return Finding(CHECK, "not done", words)
+
+
+def built(source: Source, wanted: Wanted, seed: int) -> Small | str:
+    """Return the model for a small shape, moved away from its first weights; or why there is none."""
+    levels = min(wanted.levels, FEW_LEVELS) if source.takes("levels") else wanted.levels
+    reason = f"{levels} levels are too many"
+    for shape in SHAPES:
+        if levels ** prod(shape) > MOST_IMAGES:
+            continue
+        try:
+            return build_one(source, replace(wanted, shape=shape, levels=levels), seed)
+        except Exception as error:  # somebody's code, for a shape that it was not made for
+            reason = f"{type(error).__name__}: {error}"[:150]
+    return reason
+
+
+def build_one(source: Source, wanted: Wanted, seed: int) -> Small:
+    """Return the model for small images. Raises whatever its code raises for them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "small"))
+        model = source.build(wanted.shape, wanted.levels)
+        for module in modules_of(model):
+            move(module)
+    adapted = adapt(model, wanted)
+    small = Small(adapted, wanted.shape, wanted.levels)
+    if hasattr(adapted.model, "attach"):
+        adapted.model.attach(small.images())
+    for module in modules_of(model):
+        module.eval()
+    with torch.no_grad(), evaluation_mode(adapted.model):
+        values = elbo_of(adapted.model, small.images()[:2], Noise("tried"))
+    if not values.isfinite().all():
+        raise ValueError("its numbers are not finite with random weights")
+    return small
+
+
+@torch.no_grad()
+def move(module: torch.nn.Module) -> None:
+    for parameter in module.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.add_(MOVED * torch.randn_like(parameter))
+
+
+def check_exact_sum(small: Small) -> list[Finding]:
+    """Check that the masses of all images sum to 1."""
+    y = small.images()
+    values = torch.cat(
+        [elbo_of(small.adapted.model, block, Noise("tried"))[0] for block in y.split(1000)]
+    )
+    total = values.exp().sum().item()
+    if abs(total - 1) < TOLERANCE:
+        words = f"{total:.6f} over all {len(y)} images of {small.words}"
+        return [Finding(CHECK, "passed", words)]
+    seen = f"{total:.4g} over all {len(y)} images of {small.words}, and not 1"
+    raise Contradiction(CHECK, seen, explanations(values, prod(small.shape), small.levels), UNKNOWN)
+
+
+def explanations(values: Tensor, dimensions: int, levels: int) -> list[str]:
+    """Return what would make the masses sum to 1, of the usual mistakes.
+
+    Args:
+        values: The log-masses of all images, (n,).
+        dimensions: D.
+        levels: L.
+    """
+    volume = dimensions * log(levels)
+    changed = [(factor * values, words) for factor, words in factors_of(dimensions)]
+    changed += [
+        (values - volume, "it is a density on [0, 1)^D; images: dequantized subtracts D log L"),
+        (values + volume, "D log L is subtracted once too often"),
+    ]
+    return [words for own, words in changed if abs(own.exp().sum().item() - 1) < 0.01]
+
+
+def check_estimated_sum(small: Small, seed: int) -> list[Finding]:
+    """Check that the importance-weighted masses of all images, E_q w(y), do not sum to more than 1.
+
+    Each is an unbiased estimate of P(y), or of a part of it where q does not reach it all.
+    """
+    y = small.images()
+    samples = max(2, ROWS // len(y))
+    mass = variance = 0.0
+    for number, block in enumerate(y.split(256)):
+        weights = elbo_of(small.adapted.model, block, Noise(seed, "sum", number), samples).exp()
+        mass += weights.mean(0).sum().item()
+        variance += (weights.var(0) / samples).sum().item()
+    error = variance**0.5
+    seen = f"{mass:.4f} ± {error:.2g} over all {len(y)} images of {small.words}"
+    if mass - CERTAIN * error > 1 + TOLERANCE:
+        raise Contradiction(CHECK, f"{seen}, by importance weights, and not 1", [], TOO_MUCH)
+    if mass + CERTAIN * error < 1 - TOLERANCE and error < 0.1:
+        words = f"{seen}, by importance weights; a model of these images alone has 1"
+        is_leak = small.adapted.model is not None and log_density_may_leak(small.adapted.model)
+        return [Finding(CHECK, "passed" if is_leak else "warning", words)]
+    return [Finding(CHECK, "passed", f"{seen}, by importance weights")]
+
+
+def log_density_may_leak(model: Any) -> bool:
+    """Tell whether a model may have mass outside the images, as densities on all real numbers have."""
+    likelihood = getattr(model, "decoder", None)
+    return "Gaussian" in type(likelihood).__name__ or isinstance(model, DensityModel)
