@@ -5,7 +5,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bench.errors import InputError
-from bench.networks.mlp import Shape
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Wanted:
         likelihood: Name of a likelihood p(y|z); None where the model's own attribute says it.
     """
 
-    shape: Shape
+    shape: tuple[int, int, int]
     levels: int
     images: str | None = None
     likelihood: str | None = None

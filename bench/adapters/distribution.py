@@ -33,7 +33,7 @@ def adapt_distribution(distribution: Distribution, wanted: Wanted) -> Adapted:
         InputError: It is over other shapes; or it is continuous, and nobody said of what.
     """
     flat = flat_of(distribution, wanted)
-    is_discrete = bool(distribution.support.is_discrete)
+    is_discrete = bool(getattr(distribution.support, "is_discrete", False))
     if is_discrete and wanted.said(distribution, "images") in (None, "discrete"):
         images = GivenImages("discrete")
     else:

@@ -31,8 +31,10 @@ def likelihood_of(said: object) -> Callable[[int, int], Decoder]:
     name, _, sigma = str(said).partition(":")
     if name in LIKELIHOODS and not sigma:
         return LIKELIHOODS[name]
-    if name == "Gaussian" and sigma in ("", "optimal", "decoder"):
-        return partial(densities.Gaussian, sigma=sigma or "decoder")
+    if name == "Gaussian" and sigma in ("", "decoder"):
+        return densities.Gaussian
+    if name == "Gaussian" and sigma == "optimal":
+        return partial(densities.Gaussian, sigma="optimal")
     if name == "Gaussian":
         try:
             return partial(densities.Gaussian, sigma=float(sigma))

@@ -42,7 +42,6 @@ def check_model(
     model, levels = adapted.model, data.task.levels
     test, train = data.test[:LOOKED_AT].to(device), data.train[:LOOKED_AT].to(device)
     checks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
-        ("shapes", lambda: check_terms(model, test[:2]) or []),
         ("numbers", lambda: check_numbers(model, test)),
         ("KL", lambda: check_kl(model, test, seed)),
         ("Gibbs' inequality", lambda: check_not_too_good(model, train, levels, seed)),
@@ -54,6 +53,7 @@ def check_model(
     with deterministically(), evaluation_mode(model), torch.no_grad():
         if hasattr(model, "attach"):
             model.attach(data.train.to(device))
+        check_terms(model, test[:2])
         for number, (name, check) in enumerate(checks):
             progress(number / len(checks), name)
             found += check()

@@ -59,13 +59,11 @@ def check_integral(model: DensityModel, seed: int) -> list[Finding]:
     if inside - CERTAIN * error > 1 + TOLERANCE:
         seen = f"{inside:.4g} ± {error:.2g} over images of {pixels}, and at most 1 is possible"
         raise Contradiction(CHECK, seen, reasons(), UNKNOWN)
-    if abs(everywhere - 1) < TOLERANCE + CERTAIN * wide:
-        if not is_known:
-            return [Finding(CHECK, "not done", f"{seen}: not known well enough")]
+    if is_known and abs(everywhere - 1) < TOLERANCE + CERTAIN * wide:
         return [Finding(CHECK, "passed", f"{seen}; {min(inside, 1):.3f} of it on images")]
     if error < KNOWN and abs(inside - 1) < TOLERANCE + CERTAIN * error:
         return [Finding(CHECK, "passed", f"{inside:.4g} ± {error:.2g} over images of {pixels}")]
-    if found := reasons():
+    if found := reasons() if is_known else explanations(model, on_images):
         raise Contradiction(CHECK, f"{seen}, and not 1", found, UNKNOWN)
     if not is_known:
         return [Finding(CHECK, "not done", f"{seen}: not known well enough")]
