@@ -60,7 +60,7 @@ def check_model(
     return found
 
 
-def check_source(source: Source, wanted: Wanted, seed: int) -> list[Finding]:
-    """Check what the source makes for images of two pixels. Raises InputError as ``check_small``."""
+def check_source(source: Source, made: object, wanted: Wanted, seed: int) -> list[Finding]:
+    """Check what the source makes for images of two pixels, see ``check_small``."""
     with users_code(source.label, source.folder):
-        return check_small(source, wanted, seed)
+        return check_small(source, made, wanted, seed)

@@ -127,7 +127,7 @@ def score(
     folder = given.source.folder if given.source else Path(given.label)
     with users_code(given.label, folder):
         if given.source is not None:
-            findings += check_source(given.source, wanted, seed)
+            findings += check_source(given.source, given.made, wanted, seed)
         part = lambda share, text: progress("check", CHECKS * share, text)
         findings += check_model(adapted, data, seed, device, part)
         checked = time.perf_counter()
