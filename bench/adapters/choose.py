@@ -24,8 +24,20 @@ def adapt(model: Any, wanted: Wanted) -> Adapted:
     PyTorch; ``encode`` and ``decode`` with a likelihood; ``log_prob``.
 
     Raises:
-        InputError: It has none of them, or what it has does not fit images of this shape.
+        InputError: It has none of them, what it has does not fit images of this shape, or an option
+            says what it has no use for.
     """
+    adapted = adapted_by_kind(model, wanted)
+    for name in ("images", "likelihood"):
+        if getattr(wanted, name) is not None and name not in adapted.said:
+            raise InputError(
+                f"{name}: a model by {adapted.adapter} takes none; leave the option out"
+            )
+    return adapted
+
+
+def adapted_by_kind(model: Any, wanted: Wanted) -> Adapted:
+    """Return the model that ``adapt`` gives, whether or not it uses what the user says."""
     has = lambda *names: all(callable(getattr(model, name, None)) for name in names)
     libraries = library_of(model)
     if has("terms"):

@@ -89,6 +89,7 @@ def read_given(text: str, checkpoint: str | None, wanted: Wanted) -> Given:
     return Given(source.label, name, made, source, sources, digest)
 
 
+# Its parameters are those of the command.
 def score(
     given: Given,
     wanted: Wanted,

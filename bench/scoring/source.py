@@ -75,17 +75,22 @@ class Source:
         with users_code(self.label, self.folder):
             return self.make(**given)
 
-    def imported(self) -> dict[str, str]:
-        """Return {file: SHA-256} of the modules beside the file that it has imported."""
+    def modules(self) -> dict[str, Path]:
+        """Return {name: file} of the modules beside the file that it has imported."""
         found = {}
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
             if name in self.before or not path or "site-packages" in path or is_own(name):
                 continue
             if self.folder in Path(path).parents and Path(path).is_file():
-                content = Path(path).read_bytes()
-                found[str(Path(path).relative_to(self.folder))] = sha256(content)
-        return dict(sorted(found.items()))
+                found[name] = Path(path)
+        return found
+
+    def imported(self) -> dict[str, str]:
+        """Return {file: SHA-256} of the modules beside the file that it has imported."""
+        paths = {str(path.relative_to(self.folder)): path for path in self.modules().values()}
+        paths.pop(self.file, None)
+        return {name: sha256(paths[name].read_bytes()) for name in sorted(paths)}
 
 
 def is_own(name: str) -> bool:
@@ -125,6 +130,7 @@ def load_source(text: str) -> Source:
         content = read_bytes(path, LONGEST_SOURCE)
     except OSError as error:
         raise InputError(f"model: {file} cannot be read: {error.strerror or error}") from None
+    forget_modules()
     before = frozenset(sys.modules)
     module = ModuleType(path.stem)
     module.__file__ = str(path)
@@ -135,9 +141,20 @@ def load_source(text: str) -> Source:
     if not hasattr(module, name):
         raise InputError(f"model: {file} has no {name}")
     label = f"{path.name}:{name}"
-    return Source(
-        label, path.name, name, getattr(module, name), path.parent, sha256(content), before | {path.stem}
-    )  # fmt: skip
+    made = getattr(module, name)
+    _loaded.append(Source(label, path.name, name, made, path.parent, sha256(content), before))
+    return _loaded[-1]
+
+
+# The sources of this process. What one has imported is not there for the next.
+_loaded: list[Source] = []
+
+
+def forget_modules() -> None:
+    """Forget what earlier sources imported beside them: another folder may have the same names."""
+    while _loaded:
+        for name in _loaded.pop().modules():
+            sys.modules.pop(name, None)
 
 
 @contextmanager
