@@ -4,7 +4,6 @@ import hashlib
 import json
 from math import log
 
-import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Trainer
@@ -13,6 +12,7 @@ from bench import Task, load_task
 from bench.__main__ import main
 from bench.records.record import read_record
 from bench.records.row import row_of
+from bench.report.reduce import leaderboard_table, load_sweep
 from bench.scoring.source import load_source
 from bench.scoring.weights import weights_hash
 
@@ -20,6 +20,11 @@ from bench.scoring.weights import weights_hash
 def records(folder):
     paths = sorted(folder.glob("scored/runs/*/record.json"), key=lambda path: path.stat().st_mtime)
     return [read_record(path) for path in paths]
+
+
+def board_of(folder):
+    """Return the leaderboard of what was scored, as `bench report` makes it."""
+    return leaderboard_table(load_sweep(folder / "scored"), "scored")
 
 
 def test_a_vae_becomes_a_record_and_a_row(score, folder):
@@ -42,8 +47,7 @@ def test_a_vae_becomes_a_record_and_a_row(score, folder):
     assert record["model"] == "Plain" and record["parameters"] == 64 * 6 + 6 + 3 * 64 + 64
     assert record["metrics"]["test"]["log_likelihood"]["samples"] == 21
     assert row_of(record, "scored", "test")["beta"] is None
-    assert main(["report", "scored", "--results", "."]) == 0
-    board = pd.read_csv("scored/leaderboard.csv")
+    board = board_of(folder)
     assert list(board["model"]) == ["Plain"] and board["rank"][0] == 1
 
 
@@ -103,8 +107,7 @@ def test_checkpoints_of_lightning_and_state_dicts_are_loaded(name, file, score, 
         assert record["scored"]["checkpoint_sha256"] == hashlib.sha256(content).hexdigest()
         assert record["scored"]["weights_sha256"] == weights_hash(made)
     # Two trainings with seeds of their own are one row; a third with the same seed is refused.
-    assert main(["report", "scored", "--results", "."]) == 0
-    board = pd.read_csv("scored/leaderboard.csv")
+    board = board_of(folder)
     assert list(board["model"]) == [name] and board["seeds"][0] == 2
     code, line = score(name, "--checkpoint", file.format(2), "--seed", "1")
     assert (
