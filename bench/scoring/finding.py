@@ -31,13 +31,22 @@ class Contradiction(InputError):
         seen: What was seen.
         reasons: What would explain it, each of the usual mistakes that do.
         unknown: What is said if none of them does.
+        is_certain: Whether it contradicts itself whatever the reason; else the reason must hold for
+            other weights too.
     """
 
-    def __init__(self, check: str, seen: str, reasons: list[str], unknown: str):
+    def __init__(
+        self, check: str, seen: str, reasons: list[str], unknown: str, is_certain: bool = True
+    ):
         self.check, self.seen, self.reasons, self.unknown = check, seen, reasons, unknown
+        self.is_certain = is_certain
         super().__init__(f"{check}: {seen}: {reasons[0] if reasons else unknown}")
 
     def confirmed_by(self, other: "Contradiction") -> "Contradiction":
         """Return it with the reasons that hold for the other too, which has other weights."""
         both = [reason for reason in self.reasons if reason in other.reasons]
-        return Contradiction(self.check, self.seen, both, self.unknown)
+        return Contradiction(self.check, self.seen, both, self.unknown, self.is_certain)
+
+    def as_warning(self) -> Finding:
+        """Return what is said where it is not certain."""
+        return Finding(self.check, "warning", f"{self.seen}: {self.unknown}")

@@ -55,16 +55,18 @@ def check_integral(model: DensityModel, seed: int) -> list[Finding]:
     everywhere, wide = of_all.integral()
     is_known = wide < KNOWN * max(1.0, everywhere)
     seen = f"{everywhere:.4g} ± {wide:.2g} over all numbers, for {pixels}"
-    reasons = lambda: explanations(model, of_all) + explanations(model, on_images)
+    reasons = lambda: explanations(model, of_all, True) + explanations(model, on_images, False)
     if inside - CERTAIN * error > 1 + TOLERANCE:
         seen = f"{inside:.4g} ± {error:.2g} over images of {pixels}, and at most 1 is possible"
         raise Contradiction(CHECK, seen, reasons(), UNKNOWN)
     if is_known and abs(everywhere - 1) < TOLERANCE + CERTAIN * wide:
         return [Finding(CHECK, "passed", f"{seen}; {min(inside, 1):.3f} of it on images")]
+    if is_known and (found := explanations(model, of_all, True)):
+        raise Contradiction(CHECK, f"{seen}, and not 1", found, UNKNOWN, is_certain=False)
     if error < KNOWN and abs(inside - 1) < TOLERANCE + CERTAIN * error:
         return [Finding(CHECK, "passed", f"{inside:.4g} ± {error:.2g} over images of {pixels}")]
-    if found := reasons() if is_known else explanations(model, on_images):
-        raise Contradiction(CHECK, f"{seen}, and not 1", found, UNKNOWN)
+    if found := explanations(model, on_images, False):
+        raise Contradiction(CHECK, f"{seen}, and not 1", found, UNKNOWN, is_certain=False)
     if not is_known:
         return [Finding(CHECK, "not done", f"{seen}: not known well enough")]
     return [Finding(CHECK, "warning", f"{seen}, and not 1: {UNKNOWN}")]
@@ -136,8 +138,14 @@ def of_images_alone(model: DensityModel, block: Tensor) -> Tensor:
     return values
 
 
-def explanations(model: DensityModel, points: Drawn) -> list[str]:
-    """Return what would make the density integrate to 1, of the usual mistakes."""
+def explanations(model: DensityModel, points: Drawn, is_whole: bool) -> list[str]:
+    """Return what would make the density integrate to 1, of the usual mistakes.
+
+    Args:
+        model: The model.
+        points: Points where it may be.
+        is_whole: Whether they are all numbers, and not those of images alone.
+    """
     dimensions = prod(model.shape)
     found = []
     total, error = points.integral()
@@ -146,6 +154,8 @@ def explanations(model: DensityModel, points: Drawn) -> list[str]:
         if total <= 0 or error > KNOWN * total:
             break
         volume = dimensions * log(size)
+        if total < 1 and not is_whole:
+            continue
         if abs(abs(log(total)) - abs(volume)) < TOLERANCE + CERTAIN * error / total:
             if total > 1:
                 found.append(f"{size:g}^D times too much: − D log {size:g} is missing")
