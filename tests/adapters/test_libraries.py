@@ -1,5 +1,6 @@
 """Each adapter against the library's own numbers, with the preprocessing derived by hand."""
 
+import sys
 from math import log, pi
 
 import pytest
@@ -251,3 +252,16 @@ def test_a_vae_of_ones_own_names_its_likelihood(likelihood, outputs):
     is_density = any("− D log L" in line for line in adapted.counted)
     assert is_density == likelihood.startswith("Gaussian")
     assert adapted.model.terms(Y, Noise("z"), 2).elbo.isfinite().all()
+
+
+def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
+    from bench.scoring.score import read_given
+
+    monkeypatch.setitem(sys.modules, "pythae", None)
+    monkeypatch.setitem(sys.modules, "pythae.models", None)
+    (tmp_path / "model_config.json").write_text("{}")
+    with pytest.raises(InputError, match="pythae, which .* needs, cannot be imported"):
+        read_given(str(tmp_path), None, Wanted(SHAPE, 2))
+    (tmp_path / "own.py").write_text("import a_library_that_is_not_there\n")
+    with pytest.raises(InputError, match="line 1 of own.py: ModuleNotFoundError: No module named"):
+        read_given(f"{tmp_path}/own.py:build", None, Wanted(SHAPE, 2))
