@@ -8,9 +8,14 @@ from bench.errors import InputError
 from bench.records.key import hashed_part
 from bench.records.types import Config
 
+# What may differ between the trainings that form a row: the seed, and the weights of scored models.
+OF_A_TRAINING = ("seed", "weights_sha256")
+
 
 def options_of(config: Config) -> dict[str, str]:
     """Return {option as `bench train` names it: value}, without the seed.
+
+    A scored model's weights are left out like the seed: they are those of one of its trainings.
 
     An option that was added after the first records is left out at the value that reproduces them.
     """
@@ -29,7 +34,9 @@ def options_of(config: Config) -> dict[str, str]:
         else:
             found[path] = part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
 
-    walk({name: part for name, part in hashed_part(config).items() if name != "seed"}, "")
+    walk(
+        {name: part for name, part in hashed_part(config).items() if name not in OF_A_TRAINING}, ""
+    )
     return found
 
 

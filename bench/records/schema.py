@@ -77,7 +77,10 @@ def _check(record: Any) -> None:
     _need(_is_whole(record.get("seed")), "has no seed")
     _need(record.get("status") in ("ok", "failed"), "has a status that is neither ok nor failed")
     config = _mapping(record, "config")
-    _need(_is_number(_mapping(config, "trainer").get("beta")), "has no config.trainer.beta")
+    beta = _mapping(config, "trainer").get("beta")
+    # Of a model from outside nobody knows it.
+    is_unknown = beta is None and "scored" in record and "beta" in config["trainer"]
+    _need(_is_number(beta) or is_unknown, "has no config.trainer.beta")
     if "plugins" in config:
         _need(not (problem := problem_of_plugins(config["plugins"])), f"has {problem}")
     data = _mapping(record, "data")
@@ -104,6 +107,8 @@ def _check(record: Any) -> None:
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
     started, ended = timing.get("started_at", 0), timing.get("ended_at", LAST_TIME)
     _need(started <= ended <= LAST_TIME, "has no timing")
+    if "scored" in record:
+        _check_scored(_mapping(record, "scored"))
     _need(_is_shallow(record, DEEPEST), "is nested too deeply")
     if record["status"] == "failed":
         _need(_is_text(record.get("reason")), "failed without a reason")
@@ -131,6 +136,20 @@ def _check_results(record: dict[str, Any]) -> None:
     # The first records have no map, nor do those of models that are not VAEs.
     if record.get("latent") is not None:
         _check_latent(_mapping(record, "latent"))
+
+
+def _check_scored(scored: dict[str, Any]) -> None:
+    _need(is_line(scored.get("adapter")), "has no scored.adapter")
+    _need(is_hash(scored.get("weights_sha256")), "has no scored.weights_sha256")
+    hashes = _mapping(scored, "sources_sha256").values()
+    _need(all(map(is_hash, hashes)), "has no hashes of its scored.sources_sha256")
+    for finding in _list(scored, "checks", "scored.checks"):
+        texts = (
+            [finding.get(name) for name in ("check", "outcome", "says")]
+            if isinstance(finding, dict)
+            else [None]
+        )
+        _need(all(map(_is_text, texts)), "has no scored.checks")
 
 
 def _check_latent(latent: dict[str, Any]) -> None:

@@ -153,6 +153,32 @@ class Environment(TypedDict, total=False):
 COSTS = ("started_at", "ended_at", "cpu_energy_joules", "gpu_energy_joules")
 
 
+class ScoredRecord(TypedDict):
+    """What `bench score` measured: a model from outside.
+
+    Attributes:
+        source: Its name: my_model.py:build, or a folder.
+        sources_sha256: {file: SHA-256} of its code: the file, and those beside it that it imports.
+        weights_sha256: Hash of all its tensors.
+        checkpoint_sha256: Hash of the file that they were read from; None if there was none.
+        adapter: What made it answer ``terms``.
+        libraries: {package: version} that it is made with.
+        counted: What its log-likelihood consists of, preprocessing included.
+        checks: {check, outcome, says} of each check: passed, warning or not done.
+        scoring_code_sha256: Hash of the code that adapts, checks and measures.
+    """
+
+    source: str
+    sources_sha256: dict[str, str]
+    weights_sha256: str
+    checkpoint_sha256: str | None
+    adapter: str
+    libraries: dict[str, str]
+    counted: list[str]
+    checks: list[dict[str, str]]
+    scoring_code_sha256: str
+
+
 class TableRecord(TypedDict):
     """The part of a record that rows of runs.csv and leaderboard.csv are made of."""
 
@@ -196,6 +222,7 @@ class Record(TableRecord):
     history: NotRequired[list[EpochRecord]]
     images: NotRequired[dict[str, str]]
     latent: NotRequired[LatentMap | None]
+    scored: NotRequired[ScoredRecord]
     # What the user of this run should see; it leaves the record before that is written.
     notes: NotRequired[list[str]]
     checksum: NotRequired[str]

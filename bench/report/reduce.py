@@ -15,7 +15,7 @@ import pandas as pd
 from bench.errors import escaped
 from bench.records.columns import leaderboard_columns, runs_columns
 from bench.records.consistency import check_consistent, check_same_data
-from bench.records.differences import differing, options_of
+from bench.records.differences import OF_A_TRAINING, differing, options_of
 from bench.records.manifest import read_manifest
 from bench.records.record import has_record, read_record, record_path
 from bench.records.row import (
@@ -194,7 +194,9 @@ def slim(record: Record) -> SlimRecord:
     kept = cast(
         SlimRecord, {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
     )
-    without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
+    without_seed = {
+        name: part for name, part in record["config"].items() if name not in OF_A_TRAINING
+    }
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
