@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long chaos faults docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
+.PHONY: help setup sweep test test-long test-peers chaos faults docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -38,6 +38,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-for-tests: $(VENV)/.ready
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@# Its metadata requires TensorBoard, which its flows do not import.
+	@$(PIP) install --quiet --no-deps nflows==0.14
 	@touch $@
 
 setup: $(VENV)/.ready  ## create .venv and install the dependencies of runs
@@ -50,6 +52,9 @@ test: $(VENV)/.ready-for-tests  ## run the tests
 
 test-long: $(VENV)/.ready-for-tests  ## run the tests that `make test` leaves out: a node that dies, a short chaos, all of `make perf` at its smallest
 	@$(VENV)/bin/python -m pytest -m long
+
+test-peers: $(VENV)/.ready-for-tests perf-peers  ## test the adapters of models with the peers' libraries, pythae among them
+	@BENCH_PEERS=$$(echo $(CURDIR)/$(PEERS)/lib/python3*/site-packages) $(VENV)/bin/python -m pytest tests/adapters
 
 chaos: $(VENV)/.ready-for-tests  ## kill workers, drivers and the node of a sweep 30 times and compare the tables
 	@$(VENV)/bin/python -m tests.chaos

@@ -16,6 +16,7 @@ set_workspace()
 
 if TYPE_CHECKING:
     from bench import densities
+    from bench.configuration.load_plugin import load_plugin
     from bench.data.arrays import task_from_arrays
     from bench.data.tasks import Task, TaskData, load_task
     from bench.densities.normal import DiagonalNormal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bench.noise import Noise
     from bench.runs.trained import load_trained
     from bench.settings import EvaluationConfig, Optimization
+    from bench.sweep.train import train
     from bench.training.batches import TaskDataModule
     from bench.training.module import GenerativeModel
     from bench.training.named_models import (
@@ -61,9 +63,11 @@ __all__ = [
     "diagnosed_bound",
     "evaluate",
     "importance_weighted_bound",
+    "load_plugin",
     "load_task",
     "load_trained",
     "task_from_arrays",
+    "train",
 ]
 
 _MODULES = {
@@ -87,9 +91,11 @@ _MODULES = {
     "diagnosed_bound": "bench.estimators.evidence",
     "evaluate": "bench.library.evaluate",
     "importance_weighted_bound": "bench.estimators.evidence",
+    "load_plugin": "bench.configuration.load_plugin",
     "load_task": "bench.data.tasks",
     "load_trained": "bench.runs.trained",
     "task_from_arrays": "bench.data.arrays",
+    "train": "bench.sweep.train",
 }
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("runs", "Train, evaluate and record one run."),
     "sweep": ("sweeps", "Run the matrix configs/sweep/<name>.yaml, skipping what has a record."),
     "status": ("sweeps", "Show the progress of a sweep, from another terminal or afterwards."),
+    "score": ("scoring", "Check and measure a model of your own: bench score FILE.py:NAME."),
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
     "release": ("runs", "Write a checkpoint for publication, without the optimizer's state."),
     "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),

@@ -32,10 +32,18 @@ TRAINED = {
     "gated_vamp_vae": (BINARY, *VAE, "--model.prior.pseudo_inputs=10"),
     "gated_aggregate_vae": (BINARY, *VAE, "--model.prior.exemplars=50"),
     "gated_exemplar_vae": (BINARY, *VAE),
+    "gated_flow_vae": (BINARY, *VAE, "--model.prior.couplings=2", "--model.prior.widths=[16]"),
+    "gated_mixture_vae": (BINARY, *VAE, "--model.prior.components=10"),
     "iwae_paper_vae": (BINARY, *VAE),
     "realnvp": (GREY, *FLOW),
     "variational_realnvp": (GREY, *FLOW, *DEQUANTIZATION),
     "convolutional_realnvp": (GREY, *MULTISCALE),
+    "variational_convolutional_realnvp": (
+        GREY,
+        *MULTISCALE,
+        "--model.dequantization_couplings=2",
+        "--model.dequantization_channels=4",
+    ),
     "convolutional_vae": (GREY, *CONVOLUTIONS),
 }
 FITTED = {

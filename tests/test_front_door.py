@@ -244,7 +244,7 @@ BAD_SWEEPS = [
 @pytest.mark.parametrize("sweep, message", BAD_SWEEPS, ids=[m for _, m in BAD_SWEEPS])
 def test_bad_sweeps_stop_before_anything_is_written(sweep, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no cache"))
-    monkeypatch.setattr("bench.data.images.DEBIAN_DATASETS", tmp_path / "nothing")
+    monkeypatch.setattr("bench.data.files.DEBIAN_DATASETS", tmp_path / "nothing")
     file, results = tmp_path / "bad.yaml", tmp_path / "results"
     file.write_text(yaml.safe_dump(sweep))
     assert main(["sweep", str(file), "--results", str(results)]) == 2

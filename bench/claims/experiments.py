@@ -40,6 +40,8 @@ def read_experiments(name: str, results: Path) -> tuple[list[Item], str]:
     closed: dict[str, ClosedFormItem] = {}
     for data in content["closed_form"]["data"]:
         task = read_yaml(resolve("data", str(data)))
+        if not isinstance(task, dict) or "dataset" not in task:
+            raise InputError(f"{path.name}: closed_form: '{data}' is not a task of the benchmark")
         for seed in content["closed_form"]["seed"]:
             item = ClosedFormItem(task, seed)
             closed[item.key] = item

@@ -8,7 +8,7 @@ from torch import Tensor
 from bench.claims.curves import LevelsCurve, curve_subject
 from bench.claims.evidence import log_mass_of_pixels
 from bench.claims.rows import Row, Subject, at_most
-from bench.data.tasks import Task, TaskData
+from bench.data.tasks import ArrayTask, TaskData
 from bench.densities.decoders import Categorical, Gaussian
 from bench.models.terms import Model
 from bench.models.vae import VAE
@@ -55,7 +55,7 @@ def unseen_levels(
 
     Both are empty where the task leaves out no level.
     """
-    if not isinstance(data.task, Task) or not data.task.left_out_levels:
+    if isinstance(data.task, ArrayTask) or not data.task.left_out_levels:
         return [], []
     unseen = data.task.left_out_levels
     noise = Noise(seed, "unseen levels", device=y.device)

@@ -34,6 +34,10 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
         value = json.dumps(taken) if taken is leading else taken[0]
         arguments = [f"--{first.name}={value}", *arguments[len(taken) :]]
     words = as_parameters(arguments, function)
+    for name, part in signature(function).parameters.items():
+        if get_origin(part.annotation) is list:
+            words, values = taken_out(words, name)
+            words += [f"--{name}={json.dumps(values)}"] if values else []
     check_no_value_is_empty(words)
     check_nesting(words)
     try:
@@ -46,6 +50,29 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     return function(**options)
 
 
+def taken_out(words: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return the words without an option that may be given several times, and its values.
+
+    A list in brackets stays, for the parser.
+    """
+    rest: list[str] = []
+    values: list[str] = []
+    left = iter(words)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option != f"--{name}":
+            rest.append(word)
+            continue
+        value = value if equals else next(left, "")
+        if value.startswith("["):
+            rest.append(f"{option}={value}")
+        elif not value or value.startswith("--"):
+            raise InputError(f"{name}: is empty; leave it out, or give it a value")
+        else:
+            values.append(value)
+    return rest, values
+
+
 def check_no_value_is_empty(words: list[str]) -> None:
     """Raise InputError if a value is empty, as that of an unset variable in a script is."""
     for word, following in zip(words, [*words[1:], None]):
@@ -55,13 +82,16 @@ def check_no_value_is_empty(words: list[str]) -> None:
 
 
 def as_parameters(arguments: list[str], function: Callable[..., int]) -> list[str]:
-    """Return the options under the names of the parameters: ``--dry-run`` as ``--dry_run=true``."""
+    """Return the options under the names of the parameters: ``--dry-run`` as ``--dry_run=true``.
+
+    ``--data.path`` is spelt in all commands as in ``bench train``.
+    """
     kinds = {name: part.annotation for name, part in signature(function).parameters.items()}
     words = []
     for position, word in enumerate(arguments):
         if word.startswith("--"):
             option, equals, value = word[2:].partition("=")
-            option = option.replace("-", "_")
+            option = option.replace("-", "_").replace(".", "_")
             following = arguments[position + 1 : position + 2]
             is_bare = not equals and (not following or following[0].startswith("--"))
             word = f"--{option}{equals}{value}"

@@ -130,18 +130,29 @@ def verify(arguments: list[str]) -> int:
     return call(run_verify, "verify", arguments)
 
 
-def run_verify(table: str, row: str = "", evaluate_only: str | None = None) -> int:
+def run_verify(
+    table: str,
+    row: str = "",
+    evaluate_only: str | None = None,
+    plugin: list[str] = [],
+    data_path: str = "",
+) -> int:
     """Repeat the runs of cited rows from their recorded configuration, and compare the numbers.
 
     Args:
         table: A leaderboard.csv or runs.csv; both must be in the same folder.
         row: A run's key, or conditions such as 'task=digits-17 model=realnvp'; every row if empty.
         evaluate_only: A run's best.ckpt; evaluate it again instead of training.
+        plugin: Python file, entry point or module with parts that a run's model is made of. May be
+            given several times.
+        data_path: Images of your own that a run was trained on, as for `bench train`.
     """
+    from bench.commands.outside import take
     from bench.commands.time_left import telling_time_left
     from bench.sweep.verify import verify as verify_rows
     from bench.sweep.verify import verify_checkpoint
 
+    take(plugin, data_path)
     with telling_time_left() as progress:
         if evaluate_only is None:
             verdicts = verify_rows(Path(table), row, progress)

@@ -66,12 +66,16 @@ def data(arguments: list[str]) -> int:
 
 
 def run_data(
-    names: list[Literal["mnist", "fashion_mnist", "cifar10"]] = ["mnist", "fashion_mnist"],
+    names: list[Literal["mnist", "fashion_mnist", "cifar10", "mnist_larochelle"]] = [
+        "mnist",
+        "fashion_mnist",
+    ],
 ) -> int:
     """Fetch data sets, print their sources, and check the hashes of their payload.
 
     Args:
-        names: Data sets: mnist, fashion_mnist, cifar10.
+        names: Data sets: mnist, fashion_mnist; of 140 to 170 MB cifar10, and of 110 MB
+            mnist_larochelle.
     """
     from bench.data.fetch import fetch
 
@@ -100,20 +104,19 @@ def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "
     import pandas as pd
 
     from bench.commands.time_left import telling_time_left
-    from bench.configuration.files import resolve
-    from bench.data.tasks import Task, load_task
+    from bench.configuration.files import named_task
+    from bench.data.tasks import load_task
     from bench.instruments.codecs import codec_rows, codecs
     from bench.instruments.progress import split_progress
     from bench.records.provenance import describe_data
     from bench.records.tables import csv_text
     from bench.system.files import write_atomically
-    from bench.system.yaml_text import read_yaml
 
     codecs()  # a missing codec ends the command here
     tables = []
     with telling_time_left() as progress:
         for number, name in enumerate(tasks):
-            data = load_task(Task(**read_yaml(resolve("data", name))))
+            data = load_task(named_task(name))
             whole = partial(progress, data.task.name)
             part = split_progress(whole, [1] * len(tasks))[number]
             tables.append(codec_rows(data, describe_data(data), part))

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from shlex import quote
 
-from bench.commands.call import call
+from bench.commands.call import call, taken_out
 from bench.commands.places import check_folder
 from bench.errors import InputError
 from bench.records.types import Config
@@ -13,13 +13,22 @@ from bench.settings import Progress
 from bench.system.printing import say
 from bench.tracking.wandb_settings import WandbMode
 
+PLUGIN_HELP = (
+    "Python file, entry point or module with parts of your own, which options may then name. May be "
+    "given several times."
+)
+
 
 def train(arguments: list[str]) -> int:
     """Train and evaluate one run, print its numbers and write its record."""
+    from bench.configuration.load_plugin import load_plugins
     from bench.configuration.parsing import make_parser, parse_run
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
+    arguments, plugins = taken_out(arguments, "plugin")
+    load_plugins(plugins)
     parser = make_parser()
+    parser.add_argument("--plugin", type=str, help=PLUGIN_HELP)
     parser.add_argument(
         "--output",
         type=str,
@@ -30,6 +39,7 @@ def train(arguments: list[str]) -> int:
         "--wandb", type=WandbMode, default="auto", help="W&B mode; auto is online when logged in."
     )
     options = parse_run(arguments, parser)
+    del options["plugin"]
     check_folder("output", options["output"])
     output, wandb = Path(options.pop("output")), options.pop("wandb")
     return train_one(options, model_name(arguments), output, resolve_wandb_mode(wandb))
@@ -54,42 +64,24 @@ def train_one(config: Config, model: str, output: Path, wandb: str) -> int:
         output: Folder of the runs.
         wandb: offline, online or disabled.
     """
-    from bench.configuration.job import Job
-    from bench.records.key import key_of
-    from bench.records.record import read_record, record_path
+    from bench.records.record import record_path
     from bench.report.tables import print_estimates
-    from bench.sweep.driver import check_buildable
-    from bench.sweep.folder import prepare_folder, write_or_refuse
-    from bench.sweep.single import done_once, list_single_runs
+    from bench.sweep.single import list_single_runs
+    from bench.sweep.train import do_job, job_of
     from bench.system.devices import unusable_gpus
     from bench.tracking.logger import offline_log
 
-    key = key_of(config)
-    directory = output / "runs" / key
-    job = Job(config, model, output.name, str(directory.absolute()), wandb)
-    check_buildable([job])
+    job = job_of(config, model, output, wandb)
     if line := unusable_gpus():
         say(line)
-    from bench.runs.run import run
-
-    prepare_folder(output, [key])
-    path = record_path(output / "runs", key)
-    with done_once(directory) as has_waited:
-        # Another process may have done the run meanwhile.
-        if has_waited and path.is_file():
-            record = read_record(path)
-        else:
-            record = run(job, print_progress())
-            for line in record.pop("notes"):
-                say(f"note: {line}")
-            write_or_refuse(output, record)
+    record = do_job(job, output, print_progress(), say)
     is_listed = list_single_runs(output)
     if record["status"] != "ok":
-        say(f"failed: {record['reason']}; details in {directory / 'log.txt'}")
+        say(f"failed: {record['reason']}; details in {output / 'runs' / job.key / 'log.txt'}")
         return 1
     say(f"{record['task']}, {model}, seed {config['seed']}: {record['epochs']} epochs")
     print_estimates(record["metrics"])
-    say(f"record: {path}")
+    say(f"record: {record_path(output / 'runs', job.key)}")
     if wandb != "disabled" and (log := offline_log(job)):
         say(f"W&B's log is offline; to send it: wandb sync {quote(str(log))}")
     if is_listed:
@@ -123,6 +115,7 @@ def evaluate(arguments: list[str]) -> int:
     return call(run_evaluate, "evaluate", arguments)
 
 
+# Its parameters are the command's options.
 def run_evaluate(
     checkpoint: str,
     importance_samples: int | None = None,
@@ -130,6 +123,8 @@ def run_evaluate(
     elbo_samples: int | None = None,
     output: str | None = None,
     refresh: str | None = None,
+    plugin: list[str] = [],
+    data_path: str = "",
 ) -> int:
     """Measure a trained model on the train and test split of its task.
 
@@ -141,7 +136,13 @@ def run_evaluate(
         output: JSON file to write the estimates to.
         refresh: Folder of a sweep, such as results/mnist: the run's record there gets the estimates,
             if those that it has agree with them; then `bench report` makes the tables.
+        plugin: Python file, entry point or module with parts that the model was made of. May be given
+            several times.
+        data_path: Images of your own that the model was trained on, as for `bench train`.
     """
+    from bench.commands.outside import take
+
+    take(plugin, data_path)
     if output is not None and os.path.realpath(output) == os.path.realpath(checkpoint):
         raise InputError(f"output: {output} is the checkpoint, which it would replace")
     from bench.report.tables import print_estimates

@@ -33,6 +33,7 @@ def run_sweep(
     storage: str | None = None,
     dry_run: bool = False,
     wandb_sweep: bool = False,
+    plugin: list[str] = [],
 ) -> int:
     """Run a sweep, write its tables, figures and page, and print its leaderboard.
 
@@ -52,7 +53,10 @@ def run_sweep(
         dry_run: Print the runs, what is recorded of them and an estimate of the time; do nothing.
         wandb_sweep: Write RESULTS/NAME/wandb-sweep.yaml, with which `wandb sweep` and `wandb agent`
             do the same runs, and run nothing.
+        plugin: Python file, entry point or module with parts of your own, which the sweep may then
+            name. May be given several times.
     """
+    from bench.configuration.load_plugin import load_plugins
     from bench.sweep.driver import SweepOptions
     from bench.tracking.wandb_settings import resolve_wandb_mode
 
@@ -67,6 +71,7 @@ def run_sweep(
         max_failures=max_failures,
         storage=absolute_storage(storage),
     )
+    load_plugins(plugin)
     action = show_sweep if dry_run else write_for_agents if wandb_sweep else drive_sweep
     return action(name, Path(results), options)
 
@@ -174,7 +179,9 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
+    from bench.records.tables import read_runs
     from bench.report.description import CRATE, NO_CRATE
+    from bench.report.missing import missing_runs
     from bench.report.report import missing_for_page
     from bench.report.report import report as build_report
     from bench.report.tables import print_leaderboard
@@ -189,6 +196,9 @@ def write_report(
         say(NO_CRATE)
     missing = missing_keys(directory)
     print_missing(missing, chosen)
+    if missing:
+        timings = (directory / "timings.csv").read_text(encoding="utf-8")
+        say(missing_runs(directory, read_runs(directory / "runs.csv"), timings) or "")
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0

@@ -29,7 +29,8 @@ def one_line(error: Exception) -> str:
     text = re.split(r"expects a function or a callable class: |Parser key \"[\w.]+\": ?", text)[-1]
     path = re.search(r"Expected a dot import path string: ([^.\s]+)", text)
     if path:
-        text = f"'{path.group(1)}' is unknown"
+        hint = "; --plugin gives parts of your own" if nested(keys).startswith("model.") else ""
+        text = f"'{path.group(1)}' is unknown{hint}"
     text = text.replace("<class '", "").replace("'>", "").strip(" :")
     return f"{nested(keys)}: {text}" if keys else text
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench.configuration.plugins import defines_other, outside_paths, what_parts_need
 from bench.errors import InputError
 from bench.records.key import HISTORICAL_PATHS, bare_name
 from bench.system.yaml_text import check_size
@@ -27,9 +28,17 @@ FAMILIES = frozenset({"Model", "Network", "Decoder", "Prior"})
 MOST_OPTIONS = 1000
 
 
-@lru_cache(maxsize=1)
 def class_paths() -> dict[str, str]:
-    """Return {name: import path} of all classes that a configuration may name."""
+    """Return {name: import path} of all classes that a configuration may name.
+
+    Besides the benchmark's own these are the parts of the plugins that the user has given.
+    """
+    return class_paths_of_bench() | outside_paths()
+
+
+@lru_cache(maxsize=1)
+def class_paths_of_bench() -> dict[str, str]:
+    """Return {name: import path} of the benchmark's own classes."""
     return classes_of(Path(__file__).parents[1])
 
 
@@ -74,10 +83,14 @@ def last_name(base: ast.expr) -> str:
     return base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
 
 
-@lru_cache(maxsize=1)
 def names_of_paths() -> dict[str, str]:
     """Return {import path: name} of all allowed classes, with current paths and those of old records."""
-    known = class_paths()
+    return names_of_paths_of_bench() | {path: name for name, path in outside_paths().items()}
+
+
+@lru_cache(maxsize=1)
+def names_of_paths_of_bench() -> dict[str, str]:
+    known = class_paths_of_bench()
     historical = {path: name for name, path in HISTORICAL_PATHS.items() if name in known}
     return historical | {path: name for name, path in known.items()}
 
@@ -91,9 +104,11 @@ def check_class(text: Any, where: str) -> str:
     """Return the name of an allowed class, given its name or import path; else raise InputError."""
     name = class_name(text) if isinstance(text, str) else None
     if name is None:
+        if isinstance(text, str) and (plugin := defines_other(text)):
+            raise InputError(f"{where}: {text} of {plugin.name} is no part: {what_parts_need()}")
         raise InputError(
             f"{where}: {quoted(text)} is not a model, network, decoder or prior of bench; code "
-            "outside bench is refused"
+            "outside bench is refused, unless --plugin gives it"
         )
     return name
 
@@ -125,8 +140,8 @@ def check_classes(value: Any, where: str = "config") -> None:
     for name, part in parts_of(value):
         if name == "class_path":
             check_class(part, where)
-        elif isinstance(part, str) and not is_harmless(part):
-            if "." in part:
+        elif isinstance(part, str) and (defines_other(part) or not is_harmless(part)):
+            if "." in part or defines_other(part):
                 check_class(part, where)
             raise InputError(f"{where}: {quoted(part)} is not a value of an option")
 

@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError
-from bench.system.yaml_text import read_yaml
 
 if TYPE_CHECKING:
+    from bench.data.own_task import OwnTask
     from bench.data.tasks import Task
 
 # Beside the package in a checkout, inside it in an installed wheel.
@@ -45,16 +45,19 @@ def resolve(group: str, name: str) -> Path:
     return path
 
 
-def named_task(name: str) -> "Task":
+def with_path_beside(content: Any, file: Path) -> Any:
+    """Return a section ``data`` of a file; a path in it starts from the file's folder."""
+    if isinstance(content, dict) and isinstance(content.get("path"), str):
+        return content | {"path": str(file.parent / content["path"])}
+    return content
+
+
+def named_task(name: str) -> "Task | OwnTask":
     """Return the task of a file under ``configs/data/``, or of a path to one.
 
     Raises:
         InputError: There is no such file, or it describes no task.
     """
-    from bench.data.tasks import Task
+    from bench.configuration.data_options import task_in
 
-    content = read_yaml(resolve("data", name))
-    try:
-        return Task(**content)
-    except TypeError as error:
-        raise InputError(f"data: '{name}' describes no task: {error}") from None
+    return task_in(resolve("data", name), name)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.configuration.canonical import one_line, plain_dict
 from bench.configuration.class_names import check_class, check_classes, with_paths
-from bench.configuration.files import names, resolve
+from bench.configuration.files import names, resolve, with_path_beside
 from bench.configuration.models import add_model
+from bench.configuration.plugins import check_loaded, with_plugins
 from bench.errors import InputError
 from bench.records.schema import problem_of_config
 from bench.records.types import Config
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 
 GROUPS = ("data", "model", "trainer", "evaluation")
+# Options whose text is taken as it is, and not as YAML.
+TEXTS = ("data.path", "data.name")
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +40,7 @@ def make_parser() -> "ArgumentParser":
     """Make a new parser of one run's options. Imports the models, hence PyTorch."""
     import jsonargparse
 
-    from bench.data.tasks import Task
+    from bench.configuration.data_options import DataOptions
 
     known = [f"--{group} ({', '.join(names(group))})" for group in GROUPS]
     parser = jsonargparse.ArgumentParser(
@@ -48,7 +51,7 @@ def make_parser() -> "ArgumentParser":
         + ", ".join(known),
     )
     parser.add_argument("--config", action="config", help="A YAML file with any of the options.")
-    parser.add_class_arguments(Task, "data")
+    parser.add_class_arguments(DataOptions, "data")
     add_model(parser)
     parser.add_class_arguments(TrainerConfig, "trainer")
     parser.add_class_arguments(EvaluationConfig, "evaluation")
@@ -87,7 +90,11 @@ def plain_words(arguments: list[str]) -> list[str]:
             words += words_of_config(read_yaml(Path(value)), value)
         elif name in GROUPS:
             path = resolve(group, value)
-            words += words_of_option(group, read_yaml(path), str(path))
+            content = read_yaml(path)
+            content = with_path_beside(content, path) if group == "data" else content
+            words += words_of_option(group, content, str(path))
+        elif name in TEXTS:
+            words += words_of_option(name, value, name)
         elif group in (*GROUPS, "seed"):
             words += words_of_option(name, parse_yaml(value, name), name)
         elif not re.fullmatch(r"\w+", name, re.ASCII):
@@ -103,9 +110,13 @@ def words_of_config(content: Any, where: str) -> Iterator[str]:
     if not isinstance(content, dict):
         raise InputError(f"config: {where} is not a mapping of options to values")
     for name, value in content.items():
+        if name == "plugins":  # as a record has it; it gives none, but says which are needed
+            check_loaded(value)
+            continue
         # A --config file can neither read another file nor show help.
         if name.split(".")[0] not in (*GROUPS, "seed", "output", "wandb"):
             raise InputError(f"config: {where}: '{name}' is not an option of a configuration file")
+        value = with_path_beside(value, Path(where)) if name == "data" else value
         yield from words_of_option(name, value, where)
 
 
@@ -115,7 +126,9 @@ def words_of_option(name: str, value: Any, where: str) -> Iterator[str]:
         raise InputError(f"{where}: {name[:200]!r} is not an option")
     if "help" in name.split("."):
         value = check_class(value, name)
-    if name in ("output", "wandb"):
+    if name in TEXTS and not isinstance(value, str):
+        raise InputError(f"{where}: {name}: {value!r:.100} is not a text; quote it")
+    if name in ("output", "wandb", *TEXTS):
         yield f"--{name}={value}"
     elif name in ("data", "trainer", "evaluation"):
         if not isinstance(value, dict):
@@ -150,7 +163,14 @@ def parse_run(arguments: list[str], parser: "ArgumentParser | None" = None) -> C
         config = (parser or run_parser()).parse_args(plain_words(arguments))
     except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None
-    return checked(plain_dict(config.as_dict()))
+    return completed(plain_dict(config.as_dict()))
+
+
+def completed(options: Config) -> Config:
+    """Return the canonical configuration of parsed options: with plugins, its images by their hash."""
+    from bench.configuration.data_options import canonical_data
+
+    return checked(with_plugins(options | {"data": canonical_data(options["data"])}))
 
 
 def checked(config: Config) -> Config:
@@ -167,10 +187,14 @@ def validate(config: Any) -> Config:
     """Return the canonical form of a configuration read from a record or a checkpoint.
 
     Raises:
+        PluginMissing: It needs a plugin that the user has not given.
         InputError: It is not a configuration of a run.
     """
     import jsonargparse
 
+    if isinstance(config, dict) and "plugins" in config:
+        check_loaded(config["plugins"])
+        config = {name: part for name, part in config.items() if name != "plugins"}
     check_classes(config)
     # jsonargparse would open a text in place of a mapping as a file.
     if not isinstance(config, dict) or not all(isinstance(config.get(g), dict) for g in GROUPS):
@@ -179,6 +203,7 @@ def validate(config: Any) -> Config:
         if name not in (*GROUPS, "seed"):
             raise InputError(f"config: {name[:200]!r} is not a part of a configuration")
     try:
-        return checked(plain_dict(run_parser().parse_object(with_paths(config)).as_dict()))
+        parsed = run_parser().parse_object(with_paths(config))
+        return completed(plain_dict(parsed.as_dict()))
     except (jsonargparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(one_line(error)) from None

@@ -2,9 +2,12 @@
 
 import io
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+import numpy as np
 
 from bench.system.files import regular_file, size_of
 
@@ -86,3 +89,44 @@ def members_of(archive: bytes, sizes: dict[str, int]) -> dict[str, bytes]:
             if file is not None and name in sizes:
                 found[name] = checked_size(file.read(sizes[name] + 1), sizes[name])
     return {name: found[name] for name in sizes}
+
+
+def pixels_of_text(text: bytes) -> bytes:
+    """Return the pixels of an .amat file, one byte each: a digit and a blank for every pixel.
+
+    Nothing is checked: other text gives pixels with another hash.
+    """
+    return ((np.frombuffer(text, np.uint8)[::2] - ord("0")).astype(np.uint8)).tobytes()
+
+
+def pixels_of_npz(path: Path, sizes: dict[str, int]) -> dict[str, bytes]:
+    """Return {array: binary pixels, one byte each} of an .npz file of arrays of 8 pixels a byte.
+
+    An .npy file ends with the bytes of its array; which array it is follows from their hash.
+
+    Args:
+        path: The file.
+        sizes: {name of an array: its number of pixels}.
+
+    Raises:
+        OSError: It is not a regular file, it is longer than the arrays and their headers, it is
+            damaged, or it lacks an array.
+    """
+    # The header of an .npy file, and the zip file's own bytes for each member, are shorter.
+    header = 1000
+    most = sum(size // 8 + header for size in sizes.values())
+    found = {}
+    with regular_file(path) as file:
+        if size_of(file) > most:
+            raise OSError(f"it is {size_of(file):,} bytes long, more than {most:,} bytes")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for name, size in sizes.items():
+                    with archive.open(f"{name}.npy") as member:
+                        content = member.read(size // 8 + header)
+                    packed = np.frombuffer(content[-(size // 8) :], np.uint8)
+                    found[name] = np.unpackbits(packed).tobytes()
+        # Not a zip file, no such member, a cut or damaged one, an encrypted one, another method.
+        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, RuntimeError) as error:
+            raise OSError(f"it is no .npz file of {', '.join(sizes)}: {error}") from None
+    return found

@@ -11,19 +11,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.images import Pixels, load_raw
+from bench.data.own_task import Binarization, OwnTask, own_splits
 from bench.errors import InputError
 from bench.noise import derive_seed
 
 Indices = NDArray[np.int64]
-Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
-Binarization = Literal["none", "static", "dynamic", "threshold"]
+Dataset = Literal["digits", "mnist", "fashion_mnist", "cifar10", "mnist_larochelle"]
 SHORT_NAMES = {"fashion_mnist": "fashion"}
-NATIVE_LEVELS = {"digits": 17, "mnist": 256, "fashion_mnist": 256, "cifar10": 256}
+NATIVE_LEVELS = {
+    "digits": 17,
+    "mnist": 256,
+    "fashion_mnist": 256,
+    "cifar10": 256,
+    "mnist_larochelle": 2,
+}
 # (train, validation); the rest of the training file is unused. Digits has one file for all splits.
 SPLIT_SIZES = {
     "mnist": (50_000, 10_000),
     "fashion_mnist": (50_000, 10_000),
     "cifar10": (45_000, 5_000),
+    "mnist_larochelle": (50_000, 10_000),
 }
 DIGITS_SPLIT_SIZES = (1_197, 300, 300)
 # Part of each task's definition: another seed would define other tasks.
@@ -39,18 +46,22 @@ class Task:
         binarization: none keeps the dataset's own levels (17 for digits, else 256). The others
             give binary images: static by one Bernoulli draw per pixel, the same in every run;
             dynamic by a new draw of the training images in every epoch, with validation and test
-            images drawn once; threshold by y > half of the largest value.
+            images drawn once; threshold by y > half of the largest value. mnist_larochelle is
+            MNIST in the published binary draw of Larochelle & Murray 2011 (The neural
+            autoregressive distribution estimator), and takes none.
         leave_out_every: Remove every k-th level, except the darkest and the brightest, from the
             training and validation images: such a pixel moves one level up or down, with equal
             probability. Test images keep all levels. 0 removes none.
 
     Raises:
-        InputError: The dataset or binarization is unknown, or ``leave_out_every`` would remove no
-            level, or leave no neighbouring level.
+        InputError: The dataset or binarization is unknown, or the dataset is binary already; or
+            ``leave_out_every`` would remove no level, or leave no neighbouring level.
 
     Examples:
         >>> Task("mnist", "dynamic").name, Task("mnist").name, Task("mnist").levels
         ('mnist-dynamic', 'mnist-256', 256)
+        >>> Task("mnist_larochelle").name, Task("mnist_larochelle").levels
+        ('mnist-larochelle', 2)
     """
 
     dataset: Dataset
@@ -64,6 +75,11 @@ class Task:
                     f"data.{name}: {getattr(self, name)!r} is unknown; known: "
                     f"{', '.join(get_args(known))}"
                 )
+        if self.binarization != "none" and NATIVE_LEVELS[self.dataset] == 2:
+            raise InputError(
+                f"data.binarization: {self.binarization} is not for {self.dataset}, whose images "
+                "are binary as published; take none"
+            )
         every = self.leave_out_every
         if not isinstance(every, int):
             raise InputError(f"data.leave_out_every: {every!r} is not a whole number")
@@ -77,6 +93,11 @@ class Task:
             )
 
     @property
+    def native_levels(self) -> int:
+        """Number of values that a pixel takes before binarization."""
+        return NATIVE_LEVELS[self.dataset]
+
+    @property
     def levels(self) -> int:
         """Number of values that a pixel takes."""
         return NATIVE_LEVELS[self.dataset] if self.binarization == "none" else 2
@@ -84,6 +105,8 @@ class Task:
     @property
     def name(self) -> str:
         """The name under which results are compared: mnist-256, mnist-dynamic, digits-binary, …"""
+        if NATIVE_LEVELS[self.dataset] == 2:
+            return self.dataset.replace("_", "-")
         kind = {"none": str(self.levels), "threshold": "binary"}.get(
             self.binarization, self.binarization
         )
@@ -126,7 +149,7 @@ class TaskData:
         split_sha256: SHA-256 of the splits' indices, or of the images of an `ArrayTask`.
     """
 
-    task: Task | ArrayTask
+    task: Task | OwnTask | ArrayTask
     shape: tuple[int, int, int]
     train: Tensor
     validation: Tensor
@@ -198,15 +221,15 @@ def draw_static(intensities: Pixels, largest: int, name: str) -> Pixels:
     return (raw < threshold[intensities.ravel()]).reshape(intensities.shape).astype(np.uint8)
 
 
-def binarize(images: Pixels, task: Task, name: str) -> Pixels:
+def binarize(images: Pixels, task: Task | OwnTask, name: str) -> Pixels:
     """Return the binary images of a split, by threshold or one Bernoulli draw per pixel."""
-    largest = NATIVE_LEVELS[task.dataset] - 1
+    largest = task.native_levels - 1
     if task.binarization == "threshold":
         return (images > largest / 2).astype(np.uint8)
     return draw_static(images, largest, f"{task.dataset}/{name}")
 
 
-def leave_out(images: Pixels, task: Task, name: str) -> Pixels:
+def leave_out(images: Pixels, task: Task | OwnTask, name: str) -> Pixels:
     """Move each pixel at a removed level one level up or down, by raw Philox bits."""
     bits = np.random.Philox(key=derive_seed(TASK_SEED, "left out", f"{task.dataset}/{name}"))
     raw = bits.random_raw(-(-images.size // 8)).view(np.uint8)[: images.size]
@@ -216,8 +239,8 @@ def leave_out(images: Pixels, task: Task, name: str) -> Pixels:
 
 
 @lru_cache(maxsize=2)
-def load_task(task: Task) -> TaskData:
-    """Load a task's data. Raises InputError if the files are missing or not the published ones.
+def load_task(task: Task | OwnTask) -> TaskData:
+    """Load a task's data. Raises InputError if the files are missing or not those of the task.
 
     The cache lets successive runs of a worker share the images.
 
@@ -226,11 +249,16 @@ def load_task(task: Task) -> TaskData:
         >>> data.task.name, data.task.levels, data.shape, len(data.train), len(data.test)
         ('digits-binary', 2, (1, 8, 8), 1197, 300)
     """
-    raw = load_raw(task.dataset)
-    indices = split_indices(task.dataset, len(raw.train))
-    sources = {"train": raw.train, "validation": raw.train}
-    sources["test"] = raw.train if raw.test is None else raw.test
-    splits = {name: sources[name][index].reshape(len(index), -1) for name, index in indices.items()}
+    if isinstance(task, OwnTask):
+        images, payloads = own_splits(task), {"pixels": task.pixels_sha256}
+        indices = {name: np.arange(len(part)) for name, part in images.items()}
+    else:
+        raw = load_raw(task.dataset)
+        payloads, indices = raw.payloads, split_indices(task.dataset, len(raw.train))
+        sources = {"train": raw.train, "validation": raw.train}
+        sources["test"] = raw.train if raw.test is None else raw.test
+        images = {name: sources[name][index] for name, index in indices.items()}
+    splits = {name: part.reshape(len(part), -1) for name, part in images.items()}
     intensities = torch.from_numpy(splits["train"]) if task.binarization == "dynamic" else None
     if task.binarization != "none":
         splits = {name: binarize(images, task, name) for name, images in splits.items()}
@@ -240,14 +268,17 @@ def load_task(task: Task) -> TaskData:
     tensors = {name: torch.from_numpy(np.ascontiguousarray(y)) for name, y in splits.items()}
     return TaskData(
         task=task,
-        shape=tuple(raw.train.shape[1:]),
+        shape=tuple(images["train"].shape[1:]),
         intensities=intensities,
-        payload_sha256=raw.payloads,
+        payload_sha256=payloads,
         split_sha256=hash_splits(indices),
         **tensors,
     )
 
 
-def task_of(config: dict[str, Any]) -> Task:
+def task_of(config: dict[str, Any]) -> Task | OwnTask:
     """Return the task of a run's canonical configuration."""
-    return Task(**config["data"])
+    data = dict(config["data"])
+    if "pixels_sha256" in data:
+        return OwnTask(data.pop("name"), data.pop("levels"), **data)
+    return Task(**data)

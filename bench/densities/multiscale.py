@@ -87,29 +87,30 @@ class CheckerboardCoupling(nn.Module):
         parity: The parity of row + column of the fixed pixels.
         channels: Feature maps of the network.
         blocks: Residual blocks of the network.
+        context: Channels of another image that the network sees as well.
     """
 
     given: Tensor
     changed: Tensor
 
-    def __init__(self, shape: Shape, parity: int, channels: int, blocks: int):
+    def __init__(self, shape: Shape, parity: int, channels: int, blocks: int, context: int = 0):
         super().__init__()
         rows, columns = torch.arange(shape[1])[:, None], torch.arange(shape[2])
         given = ((rows + columns) % 2 == parity).float()
         self.register_buffer("given", given[None], persistent=False)
         self.register_buffer("changed", 1 - given[None], persistent=False)
         # As in the authors' code the mask is an input too: it tells pixels of value 0 from gaps.
-        self.network = CouplingNetwork(shape[0] + 1, shape[0], channels, blocks)
+        self.network = CouplingNetwork(shape[0] + 1 + context, shape[0], channels, blocks)
 
-    def scale_and_shift(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self, images: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-scale and shift (N, C, H, W), 0 at the fixed pixels."""
         mask = self.given.expand(len(images), -1, -1, -1)
-        log_scale, shift = self.network(torch.cat([images * self.given, mask], dim=1))
+        log_scale, shift = self.network(torch.cat([images * self.given, mask, *context], dim=1))
         return log_scale * self.changed, shift * self.changed
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, C, H, W) to the same shape, and log-determinants (N,) in nats."""
-        log_scale, shift = self.scale_and_shift(images)
+        log_scale, shift = self.scale_and_shift(images, *context)
         return images * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
 
     def inverse(self, images: Tensor) -> Tensor:

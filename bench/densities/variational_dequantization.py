@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bench.densities.dequantization import LARGEST_NOISE
 from bench.densities.flows import AffineCoupling, Mask, split_dimensions
+from bench.densities.multiscale import CheckerboardCoupling
 from bench.errors import InputError
 from bench.networks.mlp import Shape
 from bench.noise import Noise
@@ -38,11 +39,7 @@ class VariationalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
         super().__init__()
-        if couplings < 2:
-            raise InputError(
-                f"model.dequantization_couplings: {couplings} would leave a part of the noise "
-                "uniform; take 2 or more"
-            )
+        check_couplings(couplings)
         self.levels = levels
         first, second = split_dimensions(shape, mask)
         self.register_buffer("first", first, persistent=False)
@@ -59,8 +56,7 @@ class VariationalDequantization(nn.Module):
         Returns:
             u, shape (samples, batch, D), and log r(u|y) in nats, shape (samples, batch).
         """
-        uniform = noise.uniform(samples, *y.shape)
-        return self.transform(uniform.clamp(min=SMALLEST_NOISE).logit(), y)
+        return self.transform(logistic_noise(y, samples, noise), y)
 
     def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
@@ -73,18 +69,75 @@ class VariationalDequantization(nn.Module):
             parts[changed], term = coupling(seen, parts[changed])
             terms.append(term)
         v = torch.cat(parts, dim=-1)[..., self.order]
-        # The difference is taken per pixel: in the tails both terms are large and it is small.
-        log_density = (logistic_log_density(epsilon) - logistic_log_density(v)).sum(-1)
-        # The clamp of u is not part of the density: moving u by 2^-14 of a bin changes log p(x) by
-        # less than rounding does.
-        return v.sigmoid().clamp(SMALLEST_NOISE, LARGEST_NOISE), log_density - reduce(
-            torch.add, terms
-        )
+        return noise_and_density(epsilon, v, reduce(torch.add, terms))
 
     def context(self, noise: Tensor, y: Tensor) -> Tensor:
         """Return y (batch, D), scaled to (−1, 1) and repeated for each sample of ``noise``."""
-        scaled = (2 * y.to(noise.dtype) + 1) / self.levels - 1
-        return scaled.expand(*noise.shape[:-1], -1)
+        return repeated_images(noise, y, self.levels)
+
+
+class ConvolutionalDequantization(nn.Module):
+    """The same with couplings of checkerboards whose residual networks see the image.
+
+    Args:
+        shape: Channels, height and width of an image.
+        levels: L, the number of values that a pixel takes.
+        couplings: Number of affine couplings.
+        channels: Feature maps of each coupling's residual network.
+        blocks: Residual blocks of each coupling's network.
+    """
+
+    def __init__(self, shape: Shape, levels: int, couplings: int, channels: int, blocks: int):
+        super().__init__()
+        check_couplings(couplings)
+        self.shape, self.levels = tuple(shape), levels
+        self.couplings = nn.ModuleList(
+            CheckerboardCoupling(shape, i % 2, channels, blocks, context=shape[0])
+            for i in range(couplings)
+        )
+
+    def forward(self, y: Tensor, samples: int, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Draw u ~ r(u|y) as `VariationalDequantization` does."""
+        return self.transform(logistic_noise(y, samples, noise), y)
+
+    def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
+        context = repeated_images(epsilon, y, self.levels).reshape(-1, *self.shape)
+        v, terms = epsilon.reshape(-1, *self.shape), []
+        for coupling in self.couplings:
+            v, term = coupling(v, context)
+            terms.append(term.view(epsilon.shape[:-1]))
+        return noise_and_density(epsilon, v.reshape(epsilon.shape), reduce(torch.add, terms))
+
+
+def check_couplings(couplings: int) -> None:
+    """Raise InputError if fewer than two couplings of the noise are asked for."""
+    if couplings < 2:
+        raise InputError(
+            f"model.dequantization_couplings: {couplings} would leave a part of the noise "
+            "uniform; take 2 or more"
+        )
+
+
+def logistic_noise(y: Tensor, samples: int, noise: Noise) -> Tensor:
+    """Draw standard logistic noise (samples, batch, D) for y (batch, D)."""
+    uniform = noise.uniform(samples, *y.shape)
+    return uniform.clamp(min=SMALLEST_NOISE).logit()
+
+
+def repeated_images(noise: Tensor, y: Tensor, levels: int) -> Tensor:
+    """Return y (batch, D), scaled to (−1, 1) and repeated for each sample of ``noise``."""
+    scaled = (2 * y.to(noise.dtype) + 1) / levels - 1
+    return scaled.expand(*noise.shape[:-1], -1)
+
+
+def noise_and_density(epsilon: Tensor, v: Tensor, log_determinant: Tensor) -> tuple[Tensor, Tensor]:
+    """Return u = σ(v) and log r(u|y), where v is a flow's image of logistic noise ε."""
+    # The difference is taken per pixel: in the tails both terms are large and it is small.
+    log_density = (logistic_log_density(epsilon) - logistic_log_density(v)).sum(-1)
+    # The clamp of u is not part of the density: moving u by 2^-14 of a bin changes log p(x) by
+    # less than rounding does.
+    return v.sigmoid().clamp(SMALLEST_NOISE, LARGEST_NOISE), log_density - log_determinant
 
 
 def logistic_log_density(x: Tensor) -> Tensor:

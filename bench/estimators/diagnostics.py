@@ -52,12 +52,19 @@ def bound_estimates(bound: WeightedBound, samples: int) -> dict[str, Estimate]:
 
 
 def mean_with_error(values: Tensor, variances: Tensor, samples: int, is_known: bool) -> Estimate:
-    """Return the mean over data (n,); its standard error is None unless it is known and finite."""
+    """Return the mean over data (n,); its standard error is None unless it is known and finite.
+
+    One that is finite but not known is ``stderr_untrusted``.
+    """
     mean = MeanEstimate(sync_on_compute=False)
     mean.update(values, variances, samples)
     estimate = mean.estimate()
-    is_known = is_known and estimate.stderr is not None and isfinite(estimate.stderr)
-    return estimate if is_known else estimate._replace(stderr=None)
+    computed = estimate.stderr
+    if computed is not None and not isfinite(computed):
+        computed = None
+    if is_known:
+        return estimate._replace(stderr=computed)
+    return estimate._replace(stderr=None, stderr_untrusted=computed)
 
 
 def error_is_known(bound: WeightedBound, samples: int) -> bool:

@@ -22,11 +22,13 @@ class Estimate(NamedTuple):
         samples: Number of Monte-Carlo samples per datum.
         stderr_data: Standard error of the mean as an estimate for the population that the split
             was drawn from; contains the Monte-Carlo error.
+        stderr_untrusted: The Monte-Carlo standard error as it was computed, where it cannot be trusted
+            and ``stderr`` is therefore None.
 
     Examples:
         >>> elbo = Estimate(value=-20.0, stderr=0.1, n=300, samples=2)
         >>> elbo.scaled(-0.5)  # other units, with their error
-        Estimate(value=10.0, stderr=0.05, n=300, samples=2, stderr_data=None)
+        Estimate(value=10.0, stderr=0.05, n=300, samples=2, stderr_data=None, stderr_untrusted=None)
     """
 
     value: float
@@ -34,13 +36,13 @@ class Estimate(NamedTuple):
     n: int
     samples: int
     stderr_data: float | None = None
+    stderr_untrusted: float | None = None
 
     def scaled(self, factor: float) -> "Estimate":
         """Return the estimate in other units, such as bits/dim for nats."""
-        size = abs(factor)
-        stderr = None if self.stderr is None else self.stderr * size
-        stderr_data = None if self.stderr_data is None else self.stderr_data * size
-        return Estimate(self.value * factor, stderr, self.n, self.samples, stderr_data)
+        errors = (self.stderr, self.stderr_data, self.stderr_untrusted)
+        stderr, *others = (None if error is None else error * abs(factor) for error in errors)
+        return Estimate(self.value * factor, stderr, self.n, self.samples, *others)
 
 
 def exact(value: float, n: int) -> Estimate:

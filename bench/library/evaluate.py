@@ -1,5 +1,6 @@
 """The contract's numbers for any model that answers ``terms(y, noise, samples)``."""
 
+from collections.abc import Callable
 from math import isfinite
 from numbers import Integral
 from typing import Protocol
@@ -35,6 +36,7 @@ def evaluate(
     config: EvaluationConfig = EvaluationConfig(),
     seed: int = 1,
     device: torch.device | str = "cpu",
+    progress: Callable[[float], None] = lambda share: None,
 ) -> dict[Split, dict[str, Estimate]]:
     """Return the numbers that a run of the benchmark records, for a model from anywhere.
 
@@ -50,6 +52,7 @@ def evaluate(
         seed: Noise is a function of it, the split, the datum and the sample; with the seed of a
             run of the benchmark the numbers are those of its record.
         device: Where to compute.
+        progress: Called with the share that is done.
 
     Returns:
         {"train": …, "test": …}, each {column: estimate}. Columns and units are those of the
@@ -91,7 +94,7 @@ def evaluate(
         if hasattr(model, "attach"):
             model.attach(data.train.to(device))
         check_terms(model, data.test[:TRIED].to(device))
-        numbers = measure(model, data, config, derive_seed(seed, "evaluation"), device)
+        numbers = measure(model, data, config, derive_seed(seed, "evaluation"), device, progress)
     for split, columns in numbers.items():
         for name, estimate in columns.items():
             if not isfinite(estimate.value):

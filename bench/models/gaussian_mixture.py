@@ -29,11 +29,11 @@ class MixtureParameters:
     variances: Tensor
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """Return log w_k + log N(x_i; μ_k, diag σ_k²) in nats, (n, K), for x (n, D)."""
+        """Return log w_k + log N(x_i; μ_k, diag σ_k²) in nats, (..., n, K), for x (..., n, D)."""
         precision = 1 / self.variances
         distance = x.square() @ precision.T - 2 * x @ (self.means * precision).T
         distance = distance + (self.means.square() * precision).sum(1)
-        constants = self.variances.log().sum(1) + x.shape[1] * LOG_2PI
+        constants = self.variances.log().sum(1) + x.shape[-1] * LOG_2PI
         return self.weights.log() - 0.5 * (distance + constants)
 
 

@@ -75,6 +75,22 @@ def parts_of(files: Mapping[str, bytes]) -> dict[Part, tuple[str, ...]]:
     return PARTS
 
 
+def source_hash(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of a plugin's code, without docstrings, comments and blank lines.
+
+    Args:
+        files: {path inside its package: content}; of a single file {"": content}.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.encode() + b"\0" * bool(path))
+        try:
+            digest.update(without_prose(files[path]))
+        except (SyntaxError, ValueError):  # a template, or of another version of Python
+            digest.update(files[path])
+    return digest.hexdigest()
+
+
 @lru_cache
 def without_prose(source: bytes) -> bytes:
     """Return Python source without docstrings, comments and blank lines."""

@@ -97,6 +97,7 @@ COMPARISON = (
     Column("bound", "string", "", "upper: the true bits/dim is at most this; exact: it is this"),
     Column("reference", "number", "bits/dim", "A published value for this task and recipe"),
     Column("reference_source", "string", "", "Its source, and whether it was read there or recalled"),
+    Column("plugin", "string", "", "As in runs.csv"),
 )  # fmt: skip
 PROVENANCE_OF_ROW = (
     Column(
@@ -161,7 +162,7 @@ def added_columns() -> set[str]:
     later = {f"{name}{end}" for name in DIAGNOSTICS for end in ends}
     later |= {BOUND_RISE_STDERR.name, POPULATION_STDERR.name}
     later |= {"rank_low", "rank_high", "survivors_only", "diagnosed_seeds"}
-    return later | {"payload_sha256", "device", "dirty"}
+    return later | {"payload_sha256", "device", "dirty", "plugin"}
 
 
 def added_to_leaderboard() -> set[str]:

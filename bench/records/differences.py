@@ -8,9 +8,14 @@ from bench.errors import InputError
 from bench.records.key import hashed_part
 from bench.records.types import Config
 
+# What may differ between the trainings that form a row: the seed, and the weights of scored models.
+OF_A_TRAINING = ("seed", "weights_sha256")
+
 
 def options_of(config: Config) -> dict[str, str]:
     """Return {option as `bench train` names it: value}, without the seed.
+
+    A scored model's weights are left out like the seed: they are those of one of its trainings.
 
     An option that was added after the first records is left out at the value that reproduces them.
     """
@@ -20,13 +25,18 @@ def options_of(config: Config) -> dict[str, str]:
         if isinstance(part, dict) and "class_path" in part:
             found[path] = str(part["class_path"]).rpartition(".")[2]
             walk(part.get("init_args", {}), path)
+        elif path == "plugins":
+            # The hash is there because nothing else may differ; its beginning tells them apart.
+            found[path] = " ".join(f"{p['version'] or ''}@{p['sha256'][:12]}" for p in part)
         elif isinstance(part, dict):
             for name, value in part.items():
                 walk(value, f"{path}.{name}" if path else name)
         else:
             found[path] = part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
 
-    walk({name: part for name, part in hashed_part(config).items() if name != "seed"}, "")
+    walk(
+        {name: part for name, part in hashed_part(config).items() if name not in OF_A_TRAINING}, ""
+    )
     return found
 
 

@@ -74,6 +74,10 @@ def hashed_part(config: Config) -> Config:
             added = ADDED_TO_MODELS.get(bare_name(str(model.get("class_path"))), {})
             model = model | {"init_args": without(added, model["init_args"])}
         kept["model"] = with_historical_paths(model)
+    if "plugins" in config:
+        # By their source alone: a file may be renamed.
+        sources = ({"version": p["version"], "sha256": p["sha256"]} for p in config["plugins"])
+        kept["plugins"] = sorted(sources, key=lambda source: source["sha256"])
     return kept
 
 

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 from bench.records.run_columns import ESTIMATES
-from bench.records.types import Environment, EstimateRecord, TableRecord
+from bench.records.types import Config, Environment, EstimateRecord, PluginRecord, TableRecord
 from bench.settings import Split
 
 METRICS = tuple(column.name for column in ESTIMATES)
+# One plugin of a cell.
+PLUGIN = re.compile(r"(.+?)(?: \(version (.+?)\))? sha256:([0-9a-f]{64})(?:; |$)")
 Cell = str | int | float | None
 Row = dict[str, Cell]
 
@@ -88,8 +91,28 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
         "config_sha256": record["key"],
         "dirty": dirty_of_run(record),
         "device": device_of(record["environment"]),
+        "plugin": plugins_text(record["config"]),
     }
     return first | values | provenance
+
+
+def plugins_text(config: Config) -> str | None:
+    """Return the plugins of a run's configuration in words; None if all parts are of this code."""
+    names = (
+        f"{p['name']}{version_text(p)} sha256:{p['sha256']}" for p in config.get("plugins", [])
+    )
+    return "; ".join(names) or None
+
+
+def version_text(plugin: PluginRecord) -> str:
+    return f" (version {plugin['version']})" if plugin["version"] else ""
+
+
+def plugins_of(text: str | None) -> Config:
+    """Return the part of a configuration from which ``plugins_text`` makes this text."""
+    found = PLUGIN.findall(text or "")
+    plugins = [{"name": name, "version": v or None, "sha256": sha256} for name, v, sha256 in found]
+    return {"plugins": plugins} if plugins else {}
 
 
 def dirty_of_run(record: TableRecord) -> bool | None:

@@ -207,4 +207,9 @@ PROVENANCE = (
         "What the row was computed on: cpu, or the GPU's name; numbers of two devices agree up to "
         "rounding; empty: not known",
     ),
+    Column(
+        "plugin", "string", "",
+        "Code from outside that parts of the model come from: name, version, and SHA-256 of the source "
+        "without docstrings and comments; empty: every part is of this code",
+    ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from bench.records.types import BOUNDS, SPLITS, Config
 KEY = re.compile(r"[0-9a-f]{16}")
 # A task becomes part of file names.
 TASK = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+SHA256 = re.compile(r"[0-9a-f]{64}")
 HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}")
 SURROGATE = re.compile("[\ud800-\udfff]")
 METRIC = re.compile(r"[a-z_][a-z0-9_]{0,59}")
@@ -27,6 +28,8 @@ NOT_TIMED = (
 LAST_TIME = 253402300799
 DEEPEST = 50
 LONGEST_REASON = 10_000
+# A cell of a table names all plugins of a run.
+MOST_PLUGINS, LONGEST_PLUGIN_NAME = 10, 100
 
 
 def problem_of(record: Any) -> str | None:
@@ -47,6 +50,21 @@ def problem_of_config(config: Config) -> str | None:
     return None
 
 
+def problem_of_plugins(plugins: Any) -> str | None:
+    """Return why this is not what a configuration says of its plugins; None if it is."""
+    if not isinstance(plugins, list) or not 0 < len(plugins) <= MOST_PLUGINS:
+        return f"plugins: not a list of 1 to {MOST_PLUGINS} plugins"
+    for plugin in plugins:
+        if not isinstance(plugin, dict) or set(plugin) != {"name", "version", "sha256"}:
+            return "plugins: a plugin has a name, a version and a sha256, and nothing else"
+        for text in (plugin["name"], plugin["version"] or "-"):
+            if not is_line(text) or len(text) > LONGEST_PLUGIN_NAME:
+                return f"plugins: a name or version is not a text of {LONGEST_PLUGIN_NAME} letters"
+        if not _matches(plugin["sha256"], SHA256):
+            return "plugins: a sha256 is not of 64 hexadecimal digits"
+    return None
+
+
 class _Wrong(Exception):
     pass
 
@@ -59,7 +77,12 @@ def _check(record: Any) -> None:
     _need(_is_whole(record.get("seed")), "has no seed")
     _need(record.get("status") in ("ok", "failed"), "has a status that is neither ok nor failed")
     config = _mapping(record, "config")
-    _need(_is_number(_mapping(config, "trainer").get("beta")), "has no config.trainer.beta")
+    beta = _mapping(config, "trainer").get("beta")
+    # Of a model from outside nobody knows it.
+    is_unknown = beta is None and "scored" in record and "beta" in config["trainer"]
+    _need(_is_number(beta) or is_unknown, "has no config.trainer.beta")
+    if "plugins" in config:
+        _need(not (problem := problem_of_plugins(config["plugins"])), f"has {problem}")
     data = _mapping(record, "data")
     for name in ("dimensions", "levels"):
         _need(_is_whole(data.get(name), 1), f"has no data.{name}")
@@ -84,6 +107,8 @@ def _check(record: Any) -> None:
     _need(are_names and all(map(_is_magnitude, timing.values())), "has no timing")
     started, ended = timing.get("started_at", 0), timing.get("ended_at", LAST_TIME)
     _need(started <= ended <= LAST_TIME, "has no timing")
+    if "scored" in record:
+        _check_scored(_mapping(record, "scored"))
     _need(_is_shallow(record, DEEPEST), "is nested too deeply")
     if record["status"] == "failed":
         _need(_is_text(record.get("reason")), "failed without a reason")
@@ -111,6 +136,20 @@ def _check_results(record: dict[str, Any]) -> None:
     # The first records have no map, nor do those of models that are not VAEs.
     if record.get("latent") is not None:
         _check_latent(_mapping(record, "latent"))
+
+
+def _check_scored(scored: dict[str, Any]) -> None:
+    _need(is_line(scored.get("adapter")), "has no scored.adapter")
+    _need(is_hash(scored.get("weights_sha256")), "has no scored.weights_sha256")
+    hashes = _mapping(scored, "sources_sha256").values()
+    _need(all(map(is_hash, hashes)), "has no hashes of its scored.sources_sha256")
+    for finding in _list(scored, "checks", "scored.checks"):
+        texts = (
+            [finding.get(name) for name in ("check", "outcome", "says")]
+            if isinstance(finding, dict)
+            else [None]
+        )
+        _need(all(map(_is_text, texts)), "has no scored.checks")
 
 
 def _check_latent(latent: dict[str, Any]) -> None:
@@ -164,6 +203,12 @@ def is_key(value: Any) -> bool:
 
 def is_task(value: Any) -> bool:
     return _matches(value, TASK)
+
+
+def is_plugins(value: Any) -> bool:
+    """Tell whether a cell can name a run's plugins, see `bench.records.row.plugins_text`."""
+    most = MOST_PLUGINS * (2 * LONGEST_PLUGIN_NAME + 100)
+    return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
 
 
 def is_hash(value: Any) -> bool:

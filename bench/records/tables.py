@@ -14,7 +14,7 @@ from bench.records.columns import (
 )
 from bench.records.row import row_of
 from bench.records.run_columns import Column
-from bench.records.schema import KEY, is_hash, is_line, is_task
+from bench.records.schema import KEY, is_hash, is_line, is_plugins, is_task
 from bench.records.types import SPLITS, TableRecord
 from bench.system.files import MIB, is_there, read_bytes
 
@@ -31,8 +31,9 @@ TEXTS = {
     "data_sha256": (is_hash, "hash"),
     "payload_sha256": (is_hash, "hash"),
     "device": (is_line, "name of a device"),
+    "plugin": (is_plugins, "list of plugins"),
 }
-MAY_BE_EMPTY = ("commit", "data_sha256", "payload_sha256", "device")
+MAY_BE_EMPTY = ("commit", "data_sha256", "payload_sha256", "device", "plugin")
 
 
 def csv_text(table: pd.DataFrame) -> str:

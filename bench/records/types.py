@@ -13,8 +13,23 @@ BOUNDS: tuple[Bound, ...] = get_args(Bound)
 # Reference models of every task. They are fitted in closed form, so one seed is enough.
 REFERENCES = ("uniform", "independent_pixels")
 
-# A run's canonical configuration: sections data, model, trainer and evaluation, and the seed.
+# A run's canonical configuration: sections data, model, trainer and evaluation, the seed, and the
+# plugins that the model's parts come from, if there are any.
 Config = dict[str, Any]
+
+
+class PluginRecord(TypedDict):
+    """Code from outside that parts of a run's model come from, in the configuration's ``plugins``.
+
+    Attributes:
+        name: The file's name, or the module's.
+        version: Its version; None if it has none.
+        sha256: Hash of its source without docstrings, comments and blank lines.
+    """
+
+    name: str
+    version: str | None
+    sha256: str
 
 
 class EstimateRecord(TypedDict):
@@ -27,6 +42,7 @@ class EstimateRecord(TypedDict):
         value: The estimate.
         stderr: Its Monte-Carlo standard error; None where it is not known.
         stderr_data: Its standard error as a mean over the data; None where it is not known.
+        stderr_untrusted: What was computed for ``stderr``, where that is None because it cannot be trusted.
         n: Number of data that it is a mean over.
         samples: Draws per datum.
     """
@@ -34,6 +50,7 @@ class EstimateRecord(TypedDict):
     value: float
     stderr: NotRequired[float | None]
     stderr_data: NotRequired[float | None]
+    stderr_untrusted: NotRequired[float | None]
     n: NotRequired[int]
     samples: NotRequired[int]
 
@@ -138,6 +155,32 @@ class Environment(TypedDict, total=False):
 COSTS = ("started_at", "ended_at", "cpu_energy_joules", "gpu_energy_joules")
 
 
+class ScoredRecord(TypedDict):
+    """What `bench score` measured: a model from outside.
+
+    Attributes:
+        source: Its name: my_model.py:build, or a folder.
+        sources_sha256: {file: SHA-256} of its code: the file, and those beside it that it imports.
+        weights_sha256: Hash of all its tensors.
+        checkpoint_sha256: Hash of the file that they were read from; None if there was none.
+        adapter: What made it answer ``terms``.
+        libraries: {package: version} that it is made with.
+        counted: What its log-likelihood consists of, preprocessing included.
+        checks: {check, outcome, says} of each check: passed, warning or not done.
+        scoring_code_sha256: Hash of the code that adapts, checks and measures.
+    """
+
+    source: str
+    sources_sha256: dict[str, str]
+    weights_sha256: str
+    checkpoint_sha256: str | None
+    adapter: str
+    libraries: dict[str, str]
+    counted: list[str]
+    checks: list[dict[str, str]]
+    scoring_code_sha256: str
+
+
 class TableRecord(TypedDict):
     """The part of a record that rows of runs.csv and leaderboard.csv are made of."""
 
@@ -181,6 +224,7 @@ class Record(TableRecord):
     history: NotRequired[list[EpochRecord]]
     images: NotRequired[dict[str, str]]
     latent: NotRequired[LatentMap | None]
+    scored: NotRequired[ScoredRecord]
     # What the user of this run should see; it leaves the record before that is written.
     notes: NotRequired[list[str]]
     checksum: NotRequired[str]

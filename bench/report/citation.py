@@ -9,6 +9,7 @@ import pandas as pd
 from bench.records.code import hashes_at
 from bench.records.consistency import check_consistent
 from bench.records.record import has_record, read_record, record_path
+from bench.records.row import plugins_of
 from bench.records.tables import altered_column
 from bench.records.types import Environment
 from bench.system.checkout import COMMIT, lacks_at
@@ -36,6 +37,8 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
             f"  data     sha256 {' '.join(map(str, tests['data_sha256'].unique()))}",
             f"  key      {' '.join(tests['key'])}",
         ]
+        plugins = tests["plugin"].dropna().unique()
+        lines += [f"  plugin   {text}" for text in plugins]
         row = f"task={task} model={model}" if len(tests) > 1 else str(tests["key"].iloc[0])
         lines += code_lines(tests, directory, row)
     return "\n".join(lines)
@@ -129,12 +132,19 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
             lines.append(f"  code     sha256 {code.code_sha256}, version {version}")
         rows = [row] if len(codes) == 1 else [str(run["key"]) for run in own]
         table = quote(f"{directory}/runs.csv")
-        again = [f"bench verify {table} --row {quote(one)}" for one in rows]
+        given = plugin_options(own[0]["plugin"])
+        again = [f"bench verify {table} --row {quote(one)}{given}" for one in rows]
         if code.commit is not None and lacks_at(code.commit, "bench/sweep/verify.py"):
             # Before `bench verify` existed, runs were repeated by a sweep into another folder.
             again = [f"bench sweep {quote(str(own[0]['sweep']))} --results again"]
         lines += again_lines(code, again)
     return lines
+
+
+def plugin_options(cell: object) -> str:
+    """Return the options that give a run's plugins, from its cell of runs.csv."""
+    plugins = plugins_of(cell if isinstance(cell, str) else None).get("plugins", [])
+    return "".join(f" --plugin {quote(plugin['name'])}" for plugin in plugins)
 
 
 def again_lines(code: Code, again: list[str]) -> list[str]:

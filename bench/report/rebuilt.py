@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.records.columns import COMPARED, leaderboard_columns
 from bench.records.manifest import manifest_path, read_manifest
 from bench.records.record import has_record
-from bench.records.row import METRICS
+from bench.records.row import METRICS, plugins_of
 from bench.records.run_columns import POPULATION_STDERR
 from bench.records.schema import LARGEST
 from bench.records.tables import csv_text, parse_leaderboard, read_leaderboard
@@ -149,7 +149,7 @@ def record_of(row: PlainRow) -> TableRecord:
         "status": row["status"],
         # Exact numbers have no samples.
         "bound": "exact" if row["importance_samples"] == 0 else "upper",
-        "config": {"trainer": {"beta": row["beta"]}},
+        "config": {"trainer": {"beta": row["beta"]}} | plugins_of(row["plugin"]),
         "data": {
             "dimensions": row["dimensions"],
             "levels": row["levels"],

@@ -15,7 +15,7 @@ import pandas as pd
 from bench.errors import escaped
 from bench.records.columns import leaderboard_columns, runs_columns
 from bench.records.consistency import check_consistent, check_same_data
-from bench.records.differences import differing, options_of
+from bench.records.differences import OF_A_TRAINING, differing, options_of
 from bench.records.manifest import read_manifest
 from bench.records.record import has_record, read_record, record_path
 from bench.records.row import (
@@ -28,6 +28,7 @@ from bench.records.row import (
     estimates_of,
     importance_data,
     importance_samples,
+    plugins_text,
     population_stderr,
     row_of,
     values_of,
@@ -107,6 +108,7 @@ def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
     row: Row = {"task": task, "model": model, "bound": bound}
     row |= {"seeds": len(good), "failed": len(group) - len(good)}
     row["survivors_only"] = len(good) < len(group)
+    row["plugin"] = plugins_text(group[0]["config"])  # runs of a row differ in the seed alone
     for name in METRICS:
         mean, low, high = interval([own[name] for own in values], bound == "exact")
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
@@ -211,7 +213,9 @@ def slim(record: Record) -> SlimRecord:
     kept = cast(
         SlimRecord, {intern(name): part for name, part in record.items() if name not in LEFT_OUT}
     )
-    without_seed = {name: part for name, part in record["config"].items() if name != "seed"}
+    without_seed = {
+        name: part for name, part in record["config"].items() if name not in OF_A_TRAINING
+    }
     kept["config_text"] = intern(json.dumps(without_seed, sort_keys=True))
     kept["environment_text"] = intern(json.dumps(record["environment"], sort_keys=True))
     environment = record["environment"]
@@ -226,6 +230,8 @@ def slim(record: Record) -> SlimRecord:
         kept["environment"]["stacked"] = environment["stacked"]
     trainer = record["config"]["trainer"]
     kept["config"] = {"trainer": {"beta": trainer["beta"], "devices": trainer.get("devices", 1)}}
+    if "plugins" in record["config"]:
+        kept["config"]["plugins"] = record["config"]["plugins"]
     kept["data"] = cast(DataRecord, {intern(name): part for name, part in record["data"].items()})
     kept["metrics"] = {split: slim_estimates(record, split) for split in SPLITS}
     return kept

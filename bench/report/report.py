@@ -12,6 +12,7 @@ from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
 from bench.report.costs import timings_table
 from bench.report.description import CRATE, description_files
+from bench.report.missing import missing_runs
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
     environments_of,
@@ -58,7 +59,7 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         files |= readme_files(readme, directory, board, match)
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
-    files |= drawn_files(directory, records, board)
+    files |= drawn_files(directory, records, board, missing_of(directory, tables))
     try:
         for path, content in files.items():
             write_atomically(path, content)
@@ -68,6 +69,12 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"report: {path} cannot be written: {error.strerror}") from None
     return board
+
+
+def missing_of(directory: Path, tables: dict[Path, str]) -> str | None:
+    """Return a sentence on the runs of a sweep that its tables lack; None if they lack none."""
+    runs = parse_runs(tables[directory / "runs.csv"].encode(), "runs.csv")
+    return missing_runs(directory, runs, tables[directory / "timings.csv"])
 
 
 def table_files(
@@ -112,9 +119,9 @@ def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
 
 
 def drawn_files(
-    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame, missing: str | None
 ) -> dict[Path, str | bytes]:
-    """Return {file: content} of the figures and the page."""
+    """Return {file: content} of the figures and the page, which says what is ``missing``."""
     # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.plots import figures_of
 
@@ -129,5 +136,5 @@ def drawn_files(
     if missing_for_page() is None:
         from bench.report.page.write import page_of
 
-        files[directory / "page.html"] = page_of(directory.name, records, board, drawn)
+        files[directory / "page.html"] = page_of(directory.name, records, board, drawn, missing)
     return files

@@ -130,6 +130,11 @@ def main(path: str) -> int:
 
     request = json.loads(Path(path).read_text())
     job = Job(**request["job"])
+    try:
+        job.load_outside()
+    except InputError as error:
+        tell("input", str(error))
+        return 1
     torch.set_num_threads(job.config["trainer"]["threads"])
     data = load_task(task_of(job.config))
     model = build_model(job.config, data.shape, data.task.levels)

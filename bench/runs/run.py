@@ -60,6 +60,7 @@ def run(
     """
     silence_lightning()
     deterministic()
+    job.load_outside()
     devices = devices_for(job.config["trainer"]["devices"], gpus)
     with hidden(is_a_launchers), open_log(job) as log:
         return recorded(job, devices, gpus.share if gpus else 1.0, log, progress)
@@ -284,14 +285,8 @@ def evaluate_model(
     model.to(device).eval()
     model.attach(data.train.to(device))
     seed = derive_seed(config["seed"], "evaluation")
-    results = evaluate(
-        model,
-        data,
-        evaluation_config(config),
-        seed,
-        device,
-        lambda share: progress("evaluate", share, ""),
-    )
+    follow = lambda share: progress("evaluate", share, "")
+    results = evaluate(model, data, evaluation_config(config), seed, device, follow)
     plain: Metrics = {
         # An Estimate has the fields of its record.
         split: {name: cast(EstimateRecord, e._asdict()) for name, e in columns.items()}

@@ -44,6 +44,8 @@ def run_stack(
     """
     silence_lightning()
     deterministic()
+    for job in jobs:
+        job.load_outside()
     devices = devices_for(1, gpus)
     with hidden(is_a_launchers), ExitStack() as logs:
         opened = [logs.enter_context(open_log(job)) for job in jobs]

@@ -12,7 +12,7 @@ from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
 from bench.records.key import key_of
-from bench.records.manifest import write_manifest
+from bench.records.manifest import Recipe, write_manifest
 from bench.records.record import has_record, read_record, record_path
 from bench.records.types import REFERENCES, Record
 from bench.settings import trainer_config
@@ -76,6 +76,19 @@ class Plan:
     def label(self, key: str) -> str:
         job = self.jobs[key]
         return f"{task_of(job.config).name:14} {job.model:20} seed {job.config['seed']}"
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The recipe of each job of the whole sweep."""
+        return [
+            {
+                "task": task_of(job.config).name,
+                "model": job.model,
+                "max_epochs": job.config["trainer"]["max_epochs"],
+                "importance_samples": job.config["evaluation"]["importance_samples"],
+            }
+            for job in self.jobs.values()
+        ]
 
     def pending(self, retry_failed: bool) -> list[Job]:
         """Return the chosen jobs that have no record, or a failed one if those are retried."""
@@ -158,7 +171,7 @@ def sweep(name: str, results: Path, options: SweepOptions) -> Plan:
     else:
         refuse_no_cluster(options.address)
     with locked(plan.directory):
-        write_manifest(plan.directory, list(plan.jobs))
+        write_manifest(plan.directory, list(plan.jobs), plan.recipes)
         pending = plan.pending(options.retry_failed)
         cached = len(plan.chosen) - len(pending)
         say(f"sweep {plan.name}: {len(plan.chosen)} runs, {cached} with a record")
@@ -191,7 +204,9 @@ def check_buildable(jobs: list[Job]) -> None:
             )
         except InputError as error:
             raise InputError(f"{data.task.name}, {job.model}: {error}") from None
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
+            if not isinstance(error, (RuntimeError, MemoryError)) and not job.plugins:
+                raise
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{data.task.name}, {job.model}: cannot be built: {reason}") from None
 

@@ -14,7 +14,7 @@ from bench.runs.run import evaluate_model
 from bench.runs.trained import Trained
 from bench.settings import Progress
 from bench.sweep.folder import write_or_refuse
-from bench.sweep.tolerances import Seeds, tolerance
+from bench.sweep.tolerances import tolerance
 
 
 def refresh(trained: Trained, directory: Path, device: str, progress: Progress) -> Record:
@@ -64,6 +64,6 @@ def disagreement(old: Record, new: Record) -> str | None:
             if name not in new["metrics"][split]:
                 return f"{split} {name} is not measured any more"
             now = new["metrics"][split][name]["value"]
-            if not abs(now - estimate["value"]) <= tolerance(new, split, name, Seeds(), True):
+            if not abs(now - estimate["value"]) <= tolerance(new, split, name, (), True):
                 return f"{split} {name} is {now:.6g}, and {estimate['value']:.6g} in the record"
     return None

@@ -21,10 +21,13 @@ from bench.records.run_columns import DIAGNOSTICS, POPULATION_STDERR
 from bench.records.types import Config, Environment, Record, TableRecord
 from bench.settings import Split
 from bench.sweep.environments import differences, is_same
-from bench.sweep.tolerances import rows_beside, seeds_beside, tolerance, words_on
+from bench.sweep.tolerances import seeds_beside, tolerance, values_beside, words_on
 
 # A Monte-Carlo error is itself an estimate. A published one may differ from the new by this factor.
 ERROR_FACTOR = 2.0
+NOT_SAME_SIZE = f"more than {ERROR_FACTOR:.0f} times as much or as little"
+# Errors that are empty where they cannot be known.
+MAY_BE_UNKNOWN = ("bits_per_dim_stderr", "bound_rise_stderr")
 # Columns other than estimates. Each must be the same for the new run.
 FACTS = (
     "key", "task", "model", "decoder", "prior", "seed", "split", "status", "dimensions", "levels",
@@ -107,6 +110,7 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     """
     different: list[str] = []
     outside: list[str] = []
+    unknown: list[str] = []
     for _, row in cited.rows.iterrows():
         again = row_of(record, str(row["sweep"]), row["split"])
         outside += [
@@ -123,8 +127,9 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
             is_possible = pd.notna(row["epochs"]) and 0 < row["epochs"] <= longest
             words = f"{row['split']} epochs: published {row['epochs']}, now {again['epochs']}"
             (different if is_possible else outside).append(words)
-        numbers, wrong = compare_estimates(row, record, runs, same_weights)
-        different, outside = different + numbers, outside + wrong
+        found = compare_estimates(row, record, runs, same_weights)
+        different, outside = different + found.different, outside + found.outside
+        unknown += found.not_compared
     if different and cited.environment is not None and is_same(cited.environment, record):
         # With the same code and versions, on the same kind of machine, nothing may differ.
         outside = outside or different[:3]
@@ -134,6 +139,8 @@ def judge(cited: Cited, record: TableRecord, runs: pd.DataFrame, same_weights: b
     devices = (
         f"on {device_of(record['environment'])}; published on {cited.device or 'an unknown device'}"
     )
+    if unknown:
+        outside.append(f"not compared: {'; '.join(unknown)}")
     if different:
         words = words_on(record, cited.rows.iloc[0], runs, same_weights)
         outside.append(f"tolerances: {words}")
@@ -153,12 +160,27 @@ def has_same_data(row: pd.Series, images: object, payload: object) -> bool:
     return bool(row["payload_sha256"] == payload and (is_older or row["data_sha256"] == images))
 
 
+@dataclass
+class Compared:
+    """A row's estimates that differ from those of the new run, in words.
+
+    Attributes:
+        different: All of them.
+        outside: Those outside their tolerances.
+        not_compared: Cells that only one of the two has, although neither is wrong.
+    """
+
+    different: list[str]
+    outside: list[str]
+    not_compared: list[str]
+
+
 def compare_estimates(
     row: pd.Series, record: TableRecord, runs: pd.DataFrame, same_weights: bool
-) -> tuple[list[str], list[str]]:
-    """Return, in words, a row's estimates that differ, and those outside the tolerances."""
+) -> Compared:
+    """Compare the estimates of a published row and their errors with those of the new run."""
     split: Split = row["split"]
-    different, outside = [], []
+    found = Compared([], [], [])
     errors = {
         "bits_per_dim_stderr": bits_per_dim_stderr(record, split),
         "bound_rise_stderr": bound_rise_stderr(record, split),
@@ -168,27 +190,68 @@ def compare_estimates(
     if runs[POPULATION_STDERR.name].isna().all():
         del errors[POPULATION_STDERR.name]
     now = values_of(record, split) | errors
-    beside = rows_beside(row, runs)
+    beside = seeds_beside(row, runs)
     is_older = pd.isna(row["effective_sample_size_median"]) and has_diagnostics(record, split)
+    if is_older:
+        found.not_compared.append(f"{split} diagnostics and errors, which the row is older than")
     for column in (*METRICS, *errors):
         old, new = row[column], now[column]
         if same_cell(old, new) or (is_older and column in (*DIAGNOSTICS, *errors)):
             continue
         words = f"{split} {column}: published {old!r}, now {new!r}"
-        different.append(words)
-        if pd.isna(old) or new is None:
-            outside.append(words)
+        found.different.append(words)
+        if column in MAY_BE_UNKNOWN and (pd.isna(old) or new is None):
+            compare_unknown_error(old, record, split, column, found)
+        elif pd.isna(old) or new is None:
+            found.outside.append(words)
         elif column in errors:
-            if not new / ERROR_FACTOR <= old <= new * ERROR_FACTOR:
-                outside.append(f"{words}, more than {ERROR_FACTOR:.0f} times as much or as little")
+            if not is_same_size(old, new):
+                found.outside.append(f"{words}, {NOT_SAME_SIZE}")
         else:
-            seeds = seeds_beside(row, beside, column)
-            allowed = tolerance(record, split, column, seeds, same_weights)
+            others = values_beside(beside, column)
+            allowed = tolerance(record, split, column, others, same_weights)
             if not abs(new - old) <= allowed:
-                outside.append(
+                found.outside.append(
                     f"{split} {column}: published {old:.6g}, now {new:.6g}, tolerance {allowed:.2g}"
                 )
-    return different, outside
+    return found
+
+
+def compare_unknown_error(
+    old: float, record: TableRecord, split: Split, column: str, found: Compared
+) -> None:
+    """Compare an error of L_K that is known on one side alone: the other has † in its tables.
+
+    Whether it is known depends on a count of images, which another seed moves across its limit. So an
+    empty cell is not a mistake, and the number itself is compared anyway. A published error where the
+    new run has none must have the size of the one that the new run does not trust.
+
+    Args:
+        old: The published error; NaN where it is empty.
+        record: The new run.
+        split: train or test.
+        column: The error.
+        found: What was found in the row; this adds to it.
+    """
+    untrusted = untrusted_error(record, split, column)
+    if pd.isna(old) or untrusted is None:
+        has = "now" if pd.isna(old) else "published"
+        found.not_compared.append(f"{split} {column}, which is only {has} known")
+    elif not is_same_size(old, untrusted):
+        words = f"{split} {column}: published {old!r}, now not known, and roughly {untrusted!r}"
+        found.outside.append(f"{words}, {NOT_SAME_SIZE}")
+
+
+def untrusted_error(record: TableRecord, split: Split, column: str) -> float | None:
+    """Return the error that a run has computed and does not trust; None where there is none."""
+    if column != "bits_per_dim_stderr":
+        return None
+    return estimates_of(record, split).get("bits_per_dim", {"value": 0.0}).get("stderr_untrusted")
+
+
+def is_same_size(old: float, new: float) -> bool:
+    """Tell whether two errors, which are estimates themselves, differ by ERROR_FACTOR at most."""
+    return bool(new / ERROR_FACTOR <= old <= new * ERROR_FACTOR)
 
 
 def has_diagnostics(record: TableRecord, split: Split) -> bool:

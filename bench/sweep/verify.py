@@ -8,6 +8,8 @@ import pandas as pd
 
 from bench.configuration.job import Job
 from bench.configuration.parsing import validate
+from bench.configuration.plugins import PluginMissing
+from bench.data.own_task import OwnTask, place_of
 from bench.data.tasks import load_task, task_of
 from bench.errors import InputError
 from bench.records.consistency import check_consistent
@@ -34,7 +36,8 @@ def cited_runs(table: Path, row: str) -> tuple[list[Cited], pd.DataFrame]:
     in the sweep of the same name under configs/.
 
     Raises:
-        InputError: There is no such table or row, or a record is damaged or contradicts itself.
+        InputError: There is no such table or row, or a record is damaged or contradicts itself, or
+            needs a plugin or images that the user has not given.
     """
     if table.name not in ("runs.csv", "leaderboard.csv"):
         raise InputError(f"table: {table} is named neither runs.csv nor leaderboard.csv")
@@ -66,11 +69,21 @@ def names_in_tables(table: Path) -> dict[str, str]:
 
 
 def readable(config: Config) -> Config | None:
-    """Return a recorded configuration with the options added since; None if it cannot be read."""
+    """Return a recorded configuration with the options added since; None if it cannot be read.
+
+    Raises:
+        InputError: The user has to give a plugin, or images, before anything is run.
+    """
     try:
-        return validate(config)
+        known = validate(config)
+    except PluginMissing:
+        raise
     except InputError:
         return None
+    task = task_of(known)
+    if isinstance(task, OwnTask):
+        place_of(task)
+    return known
 
 
 def jobs_of(sweep: str) -> dict[str, Job]:

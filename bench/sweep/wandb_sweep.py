@@ -23,6 +23,7 @@ def wandb_sweep(plan: Plan, name: str, results: Path) -> dict[str, object]:
         name: Its name or path, as `bench sweep` takes it.
         results: Folder of all results.
     """
+    places = {place for job in plan.jobs.values() for place in job.plugins or ()}
     return {
         "name": plan.name,
         "project": project(),
@@ -41,6 +42,7 @@ def wandb_sweep(plan: Plan, name: str, results: Path) -> dict[str, object]:
             name,
             "--results",
             str(results),
+            *(word for place in sorted(places) for word in ("--plugin", place)),
             "--only",
             "${args_no_hyphens}",
         ],

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.configuration.files import named_task
-from bench.data.tasks import NATIVE_LEVELS, Task, TaskData, load_task
+from bench.data.own_task import OwnTask
+from bench.data.tasks import Task, TaskData, load_task
 from bench.errors import InputError
 from bench.noise import EVALUATION_BLOCK, Noise
 
@@ -93,8 +94,8 @@ class TrainingBatches:
     @cached_property
     def thresholds(self) -> Tensor:
         """Thresholds, int16 (n, D): a random 16-bit word below one gives a 1, with probability grey / largest."""
-        assert isinstance(self.task, Task)  # only tasks are binarized dynamically
-        largest = NATIVE_LEVELS[self.task.dataset] - 1
+        assert isinstance(self.task, (Task, OwnTask))  # only tasks are binarized dynamically
+        largest = self.task.native_levels - 1
         grey = torch.arange(largest + 1, device=self.images.device)
         word = (grey * (2**16 / largest)).round() - 2**15
         table = word.clamp(max=LARGEST_WORD).to(torch.int16)
@@ -198,7 +199,7 @@ class TaskDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        task: str | Task | TaskData,
+        task: str | Task | OwnTask | TaskData,
         batch_size: int = 100,
         seed: int = 1,
         batches_at_once: int = 0,
@@ -210,7 +211,7 @@ class TaskDataModule(pl.LightningDataModule):
     @cached_property
     def data(self) -> TaskData:
         """The task's images, which are downloaded if they have to be."""
-        return load_task(self.task) if isinstance(self.task, Task) else self.task
+        return self.task if isinstance(self.task, TaskData) else load_task(self.task)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -9,13 +9,13 @@ import struct
 import pytest
 
 from bench.__main__ import main
-from bench.data import images
+from bench.data import files
 from bench.data.fetch import install
 from bench.data.images import load_raw
 from bench.errors import InputError
 from tests.limits import limited
 
-TRAIN, TEST = images.PAYLOADS["mnist"]
+TRAIN, TEST = files.PAYLOADS["mnist"]
 PAYLOAD = struct.pack(">IIII", 2051, 10, 28, 28) + random.Random(0).randbytes(10 * 28 * 28)
 
 
@@ -32,9 +32,9 @@ def folder(tmp_path, monkeypatch):
 def small(folder, monkeypatch):
     """The same, where MNIST is ten images, so that a good file costs nothing."""
     digest = hashlib.sha256(PAYLOAD).hexdigest()
-    monkeypatch.setitem(images.PAYLOADS, "mnist", {TRAIN: digest, TEST: digest})
+    monkeypatch.setitem(files.PAYLOADS, "mnist", {TRAIN: digest, TEST: digest})
     for name in (TRAIN, TEST):
-        monkeypatch.setitem(images.SIZES, name, len(PAYLOAD))
+        monkeypatch.setitem(files.SIZES, name, len(PAYLOAD))
     (folder / TEST).write_bytes(PAYLOAD)
     return folder
 
@@ -90,7 +90,7 @@ def test_a_sparse_file_of_20_gigabytes_is_refused_by_its_length(name, folder):
 
 
 def test_a_cifar10_file_with_too_few_rows_is_refused(folder, monkeypatch):
-    for name in images.CIFAR10_TRAIN + images.CIFAR10_TEST:
+    for name in files.CIFAR10_TRAIN + files.CIFAR10_TEST:
         (folder.parent / name).write_bytes(bytes(3073 * 9))
     message = refused("cifar10")
     assert "data_batch_1.bin: its payload is only 27,657 bytes, but should be 30,730,000" in message
@@ -118,7 +118,7 @@ def test_folders_of_data_that_cannot_be(variable, value, folder, monkeypatch):
 
 
 def test_a_damaged_download_does_not_reach_the_cache(folder, tmp_path):
-    page, target = tmp_path / images.CIFAR10_ARCHIVE, tmp_path / "cache"
+    page, target = tmp_path / files.CIFAR10_ARCHIVE, tmp_path / "cache"
     page.write_bytes(b"<html>")
     with pytest.raises(InputError, match="only 6 bytes"):
         install("cifar10", [page], target)

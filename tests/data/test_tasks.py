@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data import images
+from bench.data import files
 from bench.data.images import load_raw, parse_cifar10, parse_idx
 from bench.data.tasks import Task, draw_static, hash_splits, load_task, split_indices
 from bench.errors import InputError
@@ -25,6 +25,7 @@ from bench.records.row import data_hash, payload_hash
         ("fashion_mnist", "none", "fashion-256", 256),
         ("fashion_mnist", "dynamic", "fashion-dynamic", 2),
         ("cifar10", "none", "cifar10-256", 256),
+        ("mnist_larochelle", "none", "mnist-larochelle", 2),
     ],
 )
 def test_names_and_levels(dataset, binarization, name, levels):
@@ -132,12 +133,14 @@ def test_damaged_idx_is_refused(damage):
 
 def test_cifar10_reads_a_file_of_its_format(tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
-    for name in (*images.CIFAR10_TRAIN, *images.CIFAR10_TEST):
-        records = generator.integers(0, 256, (10_000, 3073), dtype=np.uint8)
+    for name in (*files.CIFAR10_TRAIN, *files.CIFAR10_TEST):
+        records = generator.integers(0, 256, (10, 3073), dtype=np.uint8)
         (tmp_path / name).write_bytes(records.tobytes())
+        monkeypatch.setitem(files.SIZES, name, records.size)
+        monkeypatch.setitem(files.PAYLOADS["cifar10"], name, files.sha256(records.tobytes()))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     raw = load_raw("cifar10")
-    assert raw.train.shape == (50_000, 3, 32, 32) and raw.test.shape == (10_000, 3, 32, 32)
+    assert raw.train.shape == (50, 3, 32, 32) and raw.test.shape == (10, 3, 32, 32)
     assert np.array_equal(raw.test, records[:, 1:].reshape(-1, 3, 32, 32))
     with pytest.raises(InputError, match="multiple of 3073"):
         parse_cifar10(b"123", "x")

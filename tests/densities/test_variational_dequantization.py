@@ -7,10 +7,15 @@ import torch
 
 from bench.configuration.job import Job
 from bench.configuration.parsing import parse_run
-from bench.densities.variational_dequantization import VariationalDequantization
+from bench.densities.variational_dequantization import (
+    ConvolutionalDequantization,
+    VariationalDequantization,
+)
 from bench.errors import InputError
 from bench.estimators.evidence import importance_weighted_bound
+from bench.models.convolutional_realnvp import ConvolutionalRealNVP
 from bench.models.realnvp import RealNVP
+from bench.models.variational_convolutional_realnvp import VariationalConvolutionalRealNVP
 from bench.models.variational_realnvp import VariationalRealNVP
 from bench.noise import Noise
 from bench.runs.run import run
@@ -86,6 +91,36 @@ def test_log_density_is_that_of_the_jacobian(mask, couplings):
         e = epsilon[0, row].sigmoid()
         expected = (e * (1 - e)).log().sum() - torch.linalg.slogdet(jacobian)[1]
         torch.testing.assert_close(log_r[0, row], expected)
+
+
+def test_log_density_of_convolutional_noise_is_that_of_the_jacobian():
+    torch.manual_seed(0)
+    module = ConvolutionalDequantization((2, 2, 3), 17, 3, 4, 1).double()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    y = torch.randint(0, 17, (2, 12))
+    epsilon = torch.randn(3, 2, 12, dtype=torch.float64)
+    u, log_r = module.transform(epsilon, y)
+    for sample, row in ((0, 0), (2, 1)):
+        of_row = lambda e, row=row: module.transform(e[None, None], y[row : row + 1])[0][0, 0]
+        torch.testing.assert_close(of_row(epsilon[sample, row]), u[sample, row])
+        jacobian = torch.autograd.functional.jacobian(of_row, epsilon[sample, row])
+        e = epsilon[sample, row].sigmoid()
+        expected = (e * (1 - e)).log().sum() - torch.linalg.slogdet(jacobian)[1]
+        torch.testing.assert_close(log_r[sample, row], expected)
+    other, _ = module.transform(epsilon, (y + 5) % 17)
+    assert (other - u).abs().amax(-1).min() > 1e-3  # it does depend on the image
+
+
+@torch.no_grad()
+def test_a_new_convolutional_model_has_the_bound_of_uniform_dequantization():
+    options = dict(scales=2, couplings=1, channels=4, blocks=1)
+    plain = ConvolutionalRealNVP((1, 4, 4), 17, **options)
+    learned = VariationalConvolutionalRealNVP((1, 4, 4), 17, **options)
+    images = torch.randint(0, 17, (40, 16), dtype=torch.uint8)
+    plain.attach(images), learned.attach(images)
+    ours, theirs = (m.terms(images, Noise(0), 3).elbo for m in (learned, plain))
+    torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=0)
 
 
 @torch.no_grad()
@@ -195,5 +230,6 @@ def test_a_short_training_gives_finite_numbers(tmp_path):
 
 
 def test_too_few_couplings_are_refused():
-    with pytest.raises(InputError, match="dequantization_couplings: 1 would leave"):
-        VariationalRealNVP((1, 4, 4), 17, dequantization_couplings=1)
+    for model in (VariationalRealNVP, VariationalConvolutionalRealNVP):
+        with pytest.raises(InputError, match="dequantization_couplings: 1 would leave"):
+            model((1, 8, 8), 17, dequantization_couplings=1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.estimators.estimate import MeanEstimate, mean_estimate
+from bench.estimators.estimate import Estimate, MeanEstimate, mean_estimate
 from bench.estimators.samples import laplacian_variance, sharpness
 
 
@@ -69,7 +69,7 @@ def test_the_error_of_sharpness_is_its_spread_over_new_images():
 def test_sharpness_is_a_number_with_an_error_or_nothing():
     data = torch.randint(0, 17, (50, 64)).float()
     flat = torch.full((50, 64), 7.0)
-    assert sharpness(flat, data, (1, 8, 8), 17) == (0.0, 0.0, 50, 1, None)
+    assert sharpness(flat, data, (1, 8, 8), 17) == Estimate(0.0, 0.0, 50, 1)
     assert sharpness(data, flat, (1, 8, 8), 17) is None
     assert sharpness(flat, flat, (1, 8, 8), 17) is None
     assert sharpness(data.where(data > 3, torch.nan), data, (1, 8, 8), 17) is None

@@ -110,7 +110,7 @@ def test_copies_tell_less_than_which_datum_they_are():
 
 
 class Seeing:
-    """An encoder whose mean is an image's first two pixels, and a decoder that shows z twice."""
+    """An encoder whose mean is an image's first two pixels, and a decoder whose contrast is z's."""
 
     def terms(self, y, noise, samples):
         q = DiagonalNormal(y[:, :2].float(), torch.full((len(y), 2), -3.0))
@@ -118,7 +118,7 @@ class Seeing:
         return Terms(zero, log_prior=zero, log_posterior=q.log_prob(z), latent=z, posterior=q)
 
     def decode_mean(self, z):
-        return torch.cat([z, z.flip(1)], 1).repeat(1, 4)
+        return z[:, :1] * (5 * torch.arange(16) % 7)
 
     def sample_mean(self, n, noise):
         return noise.uniform(n, 16)
@@ -136,5 +136,7 @@ def test_images_of_the_aggregate_are_those_of_the_training_split():
     z = uniform_mixture(q).sample(1000, Noise(7, "sharpness", "aggregate"))
     variance = lambda images: laplacian_variance(images, (1, 4, 4), 9).mean().item()
     expected = variance(Seeing().decode_mean(z)) / variance(data.test)
-    assert found["sharpness_aggregate"].value == pytest.approx(expected, rel=1e-6)
+    assert (
+        found["sharpness_aggregate"].value == pytest.approx(expected, rel=1e-6) and expected > 0.05
+    )
     assert found["sharpness_reconstruction"].value == pytest.approx(1.0)

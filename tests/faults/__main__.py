@@ -99,13 +99,15 @@ def try_all(
     outcomes = {}
     with ThreadPoolExecutor(len(folders)) as pool:
         running = {pool.submit(in_a_copy, fault): fault for fault in faults}
-        for number, future in enumerate(as_completed(running), start=1):
-            fault, outcome = running[future], future.result()
-            outcomes[fault.name] = outcome
-            say(
-                f"{outcome.kind:11}  {fault.name} ({outcome.seconds:.0f} s): {outcome.detail or fault.wrong}"
-            )
-            progress("faults", number / len(faults), f"{number} of {len(faults)}")
+        try:
+            for number, future in enumerate(as_completed(running), start=1):
+                name, outcome = running[future].name, future.result()
+                outcomes[name] = outcome
+                say(f"{outcome.kind:11}  {name} ({outcome.seconds:.0f} s) {outcome.detail}")
+                progress("faults", number / len(faults), f"{number} of {len(faults)}")
+        finally:
+            # After Ctrl-C those that have not begun are left.
+            pool.shutdown(wait=False, cancel_futures=True)
     return outcomes
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from bench.data.fetch import fetch
-from bench.data.images import PAYLOADS, find_file, payload_of
+from bench.data.files import PAYLOADS, find_file, payload_of
 
 
 def main(folder: Path) -> None:

@@ -22,6 +22,7 @@ SMALLER = {
     "gated_aggregate_vae": ["--model.prior.exemplars=200"],
     "realnvp": ["--trainer.gradient_clip_norm=1000"],
     "convolutional_realnvp": ["--model.channels=16", "--model.blocks=1"],
+    "variational_convolutional_realnvp": ["--model.channels=16", "--model.blocks=1"],
     "linear_gaussian": ["--model.iterations=50"],
     "gaussian_mixture": ["--model.iterations=20"],
 }

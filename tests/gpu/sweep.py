@@ -31,7 +31,7 @@ def sweep(check: Check, name: str, at_once: int) -> None:
     plan = make_plan(str(DRY) if check.dry else name, results, SweepOptions(wandb_mode="disabled"))
     jobs = plan.pending(retry_failed=False)
     prepare_folder(plan.directory, [job.key for job in jobs])
-    write_manifest(plan.directory, list(plan.jobs))
+    write_manifest(plan.directory, list(plan.jobs), plan.recipes)
     context = multiprocessing.get_context("spawn")
     with context.Pool(at_once, initializer=end_at_once) as pool:
         units = stacks_of(jobs, plan.resources, has_gpus=True)

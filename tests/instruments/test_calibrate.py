@@ -7,9 +7,10 @@ import pytest
 
 from bench.estimators.estimate import Estimate
 from bench.instruments import evidence_truths, known_truths, toy_truths
-from bench.instruments.calibrate import calibrate, measure
+from bench.instruments.calibrate import calibrate, measure, row_of_repetitions
 from bench.instruments.expectations import Expectation
 from bench.instruments.known_truths import Instrument, elbo_instruments
+from bench.instruments.repetitions import Repetitions
 from bench.instruments.toy_truths import toy_evidence, toy_vae
 from bench.noise import Noise
 
@@ -72,6 +73,7 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.instruments.calibrate.elbo_instruments", few)
     for group in ("surgery", "evidence", "hard", "toy", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
+    monkeypatch.setattr("bench.instruments.calibrate.repetitions", lambda results: ())
     reports = []
     table = calibrate(tmp_path, lambda *report: reports.append(report))
     assert capsys.readouterr().out.count(" bias ") == len(table) == 4
@@ -79,6 +81,27 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     shares = [share for _, share, _ in reports]
     assert len(reports) == 4 * 60 and shares == sorted(shares) and 0 == shares[0] < shares[-1] < 1
     assert list(pd.read_csv(tmp_path / "calibration.csv")["estimator"]) == list(table["estimator"])
+
+
+@pytest.mark.parametrize(
+    "passed, difference, is_simulated, calibrated",
+    [
+        (95, 0.0, False, True),
+        (94, 0.0, False, False),
+        (94, 0.0, True, True),  # within two standard errors of 100 repeats
+        (90, 0.0, True, False),
+        (100, 0.0, False, True),
+        (100, 1.0, False, False),  # the published number is better than the new one
+    ],
+)
+def test_repetitions_must_pass_and_not_differ_on_average(
+    passed, difference, is_simulated, calibrated
+):
+    differences = [difference + (1 if number % 2 else -1) for number in range(100)]
+    found = Repetitions("x", differences, [True] * passed + [False] * (100 - passed), is_simulated)
+    row = row_of_repetitions(found)
+    assert row["calibrated"] == calibrated and row["coverage"] == passed / 100
+    assert row["bias"] == difference and row["repeats"] == 100
 
 
 GROUPS = (

@@ -12,7 +12,7 @@ import torch
 from bench.configuration.job import Job
 from bench.configuration.models import build_model
 from bench.configuration.parsing import parse_run
-from bench.data import images, tasks
+from bench.data import files, tasks
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
 from bench.models.bolts_vae import BoltsVAE
@@ -203,11 +203,12 @@ def test_bolts_vae_is_evaluated_as_a_gaussian_around_its_output():
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
     """A few made-up images in CIFAR-10's files, and a task of 4 + 2 + 2 of them."""
-    for number, name in enumerate((*images.CIFAR10_TRAIN, *images.CIFAR10_TEST)):
+    for number, name in enumerate((*files.CIFAR10_TRAIN, *files.CIFAR10_TEST)):
         records = np.zeros((4, 1 + DIMENSIONS), np.uint8)
         records[:, 1:] = made_up_images(4, number).numpy()
         (tmp_path / name).write_bytes(records.tobytes())
-        monkeypatch.setitem(images.SIZES, name, records.nbytes)
+        monkeypatch.setitem(files.SIZES, name, records.nbytes)
+        monkeypatch.setitem(files.PAYLOADS["cifar10"], name, files.sha256(records.tobytes()))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     splits = {"train": np.arange(4), "validation": np.arange(4, 6), "test": np.arange(2)}

@@ -65,7 +65,7 @@ def test_records_of_several_configurations_under_one_name_are_rows_of_their_own(
     tmp_path, monkeypatch
 ):
     drawn = []
-    page = lambda *content: drawn.extend(content[-1]) or "a page"
+    page = lambda *content: drawn.extend(content[3]) or "a page"
     monkeypatch.setattr("bench.report.page.write.page_of", page)
     records = [record("vae", seed, 1.0 + 0.1 * seed) for seed in (1, 2, 3, 4)]
     for made, epochs in zip(records, (5, 5, 30, 5)):

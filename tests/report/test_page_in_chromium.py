@@ -1,5 +1,7 @@
 """page.html in headless Chromium: it sorts, filters, opens runs, and asks no network."""
 
+import shlex
+
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
@@ -219,19 +221,29 @@ def test_runs_of_code_that_is_no_commits_are_marked(chromium, tmp_path):
     dirty["environment"] |= {"dirty": True}
     unknown["environment"] |= {"commit": None, "dirty": None, "commit_unknown": HOSTILE}
     unknown["environment"] |= {"code_sha256": "d" * 64, "version": "0.1.0"}
-    records = [clean, dirty, unknown, full("flow", 1, 3.0)]
+    outside = full("flow", 1, 3.0)
+    plugin = {"name": HOSTILE[:100], "version": "1.5", "sha256": "e" * 64}
+    outside["config"] |= {"plugins": [plugin], "data": {"name": "mine", "pixels_sha256": "f" * 64}}
+    records = [clean, dirty, unknown, outside]
     page = chromium.new_page()
     seen = Seen(page)
     seen.open(write_sweep(tmp_path / "sweep", records), f"#run-{dirty['key']}")
     detail = page.locator("td.detail").first
     assert "Dirty: the code was not that of this commit" in detail.inner_text()
-    assert column(page, BOARD, 1) == ["a-vae dirty", "flow"]
+    assert column(page, BOARD, 1) == ["a-vae dirty", "flow plugin"]
     status = column(page, f"{RUNS}[data-position]", 3)
     assert status == ["ok", "ok dirty", "ok", "ok"]
     page.evaluate(f"location.hash = 'run-{unknown['key']}'")
     page.get_by_text("The commit is unknown").wait_for()
     text = page.locator("td.detail", has_text="The commit is unknown").inner_text()
     assert "version 0.1.0" in text and "d" * 64 in text and "git checkout" not in text
+    page.evaluate(f"location.hash = 'run-{outside['key']}'")
+    detail = page.locator("td.detail", has_text="Parts of the model come from")
+    detail.wait_for()
+    text, command = detail.inner_text(), detail.locator("pre").first.inner_text().splitlines()[-1]
+    assert "version 1.5" in text and "e" * 64 in text and "The images mine are not" in text
+    given = shlex.split(command)
+    assert given[4:] == ["--plugin", plugin["name"], "--data.path", "IMAGES"]
     assert seen.said == []
     page.close()
 

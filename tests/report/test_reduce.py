@@ -65,12 +65,13 @@ def test_columns_are_the_published_ones():
     ).split(",")
     columns = list(runs_table(RECORDS, "s").columns)
     assert columns[: len(fixed)] == fixed
-    assert columns[-5:] == ["commit", "data_sha256", "config_sha256", "dirty", "device"]
+    assert columns[-6:-1] == ["commit", "data_sha256", "config_sha256", "dirty", "device"]
+    assert columns[-1] == "plugin"
     board = list(leaderboard_table(RECORDS, "s").columns)
     assert board[:8] == (
         "rank,task,model,seeds,failed,bits_per_dim,bits_per_dim_low,bits_per_dim_high".split(",")
     )
-    assert board[-5:-2] == ["bound", "reference", "reference_source"]
+    assert board[-6:-2] == ["bound", "reference", "reference_source", "plugin"]
     assert board[-2:] == ["commit", "data_sha256"]
 
 

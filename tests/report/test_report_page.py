@@ -9,12 +9,14 @@ import re
 from html.parser import HTMLParser
 from math import log
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from bench.records.manifest import write_manifest
 from bench.records.record import write_record
 from bench.report.page.data import MOST_POINTS, thinned
+from bench.report.page.write import page_of
 from bench.report.report import report
 from tests.made_up import estimate, record
 
@@ -114,6 +116,13 @@ def test_hostile_text_is_data_and_never_markup(page):
     assert not any(name.startswith("on") for name in reader.attributes)
     assert HOSTILE in data_of(page, "rest-0")["runs"]["model"]
     assert HOSTILE in data_of(page, "rest-0")["runs"]["reason"]
+
+
+def test_missing_runs_are_named_above_all(page):
+    head, missing = page.read_text().split("</header>")[0], "1 of 2 runs are missing: <b>"
+    assert "missing" not in head.split("<body>")[1]
+    head = page_of("s", [], pd.DataFrame(), [], missing).split("</header>")[0]
+    assert "<strong>1 of 2 runs are missing: &lt;b&gt;</strong>" in head
 
 
 def test_the_scripts_are_those_that_the_policy_allows(page):

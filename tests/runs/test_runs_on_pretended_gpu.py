@@ -32,10 +32,13 @@ KERNELS = {
     "gated_vamp_vae": 201,
     "gated_aggregate_vae": 202,
     "gated_exemplar_vae": 199,
+    "gated_flow_vae": 185,
+    "gated_mixture_vae": 175,
     "iwae_paper_vae": 101,
     "realnvp": 108,
     "variational_realnvp": 221,
     "convolutional_realnvp": 237,
+    "variational_convolutional_realnvp": 375,
     "convolutional_vae": 249,
 }
 # ResNet-18 takes too long for a whole run: tests/training/test_training_on_pretended_gpu.py.

@@ -17,6 +17,8 @@ import yaml
 from bench.claims.driver import execute
 from bench.claims.measure import TrainedItem
 from bench.configuration.job import Job
+from bench.configuration.load_plugin import load_plugin
+from bench.configuration.plugins import LOADED
 from bench.errors import InputError
 from bench.instruments.perf.idle import do_nothing, made_up
 from bench.records.record import read_records
@@ -30,6 +32,7 @@ from tests.conftest import ThisProcess, patience, small_config
 from tests.engine_work import Named, break_down, trouble, where
 from tests.listening import Watch
 from tests.made_up import record
+from tests.own_parts import WIDE
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,30 @@ def test_claims_are_measured_by_a_worker(engine, tmp_path):
     found = results(engine, [item], Request(4), execute)[item.key].record
     assert found["record"]["status"] == "ok"
     assert {row["claim"] for row in found["measurement"]["rows"]} == {9}
+
+
+def test_a_worker_loads_the_plugin_of_its_run_and_checks_its_source(engine, tmp_path):
+    """One that has it already, and one that has not, after the file was changed on the way."""
+    path = tmp_path / "my_parts.py"
+    path.write_text(WIDE)
+    plugin = load_plugin(str(path))
+    options = ("--model.prior=Wide", "--trainer.max_epochs=1", "--trainer.validate_every=1")
+    try:
+        configs = [
+            small_config("bernoulli_vae", "digits-binary", *options, f"--seed={seed}")
+            for seed in (1, 2)
+        ]
+        jobs = [Job(config, "m", "s", str(tmp_path / "run"), "disabled") for config in configs]
+    finally:
+        del LOADED[plugin.place]
+    first, second = jobs
+    done = results(engine, [first], Request(4), None)[first.key]
+    assert done.record["status"] == "ok" and done.record["prior"] == "Wide"
+    path.write_text(WIDE.replace("2.0", "2.5"))
+    refused = results(engine, [second], Request(4), None)[second.key]
+    assert refused.record is None
+    # Whether it is the worker of before is for Ray to say.
+    assert "has changed since" in refused.reason or "that was given has" in refused.reason
 
 
 def test_an_engine_that_is_gone_is_lost_and_ends_no_driver():

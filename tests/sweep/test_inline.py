@@ -9,6 +9,7 @@ import torch
 
 from bench.__main__ import main
 from bench.errors import InputError
+from bench.records.manifest import read_recipes
 from bench.sweep.inline import InlineEngine
 from bench.sweep.resources import Request
 from tests.engine_work import Named, trouble
@@ -93,5 +94,10 @@ def test_a_sweep_that_is_stopped_or_breaks_the_gpu_resumes(
     assert message in printed and "Traceback" not in printed and "resumes" in printed
     assert len(list(tmp_path.rglob("record.json"))) == 1
     assert main(words) == 0
-    assert "no workers: one run after another" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no workers: one run after another" in said
+    assert "1 of 3 runs are missing; how long they take is not known.\n" in said
+    trained = list(read_recipes(tmp_path / "s").values())[2]
+    assert (trained["task"], trained["model"]) == ("digits-17", "gaussian_vae")
+    assert (trained["max_epochs"], trained["importance_samples"]) == (100, 100)
     assert len(list(tmp_path.rglob("record.json"))) == len(calls) - 1

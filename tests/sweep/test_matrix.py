@@ -1,8 +1,11 @@
 import pytest
 
+from bench.configuration.files import resolve
 from bench.errors import InputError
+from bench.report.published import published
 from bench.sweep.matrix import expand, selected
 from bench.sweep.resources import Request, Resources, refuse_what_never_fits, request_of
+from bench.system.yaml_text import read_yaml
 from tests.limits import limited
 
 GOOD = {
@@ -200,3 +203,13 @@ def test_a_name_that_no_record_holds_is_refused_before_the_work():
     matrix = {"data": ["digits-17"], "model": ["gaussian_vae"], "model.encoder.widths": [[8] * 99]}
     with pytest.raises(InputError, match="of a run has more than 300 characters"):
         expand({"matrix": matrix | {"model.widths": [[16] * 99]}}, "x.yaml")
+
+
+def test_every_published_number_belongs_to_a_run_of_its_sweep():
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for entry in published():
+        if entry.sweep not in asked:
+            path = resolve("sweep", entry.sweep)
+            cells = expand(read_yaml(path), path.name)
+            asked[entry.sweep] = {(cell.data, cell.model) for cell in cells}
+        assert (entry.task, entry.model) in asked[entry.sweep], entry

@@ -27,6 +27,8 @@ STACKED = {
     "gated_vamp_vae": ("digits-binary", [*NARROW, "--model.prior.pseudo_inputs=30"]),
     "gated_aggregate_vae": ("digits-binary", [*NARROW, "--model.prior.exemplars=50"]),
     "gated_exemplar_vae": ("digits-binary", NARROW),
+    "gated_flow_vae": ("digits-binary", [*NARROW, "--model.prior.widths=[16]"]),
+    "gated_mixture_vae": ("digits-binary", [*NARROW, "--model.prior.components=10"]),
     "iwae_paper_vae": (
         "digits-binary",
         [*NARROW, "--trainer.objective=importance_weighted", "--trainer.samples=3"],
@@ -37,6 +39,7 @@ STACKED = {
 ALONE = {
     "convolutional_vae": "convolutions do not gain by it",
     "convolutional_realnvp": "convolutions do not gain by it",
+    "variational_convolutional_realnvp": "convolutions do not gain by it",
     "bolts_vae": "convolutions do not gain by it",
     "resnet_vae": "convolutions do not gain by it",
     "linear_gaussian": "it is not trained by gradients",

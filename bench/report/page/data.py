@@ -51,6 +51,8 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
         made["model"] = row["model"]
         made["bound"] = None if pd.isna(row["bound"]) else row["bound"]
         made["dirty"] = dirty[row["model"]]
+        if not pd.isna(row["plugin"]):
+            made["plugin"] = f"parts of the model come from {row['plugin']}"
         made["text"] = texts | {"ranks": open_ranks(row), "rank": rank_text(row)}
         rows.append(made)
     return rows

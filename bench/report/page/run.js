@@ -24,15 +24,27 @@ function warnings(environment) {
   return words.map(text => element("p", { class: "warning" }, text));
 }
 
-function commands(task, sweep, runs, run, environment) {
-  const lines = [];
+const quoted = word => /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+// What whoever repeats the run needs from outside: code that parts of the model come from, and images.
+function outsideOf(configuration) {
+  const plugins = configuration.plugins ?? [], data = configuration.data ?? {};
+  const notes = plugins.map(plugin => `Parts of the model come from ${plugin.name}` +
+    `${plugin.version ? `, version ${plugin.version}` : ""}, whose code has the SHA-256 ${plugin.sha256}.`);
+  if (data.pixels_sha256) notes.push(`The images ${data.name} are not the benchmark's; their pixels have the SHA-256 ${data.pixels_sha256}.`);
+  return { plugins: plugins.map(plugin => ` --plugin ${quoted(plugin.name)}`).join(""),
+    images: data.pixels_sha256 ? " --data.path IMAGES" : "", notes: notes.map(text => element("p", {}, text)) };
+}
+
+function commands(task, sweep, runs, run, environment, configuration) {
+  const lines = [], outside = outsideOf(configuration);
   if (environment.commit) lines.push(`git checkout ${environment.commit}`);
-  lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", "bench train --config run.json");
-  const parts = [element("h4", {}, "Do it again"), ...warnings(environment), element("pre", {}, lines.join("\n"))];
+  lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", `bench train --config run.json${outside.plugins}${outside.images}`);
+  const parts = [element("h4", {}, "Do it again"), ...warnings(environment), ...outside.notes, element("pre", {}, lines.join("\n"))];
   const words = [sweep, task, run.model];
   if (words.every(word => /^[A-Za-z0-9][\w.-]*$/.test(word))) {
     parts.push(element("p", { class: "faint" }, "or, as a part of the sweep configs/sweep/" + sweep + ".yaml, with its checkpoints and logs:"),
-      element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'`));
+      element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'${outside.plugins}`));
   }
   return parts;
 }
@@ -69,7 +81,7 @@ function runDetail(task, sweep, runs, run) {
   return element("div", {},
     element("p", {}, element("a", { href: `#run-${run.key}` }, `link to run ${run.key}`),
       run.reason ? element("strong", {}, ` failed: ${run.reason}`) : null),
-    ...commands(task, sweep, runs, run, environment),
+    ...commands(task, sweep, runs, run, environment, configuration),
     element("div", { class: "columns" }, run.status === "ok" ? estimates(run) : null,
       list("Configuration", configuration), list("Environment", environment), list("Time", run.timing)));
 }

@@ -28,7 +28,11 @@ SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
 
 
 def page_of(
-    sweep: str, records: Sequence[SlimRecord], board: pd.DataFrame, drawn: Sequence[Record]
+    sweep: str,
+    records: Sequence[SlimRecord],
+    board: pd.DataFrame,
+    drawn: Sequence[Record],
+    missing: str | None = None,
 ) -> str:
     """Return the page. Every text in it is escaped, and it cannot send a request to any network.
 
@@ -37,6 +41,7 @@ def page_of(
         records: Its records, as ``load_sweep`` returns them.
         board: Its leaderboard.
         drawn: Whole records of the runs whose curves and pictures are shown.
+        missing: A sentence on its runs that have no record.
     """
     listed = records[:MOST_RUNS]
     tasks = []
@@ -66,6 +71,7 @@ def page_of(
         tasks=tasks,
         total=len(records),
         listed=len(listed),
+        missing=missing,
         setting={
             "sweep": sweep,
             "charts": specifications(),

@@ -1,0 +1,28 @@
+"""No model of ours is refused or suspected."""
+
+import pytest
+
+from bench.adapters.adapted import Wanted
+from bench.adapters.choose import adapt
+from bench.configuration.models import make_model
+from bench.data.tasks import task_of
+from bench.scoring.checks import check_model, check_source
+from tests.scoring.planted import CPU, source_of
+from tests.small_models import FITTED, TRAINED, config_of, few_images
+
+
+@pytest.mark.parametrize("name", TRAINED | FITTED)
+def test_our_own_models_pass(name):
+    config = config_of(name)
+    data = few_images(task_of(config))
+    make = lambda shape, levels: make_model(config["model"], shape, levels, 1)
+    model = make(data.shape, data.task.levels).eval()
+    if hasattr(model, "fit"):
+        model.fit(data.train)
+    wanted = Wanted(data.shape, data.task.levels)
+    found = check_model(adapt(model, wanted), data, 1, CPU)
+    # The smallest image that these take is one of 65,536, whose sum takes seconds.
+    is_large = "convolutional" in name or name == "linear_gaussian"
+    small = [] if is_large else check_source(source_of(make), model, wanted, 1)
+    assert [finding for finding in found + small if finding.outcome == "warning"] == []
+    assert is_large or small[0].outcome == "passed"
