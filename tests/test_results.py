@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from frictionless import Package
+from scipy.stats import ttest_ind
 
 from bench.configuration.files import resolve
 from bench.configuration.parsing import validate
@@ -19,7 +20,7 @@ from bench.records.record import read_record
 from bench.records.tables import all_runs
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
-from bench.report.published import published
+from bench.report.published import published, published_file
 from bench.report.tables import markdown
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.matrix import expand
@@ -84,6 +85,62 @@ def test_published_rows_are_found_to_be_cited():
 def test_the_readmes_published_numbers_are_the_committed_ones():
     path = ROOT / "results" / "paper_match.csv"
     assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
+
+
+# Sweep, model, and the words of the README around its gain over gated_vae.
+GAINS = (
+    ("mnist", "gated_vamp_vae", "pseudo-inputs as the prior gain {} nats over the standard normal"),
+    ("mnist", "gated_exemplar_vae", "the exemplar prior gains {} (2 seeds against 3, and L_1000"),
+    (
+        "fashion",
+        "gated_vamp_vae",
+        "On dynamic Fashion-MNIST pseudo-inputs gain {} nats (3 seeds each)",
+    ),
+)
+
+
+def test_the_readmes_gains_are_unpaired_and_those_of_the_runs():
+    """Seeds of two models are independent trainings: Welch's interval of the difference."""
+    text, kl = " ".join(README.split()), {}
+    for sweep, model, words in GAINS:
+        runs = pd.read_csv(ROOT / "results" / sweep / "runs.csv")
+        runs = runs[(runs["task"] == f"{sweep}-dynamic") & (runs["split"] == "test")]
+        ours, base = (runs[runs["model"] == name] for name in (model, "gated_vae"))
+        test = ttest_ind(ours["log_likelihood"], base["log_likelihood"], equal_var=False)
+        low, high = test.confidence_interval()
+        cell = f"{(low + high) / 2:.2f} ± {(high - low) / 2:.2f}"
+        assert words.format(cell) in text, cell
+        kl[sweep, model] = ours["marginal_kl"].mean()
+        kl[sweep, "gated_vae"] = base["marginal_kl"].mean()
+    mnist = [
+        f"{kl['mnist', name]:.1f}" for name in ("gated_vamp_vae", "gated_exemplar_vae", "gated_vae")
+    ]
+    assert "{} and {} nats against {}.".format(*mnist) in text
+    fashion = [f"{kl['fashion', name]:.1f}" for name in ("gated_vamp_vae", "gated_vae")]
+    assert "with a marginal KL of {} nats against {}.".format(*fashion) in text
+
+
+def test_the_readme_says_of_the_verdicts_what_the_table_has():
+    table = pd.read_csv(ROOT / "results" / "paper_match.csv").set_index(["task", "model", "column"])
+    equivalent = table[table["verdict"] == "equivalent within δ"]
+    assert list(equivalent.index) == [("mnist-dynamic", "gated_vamp_vae", "log_likelihood")]
+    assert not (table["verdict"] == "different").any()
+    # Half of the difference of Exemplar and VampPrior in Norouzi's table.
+    value = {(e.task, e.model): e.value for e in published() if e.column == "log_likelihood"}
+    for task, size in (("mnist-dynamic", 0.34), ("fashion-dynamic", 0.60)):
+        other = [value[task, f"gated_{prior}_vae"] for prior in ("exemplar", "vamp")]
+        assert other[0] - other[1] == pytest.approx(size)
+        own = table[table["split"] == "test"].xs((task, "log_likelihood"), level=("task", "column"))
+        ends = own[["difference_low", "difference_high"]].dropna()
+        assert len(ends) >= 2 and (ends.abs().max(axis=1) > size / 2).all()
+    needed = {row[:2]: int(seeds) for row, seeds in table["seeds_to_decide"].dropna().items()}
+    assert needed == {("mnist-dynamic", "gated_vae"): 4, ("fashion-dynamic", "gated_vamp_vae"): 8}
+    text = " ".join(README.split())
+    assert "Four seeds in all would decide the gated VAE's row on MNIST and eight the Vamp" in text
+    draws = [f"{own['stderr']:.3f}" for own in published_file()["test_draws"].values()]
+    words = "{} nats on MNIST and {} on Fashion-MNIST".format(*draws)
+    contract = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    assert words in text and words in " ".join(contract.split())
 
 
 def test_every_published_number_is_of_a_row_that_its_sweep_makes():

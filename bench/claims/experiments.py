@@ -13,7 +13,8 @@ from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
 from bench.records.key import key_of
-from bench.sweep.matrix import REFERENCES, expand
+from bench.records.types import REFERENCES
+from bench.sweep.matrix import expand
 from bench.system.yaml_text import read_yaml
 
 LEAST_IMAGES = 10

@@ -51,11 +51,16 @@ def importance_samples(record: TableRecord, split: Split) -> int | None:
     return None if bound is None else bound.get("samples")
 
 
+def importance_data(record: TableRecord, split: Split) -> int | None:
+    """Return the number of data that a run's log-likelihood is a mean over; None for a failed run."""
+    bound = estimates_of(record, split).get("log_likelihood")
+    return None if bound is None else bound.get("n")
+
+
 def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
     """Return the row of runs.csv for one split of a run; what was not measured is None."""
     data = record["data"]
     values = values_of(record, split)
-    bound = estimates_of(record, split).get("log_likelihood")
     first: Row = {
         "key": record["key"],
         "sweep": sweep,
@@ -79,7 +84,7 @@ def row_of(record: TableRecord, sweep: str, split: Split) -> Row:
         "bound_rise_stderr": bound_rise_stderr(record, split),
         "log_likelihood_population_stderr": population_stderr(record, split),
         "beta": record["config"]["trainer"]["beta"],
-        "importance_data": None if bound is None else bound.get("n"),
+        "importance_data": importance_data(record, split),
         "payload_sha256": payload_hash(data),
         "commit": record["environment"].get("commit"),
         "data_sha256": data_hash(data),

@@ -62,6 +62,7 @@ RUN = (
 IMPORTANCE_SAMPLES = Column(
     "importance_samples", "integer", "", "K of the bound L_K; 0 where the log-likelihood is exact"
 )
+IMPORTANCE_DATA = Column("importance_data", "integer", "", "Number of data that L_K was taken over")
 BITS_STDERR = Column(
     "bits_per_dim_stderr", "number", "bits/dim",
     "Monte-Carlo standard error of bits_per_dim as an estimate of its own expectation at this K, the "
@@ -187,7 +188,7 @@ PROVENANCE = (
     Column(
         "beta", "number", "", "Weight of the KL in training; every reported number has weight 1"
     ),
-    Column("importance_data", "integer", "", "Number of data that L_K was taken over"),
+    IMPORTANCE_DATA,
     Column("payload_sha256", "string", "", "Hash of the decompressed payloads and of the splits"),
     Column("commit", "string", "", "The commit of this code that made the row"),
     Column(

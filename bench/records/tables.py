@@ -6,7 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
-from bench.records.columns import added_columns, leaderboard_columns, runs_columns
+from bench.records.columns import (
+    added_columns,
+    added_to_leaderboard,
+    leaderboard_columns,
+    runs_columns,
+)
 from bench.records.row import row_of
 from bench.records.run_columns import Column
 from bench.records.schema import KEY, is_hash, is_line, is_plugins, is_task
@@ -58,7 +63,7 @@ def read_leaderboard(path: Path) -> pd.DataFrame:
 
 def parse_leaderboard(content: bytes, where: str) -> pd.DataFrame:
     """Return the table of a leaderboard.csv, as ``read_leaderboard`` does."""
-    return parse_table(content, where, leaderboard_columns())
+    return parse_table(content, where, leaderboard_columns(), ADDED | added_to_leaderboard())
 
 
 def bytes_of(path: Path) -> bytes:
@@ -98,10 +103,19 @@ def parse_runs(content: bytes, where: str) -> pd.DataFrame:
     return table
 
 
-def parse_table(content: bytes, where: str, columns: list[Column]) -> pd.DataFrame:
-    """Return the table of a CSV, each column of its type. Raises InputError if it cannot be read so."""
+def parse_table(
+    content: bytes, where: str, columns: list[Column], added: set[str] = ADDED
+) -> pd.DataFrame:
+    """Return the table of a CSV, each column of its type. Raises InputError if it cannot be read so.
+
+    Args:
+        content: The file's bytes.
+        where: Its name, for messages.
+        columns: Those that it has.
+        added: Names of those that older tables lack.
+    """
     types = {column.name: TYPES[column.type] for column in columns}
-    check_header(content, where, [name for name in types if name not in ADDED])
+    check_header(content, where, [name for name in types if name not in added])
     try:
         # Only an empty cell is a missing one: a model may be called None.
         table = pd.read_csv(

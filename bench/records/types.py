@@ -10,6 +10,8 @@ from bench.settings import Bound, Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
+# Reference models of every task. They are fitted in closed form, so one seed is enough.
+REFERENCES = ("uniform", "independent_pixels")
 
 # A run's canonical configuration: sections data, model, trainer and evaluation, the seed, and the
 # plugins that the model's parts come from, if there are any.

@@ -5,7 +5,8 @@ chapter 4) pay for the choice of the best: with 95 % confidence all intervals of
 Seeds of different models are independent trainings, so they are not paired. Two or three values say
 little of a variance, so the models of a task share their degrees of freedom. A model's variance is the
 pooled one, or its own where that is larger: the pooled one alone covers too rarely where variances
-differ, and each model's own alone gives intervals several times as wide.
+differ, and each model's own alone gives intervals several times as wide. One value says nothing of a
+variance, so a model with one seed has no interval, and no other model is compared with it.
 """
 
 from collections import Counter
@@ -32,9 +33,11 @@ class Comparison(NamedTuple):
     Attributes:
         difference: Its mean less the smallest mean of the others, below 0 for the best.
         low: Lower end of the simultaneous interval, never above 0; where it is 0 and ``high`` is
-            not, another model is better.
-        high: Upper end, never below 0; where it is 0, no other model is better.
-        rank_low: The lowest (best) rank that the comparisons of all pairs leave open.
+            not, another model is better. None for a model with one seed, and where the best other
+            has one.
+        high: Upper end, never below 0; where it is 0, no other model with an interval is better.
+        rank_low: The lowest (best) rank that the comparisons of all pairs leave open. A model with one
+            seed has none, and may stand before or after any other.
         rank_high: The highest.
     """
 
@@ -53,20 +56,31 @@ def comparisons(values: Sequence[Sequence[float]], exact: Sequence[bool]) -> lis
         exact: For each model whether its values are one exact number, which no seed changes.
 
     Returns:
-        Differences alone where no model has a second seed and not all are exact: then no variance is
-        known.
+        Differences of all models; intervals and ranks of those that are exact or have two seeds.
     """
-    if len(values) == 1:
-        return [Comparison(rank_low=1, rank_high=1)]
     mean = np.array([np.mean(own) for own in values])
-    differences = mean - least_of_others(mean)
-    variance, degrees = variances(values, exact)
-    if not degrees and not all(exact):
-        return [Comparison(float(difference)) for difference in differences]
-    low, high = intervals_to_best(mean, variance, counts(values, exact), degrees)
-    lowest, highest = open_ranks(mean, variance, degrees)
-    columns = (part.tolist() for part in (differences, low, high, lowest, highest))
-    return [Comparison(*row) for row in zip(*columns)]
+    alone = len(mean) == 1
+    least = np.full(1, np.nan) if alone else least_of_others(mean)
+    found = [Comparison(None if alone else d) for d in (mean - least).tolist()]
+    compared = [i for i, own in enumerate(values) if exact[i] or len(own) > 1]
+    if not compared:
+        return found
+    own_exact = [exact[i] for i in compared]
+    variance, degrees = variances([values[i] for i in compared], own_exact)
+    lowest, highest = open_ranks(mean[compared], variance, degrees)
+    # A model that is compared with none may stand before any other.
+    highest = highest + len(mean) - len(compared)
+    for i, *ranks in zip(compared, lowest.tolist(), highest.tolist()):
+        found[i] = Comparison(found[i].difference, None, None, *ranks)
+    if len(compared) == 1:
+        return found
+    numbers = counts([values[i] for i in compared], own_exact)
+    low, high = intervals_to_best(mean[compared], variance, numbers, degrees)
+    known = least_of_others(mean[compared]) == least[compared]
+    for i, is_known, *ends in zip(compared, known.tolist(), low.tolist(), high.tolist()):
+        if is_known:
+            found[i] = found[i]._replace(low=ends[0], high=ends[1])
+    return found
 
 
 def least_of_others(values: NDArray[np.float64]) -> NDArray[np.float64]:

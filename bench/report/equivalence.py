@@ -18,32 +18,33 @@ NOT_DECIDED = "not decided"
 MOST_SEEDS = 1000
 
 
-def difference_interval(values: Sequence[float], theirs: float, their_error: float) -> Interval:
+def difference_interval(values: Sequence[float], theirs: float, other_error: float) -> Interval:
     """Return mean, low and high of ours less theirs; one seed gives no interval.
 
     Args:
         values: Ours, a finite number for each seed.
         theirs: The published number.
-        their_error: Its standard error; 0 where none is stated.
+        other_error: Standard error of what does not change with our seeds: that of the published
+            number, and that of the draws of the test images.
     """
     difference = mean(values) - theirs
     if len(values) < 2:
         return difference, None, None
-    half = half_width(len(values), stdev(values), their_error)
+    half = half_width(len(values), stdev(values), other_error)
     return difference, difference - half, difference + half
 
 
-def half_width(seeds: int, spread: float, their_error: float) -> float:
-    """Return the half width of a 95 % interval: Student's t over our seeds, a normal for theirs.
+def half_width(seeds: int, spread: float, other_error: float) -> float:
+    """Return the half width of a 95 % interval: Student's t over our seeds, a normal for the rest.
 
     Args:
         seeds: Number of our seeds, 2 or more.
         spread: Their standard deviation.
-        their_error: Standard error of the published number.
+        other_error: As in ``difference_interval``.
     """
     from scipy.stats import t
 
-    return hypot(float(t.ppf(0.975, seeds - 1)) * spread / seeds**0.5, 1.96 * their_error)
+    return hypot(float(t.ppf(0.975, seeds - 1)) * spread / seeds**0.5, 1.96 * other_error)
 
 
 def verdict_of(low: float | None, high: float | None, margin: float) -> str:
@@ -56,22 +57,23 @@ def verdict_of(low: float | None, high: float | None, margin: float) -> str:
 
 
 def seeds_to_decide(
-    difference: float, spread: float, their_error: float, margin: float
+    difference: float, spread: float, other_error: float, margin: float
 ) -> int | None:
     """Return how many seeds would decide if mean and spread stayed as they are.
 
-    None: not even ``MOST_SEEDS`` would. Where the error of the published number alone reaches across
-    the margin, no number of seeds decides.
+    None: not even ``MOST_SEEDS`` would. Where the error that does not change with our seeds reaches
+    across the margin alone, no number of seeds decides. It is no rule for when to stop: seeds that are
+    added until the interval decides make a wrong verdict several times as likely.
 
     Args:
         difference: Mean of ours less theirs.
         spread: Standard deviation of ours over seeds.
-        their_error: Standard error of the published number.
+        other_error: As in ``difference_interval``.
         margin: Largest difference that counts as equivalent.
     """
 
     def decides(seeds: int) -> bool:
-        half = half_width(seeds, spread, their_error)
+        half = half_width(seeds, spread, other_error)
         return verdict_of(difference - half, difference + half, margin) != NOT_DECIDED
 
     # More seeds make the interval narrower, and never undecide.

@@ -17,7 +17,7 @@ from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
 # A new column raises the second number, a renamed column or a changed meaning the first.
-SCHEMA_VERSION = "3.1.0"
+SCHEMA_VERSION = "4.0.0"
 TITLE = "# What the tables hold"
 # The dictionary's text on tables that are in no package of a sweep.
 OTHER_TABLES = (
@@ -29,12 +29,16 @@ OTHER_TABLES = (
     "",
     "`paper_match.csv`: a row for each published number whose recipe was run. `ours` has its 95 % interval",
     "over `seeds`; `theirs_spread` is what their table has behind ±. `difference` is ours less theirs, with",
-    "a 95 % interval of our seeds and of their spread, which is taken for a standard error. `margin` is the",
+    "a 95 % interval of our seeds, of their spread, which is taken for a standard error although that was not",
+    "verified, and of `draws_stderr`: binarized test images of a dynamic task are one draw, ours in all seeds",
+    "and another one theirs, and this is the standard error of the difference by these two draws. Where it is",
+    "empty the interval does not contain it: there is no draw, or it was not measured. `margin` is the",
     "largest difference that counts as equivalent, at most half of `effect`, the difference that their",
     "table is about (`effect_of`). `verdict`: equivalent within δ (the interval lies within ± `margin`: two",
     "one-sided tests of 2.5 % each), different (it lies outside), not decided (it does neither, or there is",
-    "one seed; with the mean and spread of now `seeds_to_decide` would decide, and where that is empty no",
-    "number up to 1,000 would), not comparable (the numbers are not of one quantity). `reason` says why not,",
+    "one seed), not comparable (the numbers are not of one quantity). `seeds_to_decide` is how many seeds",
+    "would decide if mean and spread stayed exactly as they are; where it is empty beside *not decided* no",
+    "number up to 1,000 would, or there is one seed. It is no rule for when to stop. `reason` says why not,",
     "or what was tested to explain a difference. `reference_fixed` and `margin_fixed` are when their number",
     "and the margin were committed as they are, `reference_before_run` and `margin_before_run` whether that",
     "was before the code of the runs. `differs` says how the recipe does, `how` whether the `source` was",

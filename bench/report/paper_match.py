@@ -1,6 +1,6 @@
 """paper_match.csv: our rows compared with published numbers, by margins."""
 
-from math import ceil, isfinite, isnan, log2
+from math import ceil, hypot, isfinite, isnan, log2
 from pathlib import Path
 from statistics import stdev
 
@@ -14,7 +14,7 @@ from bench.report.equivalence import (
     verdict_of,
 )
 from bench.report.intervals import interval
-from bench.report.published import Published, before_runs, published
+from bench.report.published import Published, before_runs, draws_stderr, published
 from bench.system.printing import number
 
 NOT_COMPARABLE = "not comparable"
@@ -44,7 +44,8 @@ def paper_match(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published number whose recipe is among ``runs``, rows of runs.csv.
 
     Numbers without a run have no row. ``difference`` is ours minus theirs, with a 95 % interval of
-    our seeds and of what their table has behind ±, which is taken for a standard error.
+    our seeds, of what their table has behind ±, which is taken for a standard error, and where it
+    was measured of the draws of binarized test images.
     """
     good = runs[runs["status"] == "ok"]
     rows = []
@@ -97,7 +98,8 @@ def comparison(entry: Published, own: pd.DataFrame) -> dict[str, object]:
 
 def judgement(entry: Published, own: pd.DataFrame, values: list[float]) -> dict[str, object]:
     """Return the cells of a row that say how far ours is from theirs and what follows from it."""
-    error = entry.spread or 0.0
+    draws = draws_stderr(entry.task, entry.column, entry.split)
+    error = hypot(entry.spread or 0.0, draws or 0.0)
     difference, low, high = difference_interval(values, entry.value, error)
     assert difference is not None
     why = entry.not_comparable or other_samples(entry, own)
@@ -111,6 +113,7 @@ def judgement(entry: Published, own: pd.DataFrame, values: list[float]) -> dict[
         "difference": difference,
         "difference_low": low,
         "difference_high": high,
+        "draws_stderr": draws,
         "margin": entry.margin,
         "effect": entry.effect,
         "effect_of": entry.effect_of,
@@ -201,7 +204,8 @@ def in_words(row: pd.Series) -> str:
     if row["seeds"] == 1:
         return f"{NOT_DECIDED}: one seed"
     needed = row["seeds_to_decide"]
-    return f"{NOT_DECIDED}; {'no number of' if pd.isna(needed) else f'{needed:.0f}'} seeds would"
+    number_of = "no number of" if pd.isna(needed) else f"{needed:.0f}"
+    return f"{NOT_DECIDED}; {number_of} seeds would at this mean and spread"
 
 
 def fixed_before(row: pd.Series) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
-from math import log
+from math import log, sqrt
 
 import yaml
 
@@ -85,6 +85,20 @@ def before_runs(fixed: datetime, commits: list[str]) -> str:
     if not commits or not all(commit in times for commit in commits):
         return "not known"
     return "yes" if all(fixed <= times[commit] for commit in commits) else "no"
+
+
+def draws_stderr(task: str, column: str, split: str) -> float | None:
+    """Return the standard error of a difference by the draws of binarized test images, in nats.
+
+    On a dynamic task the test images are drawn once: ours in one draw for all seeds, theirs in another.
+    The difference of the two means has √2 times the error of one. None where it was not measured, or
+    where there is no such draw.
+    """
+    draws = published_file()["test_draws"]
+    assert isinstance(draws, dict)
+    if (column, split) != ("log_likelihood", "test") or task not in draws:
+        return None
+    return sqrt(2) * float(draws[task]["stderr"])
 
 
 # Dimensions of the data sets whose papers report nats per image.

@@ -65,8 +65,9 @@ class PublishedTables:
         models, tasks = self.runs["model"].nunique(), sorted(set(self.runs["task"]))
         return (
             f"Likelihoods of images under {models} generative models on {', '.join(tasks)}, in bits/dim "
-            "and nats, with the decomposition of each bound and the error of each number. Every row "
-            "has the commit of the code and the hash of the data that it was made with."
+            "and nats, with the decomposition of each bound, errors of the likelihoods and intervals over "
+            "seeds. Rows of runs and models have the commits of the code and the hash of the data that "
+            "they were made with."
         )
 
     @cached_property

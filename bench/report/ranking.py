@@ -1,4 +1,4 @@
-"""The order and the ranks of one task's rows: only bounds with the same number of samples compete."""
+"""The order and the ranks of one task's rows: only bounds of one K on the same images compete."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,29 @@ def ranked_rows(rows: Mapping[str, Row], groups: Mapping[str, Sequence[TableReco
     """Return the rows of one task in the leaderboard's order, with ranks and comparisons.
 
     L_K rises with K, so a model evaluated with more samples would gain ranks by that alone. Ranked are
-    the rows of the most common K, and exact ones, whose number no K changes. Rows of another K follow,
-    each K by itself, without ranks: a second 'first' would be read as the task's. Rows whose seeds have
-    several K follow those, and rows without any number come last.
+    the rows of the most common K and number of images, and exact ones on as many images, whose number
+    no K changes. Other rows follow, each K by itself, without ranks: a second 'first' would be read as
+    the task's. Rows whose seeds have several K, or were evaluated on several numbers of images, follow
+    those, and rows without any number come last.
 
     Args:
         rows: What each row says of its own runs, by model.
         groups: The records of each model.
     """
-    common = common_samples(list(rows.values()))
+    common = common_evaluation(list(rows.values()))
 
-    def order(model: str) -> tuple[int, int, float]:
+    def order(model: str) -> tuple[int, int, int, float]:
         row = rows[model]
-        bits, samples = row["bits_per_dim"], row["importance_samples"]
+        bits, samples, data = (
+            row[name] for name in ("bits_per_dim", "importance_samples", "importance_data")
+        )
         if bits is None:
-            return 3, 0, 0.0
+            return 3, 0, 0, 0.0
         if is_ranked(row, common):
-            return 0, 0, float(bits)
-        return (2, 0, float(bits)) if samples is None else (1, -int(samples), float(bits))
+            return 0, 0, 0, float(bits)
+        if samples is None or data is None:
+            return 2, 0, 0, float(bits)
+        return 1, -int(samples), -int(data), float(bits)
 
     names = sorted(rows, key=order)
     ranked = [name for name in names if is_ranked(rows[name], common)]
@@ -54,21 +59,32 @@ def columns_of(comparison: Comparison) -> Row:
     }
 
 
-def common_samples(rows: Sequence[Row]) -> int | None:
-    """Return the K that most rows of bounds have, of equally common ones the largest; None without one."""
-    counted = Counter(
-        int(row["importance_samples"])
-        for row in rows
-        if row["bound"] == "upper" and row["importance_samples"] is not None
-    )
-    return max(counted, key=lambda samples: (counted[samples], samples), default=None)
+def common_evaluation(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """Return the K and number of images that most rows have, of equally common ones the largest K.
+
+    Rows of bounds decide, and exact ones where there is no bound; None without any number.
+    """
+    for bound in ("upper", "exact"):
+        counted = Counter(
+            (int(row["importance_samples"]), int(row["importance_data"]))
+            for row in rows
+            if row["bound"] == bound
+            and row["importance_samples"] is not None
+            and row["importance_data"] is not None
+        )
+        if counted:
+            return max(counted, key=lambda evaluation: (counted[evaluation], evaluation))
+    return None
 
 
-def is_ranked(row: Row, common: int | None) -> bool:
-    """Tell whether a row has a number that competes: an exact one, or a bound of the common K."""
-    if row["bits_per_dim"] is None:
+def is_ranked(row: Row, common: tuple[int, int] | None) -> bool:
+    """Tell whether a row has a number that competes: a bound of the common K, or an exact one.
+
+    It must be of as many images: an evaluation takes the first ones of the split, so as many are the same.
+    """
+    if common is None or row["bits_per_dim"] is None or row["importance_data"] != common[1]:
         return False
-    return row["bound"] == "exact" or (common is not None and row["importance_samples"] == common)
+    return row["bound"] == "exact" or row["importance_samples"] == common[0]
 
 
 def has_one_exact_value(group: Sequence[TableRecord]) -> bool:

@@ -44,8 +44,12 @@ def altered_rows(leaderboard: Path, runs: pd.DataFrame) -> dict[Name, str]:
     """
     table = read_leaderboard(leaderboard)
     published = rows_of(table)
-    # Version 2 of the columns compared otherwise; what such a table says of ranks is not checked.
-    skipped = (*COMPARED, POPULATION_STDERR.name) if table["survivors_only"].isna().all() else ()
+    # Earlier versions of the columns compared otherwise; what such a table says of ranks is not checked.
+    skipped: tuple[str, ...] = ()
+    if table["importance_data"].isna().all():
+        skipped = COMPARED
+    if table["survivors_only"].isna().all():
+        skipped += (POPULATION_STDERR.name,)
     source = "the records give"
     records: Sequence[TableRecord] | None = records_beside(leaderboard)
     if records is None:
@@ -152,8 +156,9 @@ def record_of(row: PlainRow) -> TableRecord:
             "sizes": {"test": row["n"]},
             "payload_sha256": {},
             "split_sha256": "",
+            "images_sha256": row["data_sha256"] or "",
         },
-        "environment": {},
+        "environment": {"commit": row["commit"]},
         "timing": {},
         "metrics": {"test": estimates},
     }

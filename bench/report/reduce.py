@@ -23,15 +23,17 @@ from bench.records.row import (
     Cell,
     Row,
     bits_per_dim_stderr,
+    data_hash,
     dirty_of_run,
     estimates_of,
+    importance_data,
     importance_samples,
     plugins_text,
     population_stderr,
     row_of,
     values_of,
 )
-from bench.records.run_columns import POPULATION_STDERR
+from bench.records.run_columns import DIAGNOSTICS, POPULATION_STDERR
 from bench.records.schema import is_line
 from bench.records.types import (
     SPLITS,
@@ -93,7 +95,7 @@ def leaderboard_table(records: Sequence[TableRecord], sweep: str) -> pd.DataFram
             )
             ranked.append(row)
     table = pd.DataFrame(ranked, columns=[column.name for column in leaderboard_columns()])
-    whole = ("rank", "rank_low", "rank_high", "importance_samples")
+    whole = [column.name for column in leaderboard_columns() if column.type == "integer"]
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -115,14 +117,31 @@ def leaderboard_row(task: str, model: str, group: Sequence[TableRecord]) -> Row:
     # Monte-Carlo errors of different seeds are independent.
     is_known = errors and len(known) == len(errors)
     row["bits_per_dim_stderr"] = sqrt(sum(e * e for e in known)) / len(known) if is_known else None
-    samples = {importance_samples(record, "test") for record in good}
-    row["importance_samples"] = samples.pop() if len(samples) == 1 else None
+    row["importance_samples"] = the_one({importance_samples(record, "test") for record in good})
+    row["importance_data"] = the_one({importance_data(record, "test") for record in good})
+    # Exact numbers have no weights to diagnose.
+    has_weights = bound != "exact"
+    row["diagnosed_seeds"] = (
+        sum(own[DIAGNOSTICS[0]] is not None for own in values) if has_weights else None
+    )
     # The seeds share the images: the error of their mean is at most the mean of their errors.
     spreads = [population_stderr(record, "test") for record in good]
     measured = [spread for spread in spreads if spread is not None]
     is_measured = spreads and len(measured) == len(spreads)
     row[POPULATION_STDERR.name] = sum(measured) / len(measured) if is_measured else None
+    row["commit"] = words_of({record["environment"].get("commit") for record in good})
+    row["data_sha256"] = words_of({data_hash(record["data"]) for record in good})
     return row
+
+
+def the_one(values: set[int | None]) -> int | None:
+    """Return what all seeds have in common; None where they differ, or where there are none."""
+    return next(iter(values)) if len(values) == 1 else None
+
+
+def words_of(texts: set[str | None]) -> str | None:
+    """Return the texts that are known, in order and with spaces between them; None if none is."""
+    return " ".join(sorted(text for text in texts if text)) or None
 
 
 def load_sweep(directory: Path) -> list[SlimRecord]:

@@ -9,14 +9,14 @@ import pandas as pd
 from bench.errors import InputError, escaped
 from bench.records.columns import DIFFERENCE
 from bench.records.types import Metrics
-from bench.report.notes import marks, notes, population_note
+from bench.report.notes import has_order_alone, marks, notes, task_notes
 from bench.system.files import MIB, is_there, read_text, write_atomically
 from bench.system.printing import number, print_table, say
 
 # (column, heading, decimals, with an interval)
 SHOWN = (
     ("bits_per_dim", "bits/dim", 3, True),
-    (DIFFERENCE, "Δ to best", 3, True),
+    (DIFFERENCE, "Δ to best other ranked row", 3, True),
     ("log_likelihood", "log-lik.", 2, True),
     ("elbo", "ELBO", 2, False),
     ("reconstruction", "reconstr.", 2, False),
@@ -27,6 +27,14 @@ SHOWN = (
 )
 MOST_DECIMALS = 6
 LONGEST_README = 16 * MIB
+# What the cells of ``to_best`` mean.
+TO_BEST_WORDS = (
+    "Δ to best other ranked row: the difference of bits/dim to the smallest of the other ranked rows. "
+    "With 95 % confidence in all rows together (multiple comparisons with the best, Hsu 1984) a row is "
+    "called best or behind, and the difference is at most the number in brackets; open: it may be "
+    "either, and the interval of the difference follows. A number without a word has no interval, "
+    "because that row or the best other has one seed: such rows are compared with none."
+)
 
 
 def enough_decimals(rows: pd.DataFrame, name: str, least: int) -> int:
@@ -41,16 +49,30 @@ def cell(row: pd.Series, name: str, decimals: int, with_interval: bool) -> str:
     value = row[name]
     if pd.isna(value):
         return "–"
-    text = number(value, decimals, "+" if name == DIFFERENCE else "")
-    low = row.get(f"{name}_low")
     if name == DIFFERENCE:
-        ends = [row[f"{name}_low"], row[f"{name}_high"]]
-        # A simultaneous interval is constrained by 0 and so not symmetric.
-        known = " to ".join(number(end, decimals) for end in ends if pd.notna(end))
-        return f"{text} ({known})" if known else text
+        return to_best(float(value), row[f"{name}_low"], row[f"{name}_high"], decimals)
+    text = number(value, decimals)
+    low = row.get(f"{name}_low")
     if with_interval and not pd.isna(low) and low < value:
         text += f" ± {number(value - low, decimals)}"
     return text
+
+
+def to_best(difference: float, low: float, high: float, decimals: int) -> str:
+    """Return a difference to the best other row, and what its constrained interval says, in words.
+
+    The interval ends at 0 where the row is the best, and begins there where it is not. It then says how
+    large the difference is at most, and nothing of how small it may be.
+    """
+    if pd.isna(low):
+        return number(difference, decimals, "+")
+    size = number(abs(difference), decimals)
+    if high == 0:
+        return f"best by {size} (at most {number(-low, decimals)})"
+    if low == 0:
+        return f"behind by {size} (at most {number(high, decimals)})"
+    ends = f"{number(low, decimals, '+')} to {number(high, decimals, '+')}"
+    return f"open: {number(difference, decimals, '+')} ({ends})"
 
 
 def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
@@ -61,8 +83,16 @@ def texts_of_task(rows: pd.DataFrame) -> list[dict[str, str]]:
     ]
     texts = [{column[0]: cell(row, *column) for column in columns} for _, row in rows.iterrows()]
     for text, (_, row) in zip(texts, rows.iterrows()):
-        text["bits_per_dim"] += marks(row)
+        text["bits_per_dim"] += marks(row, rows)
     return texts
+
+
+def rank_text(row: pd.Series) -> str:
+    """Return a row's rank, in brackets where it is an order without an error."""
+    if pd.isna(row["rank"]):
+        return "–"
+    rank = str(int(row["rank"]))
+    return f"({rank})" if has_order_alone(row) else rank
 
 
 def open_ranks(row: pd.Series) -> str:
@@ -80,8 +110,7 @@ def shown_rows(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
         cells = []
         for texts, (_, row) in zip(texts_of_task(rows), rows.iterrows()):
             failed = f" ({row['failed']} failed)" if row["failed"] else ""
-            rank = "–" if pd.isna(row["rank"]) else str(row["rank"])
-            first = [rank, open_ranks(row), row["model"], f"{row['seeds']}{failed}"]
+            first = [rank_text(row), open_ranks(row), row["model"], f"{row['seeds']}{failed}"]
             cells.append([*first, *texts.values()])
         tables.append((task, cells))
     return tables
@@ -95,14 +124,12 @@ def print_leaderboard(board: pd.DataFrame) -> None:
     """Print a table for each task, bits/dim with their 95 % interval over seeds."""
     for task, rows in shown_rows(board):
         print_table(f"{task}: test split, lower bits/dim is better", headings(), rows, texts={2})
-        if (note := population_note(board[board["task"] == task])) is not None:
+        for note in task_notes(board[board["task"] == task]):
             say(note)
     say(
         "bits/dim ± half width of the 95 % interval over seeds. ranks: those that comparisons of all "
-        "pairs leave open. Δ to best: bits/dim less that of the best other model; intervals hold together "
-        "with 95 % confidence: one that ends at 0 is of the best, one that begins at 0 is not, and on "
-        "both sides of 0 it is open. All else in nats per image; log-lik.: the exact log-likelihood "
-        "or the bound L_K, from which bits/dim are computed."
+        f"pairs leave open. {TO_BEST_WORDS} All else in nats per image; log-lik.: the exact "
+        "log-likelihood or the bound L_K, from which bits/dim are computed."
     )
     for note in notes(board):
         say(note)
@@ -120,8 +147,8 @@ def markdown(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) ->
         lines += [f"**{escape(task)}**", "", "| " + " | ".join(headings()) + " |"]
         lines.append("|---:|---:|---|" + "---:|" * (len(headings()) - 3))
         lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in rows] + [""]
-        if (note := population_note(board[board["task"] == task])) is not None:
-            lines += [note, ""]
+        for note in task_notes(board[board["task"] == task]):
+            lines += [escape(note), ""]
     for note in notes(board):
         lines += [in_markdown(note), ""]
     return "\n".join(lines)
@@ -136,10 +163,13 @@ LATEX_CHARACTERS = str.maketrans(
 def in_latex(text: str) -> str:
     """Return text escaped for a cell of LaTeX, with its signs in math mode."""
     text = escaped(" ".join(text.split())).translate(LATEX_CHARACTERS)
+    # A hyphen before a digit is a minus sign, but not inside a name.
+    text = re.sub(r"(?<![\w-])-(?=\d)", "$-$", text)
     return (
         text.replace("±", r"$\pm$")
         .replace("–", "--")
         .replace("†", r"$^\dagger$")
+        .replace("‡", r"$^\ddagger$")
         .replace("Δ", r"$\Delta$")
     )
 
@@ -155,11 +185,9 @@ def latex(board: pd.DataFrame) -> str:
         lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{{in_latex(task)}}} \\")
         lines += [r"\midrule", " & ".join(map(in_latex, columns)) + r" \\", r"\midrule"]
         for cells in rows:
-            # A hyphen before a digit is a minus sign.
-            words = [re.sub(r"^-(?=\d)", "$-$", in_latex(word)) for word in cells]
-            lines.append(" & ".join(words) + r" \\")
+            lines.append(" & ".join(map(in_latex, cells)) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-        if (note := population_note(board[board["task"] == task])) is not None:
+        for note in task_notes(board[board["task"] == task]):
             lines += [in_latex(note), ""]
     for note in notes(board):
         lines += [in_latex(note), ""]

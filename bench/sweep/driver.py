@@ -14,11 +14,11 @@ from bench.records.differences import refuse_mixed_rows
 from bench.records.key import key_of
 from bench.records.manifest import Recipe, write_manifest
 from bench.records.record import has_record, read_record, record_path
-from bench.records.types import Record
+from bench.records.types import REFERENCES, Record
 from bench.settings import trainer_config
 from bench.sweep.folder import locked, prepare_folder, write_or_refuse
 from bench.sweep.jobs import Finished, Stack
-from bench.sweep.matrix import REFERENCES, expand, in_yaml, selected
+from bench.sweep.matrix import expand, in_yaml, selected
 from bench.sweep.progress import SweepProgress
 from bench.sweep.reachable import refuse_no_cluster, refuse_no_ray
 from bench.sweep.resources import Request, Resources, request_of

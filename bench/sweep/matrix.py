@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.records.schema import is_line
+from bench.records.types import REFERENCES
 from bench.sweep.resources import Resources, checked_resources
 from bench.sweep.sections import (
     Condition,
@@ -20,8 +21,6 @@ from bench.sweep.sections import (
     checked_overrides,
 )
 
-# Reference models of every task. They are fitted in closed form, so one seed is enough.
-REFERENCES = ("uniform", "independent_pixels")
 SECTIONS = ("matrix", "zip", "exclude", "trainer", "evaluation", "overrides", "resources")
 
 

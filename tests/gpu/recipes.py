@@ -4,8 +4,8 @@ from bench.configuration.files import names, resolve
 from bench.configuration.parsing import parse_run
 from bench.data.tasks import Task, TaskData
 from bench.instruments.perf.training import random_images
-from bench.records.types import Config
-from bench.sweep.matrix import REFERENCES, expand
+from bench.records.types import REFERENCES, Config
+from bench.sweep.matrix import expand
 from bench.system.yaml_text import read_yaml
 
 # Of the runs that are compared with each other: few epochs, a small L_K.

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_t, t
 
 from bench.report.comparisons import comparisons, dunnett, variances
 from bench.report.reduce import leaderboard_table
-from bench.report.tables import latex, markdown
+from bench.report.tables import in_latex, latex, markdown
 from tests.made_up import record
 
 DELTA = ["bits_per_dim_to_best", "bits_per_dim_to_best_low", "bits_per_dim_to_best_high"]
@@ -95,19 +95,32 @@ def test_the_winners_luck_is_paid_for():
     assert np.mean([all(own.rank_low == 1 for own in task) for task in found]) > 0.92
 
 
-def test_models_without_a_second_seed_borrow_the_variance_of_the_others():
-    values = [[1.0, 1.02, 1.04], [2.0], [3.0], [1.5]]
-    one = comparisons(values, [False, False, False, True])
-    assert [own.rank_low for own in one] == [own.rank_high for own in one] == [1, 3, 4, 2]
-    # An exact number has no error, a bound from one seed has that of a seed.
-    exact = comparisons(values[:2], [False, True])[1]
-    seed = comparisons(values[:2], [False, False])[1]
-    assert exact.high - 0.98 < seed.high - 0.98
+def test_a_row_with_one_seed_has_no_interval_and_may_stand_anywhere():
+    """One value says nothing of a variance: that of the others would cover too rarely."""
+    values = [[1.0, 1.02, 1.04], [2.0, 2.02, 2.04], [3.0], [1.5]]
+    found = comparisons(values, [False, False, False, True])
+    assert found[2] == (pytest.approx(1.98), None, None, None, None)
+    others = comparisons([values[0], values[1], values[3]], [False, False, True])
+    for own, other in zip([found[0], found[1], found[3]], others):
+        assert own[:3] == other[:3]
+        assert (own.rank_low, own.rank_high) == (other.rank_low, other.rank_high + 1)
+    # Whose best other has one seed has no interval: its end would be that of another difference.
+    values[2] = [0.5]
+    behind = comparisons(values, [False, False, False, True])
+    assert [own.low for own in behind] == [None] * 4
+    assert [own.difference for own in behind] == pytest.approx([0.52, 1.52, -0.52, 1.0])
+    assert [own.rank_high for own in behind] == [2, 4, None, 3]
+
+
+def test_models_without_seeds_to_compare_and_exact_ones():
     alone = comparisons([[1.0], [2.0]], [False, False])
     assert alone[1] == (1.0, None, None, None, None)
     both = comparisons([[1.0], [2.0]], [True, True])
     assert both == [(-1, -1, 0, 1, 1), (1, 0, 1, 2, 2)]
     assert comparisons([[1.0, 1.1]], [False]) == [(None, None, None, 1, 1)]
+    assert comparisons([[1.0]], [False]) == [(None,) * 5]
+    one = comparisons([[1.0, 1.1], [2.0]], [False, False])
+    assert one[0][1:] == (None, None, 1, 2)
 
 
 def with_samples(made, samples):
@@ -145,15 +158,75 @@ def test_of_equally_common_numbers_of_samples_the_largest_is_ranked():
     assert list(board["model"]) == ["many", "few"] and board["rank"].tolist() == [1, pd.NA]
 
 
-def test_differences_and_open_ranks_are_printed():
+def with_data(made, data):
+    for estimate in made["metrics"]["test"].values():
+        estimate["n"] = data
+    return made
+
+
+def test_only_equal_numbers_of_images_are_ranked():
+    fewer = [with_data(record("fewer", seed, 0.8 + 0.01 * seed), 100) for seed in range(3)]
+    mixed = [with_data(record("mixed", seed, 0.9), 100 * (1 + seed)) for seed in range(2)]
+    exact = [with_samples(with_data(record("pixels", 0, 0.5, bound="exact"), 100), 0)]
+    board = leaderboard_table([*exact, *fewer, *mixed, *CLEAR], "s")
+    assert list(board["model"]) == ["a", "b", "fewer", "pixels", "mixed"]
+    assert board["rank"].tolist() == [1, 2, pd.NA, pd.NA, pd.NA]
+    assert board["importance_data"].tolist() == [300, 300, 100, 100, pd.NA]
+    text = markdown(board)
+    assert "| 0.810 ± 0.025&#42; |" not in text and "± 0.025 (100 images) |" in text
+    assert "0.900 (several numbers of images) |" in text
+    assert "At equal K" not in text
+
+
+def test_where_rows_of_another_number_of_samples_would_stand_is_said():
+    """By monotonicity: L_10 that is above an L_100 would be so at K = 100."""
+    made = [with_samples(record("fewer", seed, 1.5 + 0.01 * seed), 10) for seed in range(3)]
+    made += [with_samples(record("worse", seed, 3.0), 10) for seed in range(3)]
+    made += [with_samples(record("more", 1, 1.8), 1000), record("pixels", 0, 2.5, bound="exact")]
+    text = markdown(leaderboard_table([*made, *CLEAR], "s"))
+    # Of `worse` nothing is known: its L_100 may be above all others.
+    assert "to errors: more after a and before pixels; fewer before b." in text
+
+
+def test_differences_are_printed_in_words():
     close = [record("c", seed, 1.001 + 0.01 * seed) for seed in range(3)]
     board = leaderboard_table([*CLEAR, *close], "s")
     text = markdown(board)
-    assert text.startswith("**digits-17**\n\n|  | ranks | model | seeds | bits/dim | Δ to best |")
+    assert text.startswith(
+        "**digits-17**\n\n|  | ranks | model | seeds | bits/dim | Δ to best other "
+    )
     low, high = board.loc[1, DELTA[1:]]
-    assert f"| 2 | 1–2 | c | 3 | 1.011 ± 0.025 | +0.001 ({low:.3f} to {high:.3f}) |" in text
-    assert "| 3 | 3 | b | 3 | 2.010 ± 0.025 | +1.000 (0.000 to 1.0" in text
+    assert f"| 2 | 1–2 | c | 3 | 1.011 ± 0.025 | open: +0.001 ({low:.3f} to +{high:.3f}) |" in text
+    high = board.loc[2, DELTA[2]]
+    assert f"| 3 | 3 | b | 3 | 2.010 ± 0.025 | behind by 1.000 (at most {high:.3f}) |" in text
+    low = leaderboard_table(CLEAR, "s").loc[0, DELTA[1]]
+    assert f"| best by 1.000 (at most {-low:.3f}) |" in markdown(leaderboard_table(CLEAR, "s"))
+    assert f"open: +0.001 ($-${-board.loc[1, DELTA[1]]:.3f} to" in latex(board)
     assert r"$\Delta$ to best" in latex(board)
+
+
+def test_the_largest_difference_in_brackets_is_rarely_exceeded():
+    """What "best by … (at most …)" and "behind by … (at most …)" say holds in 95 % of tasks."""
+    rng, means = np.random.default_rng(4), np.array([0.0, 5, 5, 50])
+    best = np.array([np.delete(means, i).min() for i in range(4)])
+    wrong = 0
+    for _ in range(200):
+        for own, true in zip(
+            comparisons(means[:, None] + rng.normal(size=(4, 3)), [False] * 4), means - best
+        ):
+            if (own.high == 0 and not 0 <= -true <= -own.low) or (
+                own.low == 0 and not 0 <= true <= own.high
+            ):
+                wrong += 1
+                break
+    assert wrong / 200 < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+
+
+def test_a_rank_without_an_error_stands_in_brackets():
+    text = markdown(leaderboard_table([*CLEAR, record("c", 1, 1.5)], "s"))
+    assert "| 1 | 1–2 | a | 3 | 1.010 ± 0.025 | -0.490 |" in text
+    assert "| (2) | – | c | 1 | 1.500 | +0.490 |" in text and "in brackets is an order" in text
+    assert "in brackets is an order" not in markdown(leaderboard_table(CLEAR, "s"))
 
 
 def test_rows_with_failed_seeds_say_so():
@@ -177,6 +250,20 @@ def test_the_error_for_the_population_is_shown_and_empty_where_no_run_has_it():
     assert pd.isna(board["a"]) and board["b"] == 0.1
 
 
+def test_the_population_note_is_of_trained_models():
+    """The uniform density is the same for every image, so that its error is 0."""
+    references = [record(name, 0, 2.0, bound="exact") for name in ("uniform", "independent_pixels")]
+    for made in references:
+        made["metrics"]["test"]["log_likelihood"]["stderr_data"] = 0.0
+    board = leaderboard_table([*CLEAR, *references], "s")
+    assert "of trained models has a standard error of 0.10 nats" in markdown(board)
+    assert "standard error" not in markdown(leaderboard_table(references, "s"))
+
+
+def test_latex_has_minus_signs_before_numbers_alone():
+    assert in_latex("-1.5 (-0.2 to 3) mnist-256 1–2") == "$-$1.5 ($-$0.2 to 3) mnist-256 1--2"
+
+
 def test_latex_escapes_what_it_must():
     board = leaderboard_table([record(r"a_b & 100% {x} \input{y}", 1, 1.0)], "s")
     text = latex(board)
@@ -191,5 +278,5 @@ def test_an_interval_has_decimals_enough_not_to_look_like_none():
     narrow = [record("narrow", seed, 0.15 + 1e-4 * seed) for seed in range(3)]
     wide = [record("wide", seed, 0.2 + 0.01 * seed) for seed in range(3)]
     text = markdown(leaderboard_table([*narrow, *wide], "s"))
-    assert "| 0.1501 ± 0.0002 |" in text and "| 0.2100 ± 0.0248 | +0.060 (0.000 to " in text
+    assert "| 0.1501 ± 0.0002 |" in text and "| 0.2100 ± 0.0248 | behind by 0.060 (at most " in text
     assert "| 0.210 ± 0.025 |" in markdown(leaderboard_table(wide, "s"))

@@ -6,7 +6,13 @@ import pytest
 
 from bench.records.columns import runs_columns
 from bench.report.paper_match import paper_match, paper_match_markdown, paper_match_of
-from bench.report.published import before_runs, published, published_file, published_value
+from bench.report.published import (
+    before_runs,
+    draws_stderr,
+    published,
+    published_file,
+    published_value,
+)
 
 COLUMNS = {column.name for column in runs_columns()}
 # The code of these committed runs is older than the margins.
@@ -73,12 +79,27 @@ def test_verdicts():
     assert table["verdict"].to_dict() == expected
     own = table.loc[("mnist-dynamic", "gated_vae", "log_likelihood")]
     assert own["difference"] == pytest.approx(-0.55) and own["seeds"] == 3
-    half = ((4.302653 * 0.1) ** 2 / 3 + (1.96 * 0.12) ** 2) ** 0.5
+    # The draw of the test images is one in all our seeds and another one in theirs.
+    half = ((4.302653 * 0.1) ** 2 / 3 + 1.96**2 * (0.12**2 + 2 * 0.06**2)) ** 0.5
     assert own["difference_high"] == pytest.approx(-0.55 + half)
     needed = table["seeds_to_decide"]
+    assert own["draws_stderr"] == pytest.approx(2**0.5 * 0.06)
+    assert table["draws_stderr"].notna().tolist() == [True] * 4 + [False] * 2
     assert needed.notna().tolist() == [False, False, True, False, False, False]
     # With t · 5.657 / √n and 1.96 · 0.18: 2.93 for 17 seeds and 2.84 for 18; 2.91 decide.
     assert needed.iloc[2] == 18
+
+
+def test_only_likelihoods_of_dynamic_test_images_have_an_error_of_their_draw():
+    one = draws_stderr("fashion-dynamic", "log_likelihood", "test")
+    assert one == pytest.approx(2**0.5 * 0.094)
+    for other in (
+        ("fashion-dynamic", "log_likelihood", "train"),
+        ("fashion-dynamic", "active_units", "test"),
+        ("fashion-256", "log_likelihood", "test"),
+        ("mnist-static", "log_likelihood", "test"),  # a draw, but not measured
+    ):
+        assert draws_stderr(*other) is None
 
 
 def test_a_row_says_what_was_fixed_before_its_runs():
@@ -133,15 +154,23 @@ def test_an_infinite_number_is_left_out():
     "values, cells",
     [
         (
-            (-85.0, -85.4),
-            "-85.20 ± 2.54 | -84.45 ± 0.12 | -0.75 [-3.30, 1.80] | 1.00 | not decided; 46 seeds would",
+            (-84.9, -85.3),
+            "-85.10 ± 2.54 | -84.45 ± 0.12 | -0.65 [-3.21, 1.91] | 1.00 | "
+            "not decided; 11 seeds would at this mean and spread",
         ),
         ((-85.0,), "-85.00 | -84.45 ± 0.12 | -0.55 | 1.00 | not decided: one seed"),
-        ((-85.17, -85.13), "-0.70 [-1.05, -0.35] | 1.00 | not decided; 3 seeds would"),
-        ((-85.4, -85.6), "-1.05 [-2.34, 0.24] | 1.00 | not decided; no number of seeds would"),
-        ((-85.0, -85.0), "-0.55 [-0.79, -0.31] | 1.00 | equivalent within δ, below"),
-        ((-84.4, -84.4), "0.05 [-0.19, 0.29] | 1.00 | equivalent within δ"),
-        ((-83.0, -83.0), "1.45 [1.21, 1.69] | 1.00 | different, above"),
+        (
+            (-85.17, -85.13),
+            "-0.70 [-1.08, -0.32] | 1.00 | not decided; 3 seeds would at this mean and spread",
+        ),
+        (
+            (-85.4, -85.6),
+            "-1.05 [-2.35, 0.25] | 1.00 | "
+            "not decided; no number of seeds would at this mean and spread",
+        ),
+        ((-85.0, -85.0), "-0.55 [-0.84, -0.26] | 1.00 | equivalent within δ, below"),
+        ((-84.4, -84.4), "0.05 [-0.24, 0.34] | 1.00 | equivalent within δ"),
+        ((-83.0, -83.0), "1.45 [1.16, 1.74] | 1.00 | different, above"),
     ],
 )
 def test_the_table_for_people(values, cells):

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t
 
 from bench.errors import InputError
-from bench.records.columns import added_columns
+from bench.records.columns import added_columns, added_to_leaderboard
 from bench.records.consistency import check_same_data
 from bench.records.manifest import write_manifest
 from bench.records.record import write_record
@@ -71,7 +71,8 @@ def test_columns_are_the_published_ones():
     assert board[:8] == (
         "rank,task,model,seeds,failed,bits_per_dim,bits_per_dim_low,bits_per_dim_high".split(",")
     )
-    assert board[-4:] == ["bound", "reference", "reference_source", "plugin"]
+    assert board[-6:-2] == ["bound", "reference", "reference_source", "plugin"]
+    assert board[-2:] == ["commit", "data_sha256"]
 
 
 def test_a_row_says_which_device_it_was_computed_on(tmp_path):
@@ -114,13 +115,13 @@ def test_a_sweeps_records_come_in_its_own_order_and_no_others(tmp_path):
 def test_the_readmes_leaderboard_is_the_csvs(tmp_path):
     board = leaderboard_table(RECORDS, "s")
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- leaderboard:s -->\nold\n<!-- /leaderboard:s -->\nafter\n")
+    readme.write_text("before\n<!-- leaderboard:s -->\nof before\n<!-- /leaderboard:s -->\nafter\n")
     assert rewrite_readme(readme, "leaderboard", "s", markdown(board)) and not rewrite_readme(
         readme, "leaderboard", "other", markdown(board)
     )
     text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert markdown(board) in text and "| 1 | 1–3 | b | 1 (1 failed) | 1.000&#42; |" in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "of before" not in text
+    assert markdown(board) in text and "| (1) | – | b | 1 (1 failed) | 1.000&#42; |" in text
     assert (
         rewrite_readme(readme, "leaderboard", "s", markdown(board)) and readme.read_text() == text
     )
@@ -143,8 +144,16 @@ def diagnosed(model, seed, bits, stderr):
     return made
 
 
+def undiagnosed(model, seed, bits):
+    made = copy.deepcopy(record(model, seed, bits))
+    for metrics in made["metrics"].values():
+        for name in DIAGNOSED:
+            metrics.pop(name, None)
+    return made
+
+
 def test_diagnostics_are_columns_and_older_records_have_empty_cells():
-    records = [diagnosed("new", 1, 2.0, 0.01), record("old", 1, 2.1)]
+    records = [diagnosed("new", 1, 2.0, 0.01), undiagnosed("old", 1, 2.1)]
     runs = runs_table(records, "s").set_index(["model", "split"])
     new, old = runs.loc["new", "test"], runs.loc["old", "test"]
     values = {name: part["value"] for name, part in DIAGNOSED.items()} | {"bound_rise_stderr": 0.05}
@@ -154,6 +163,34 @@ def test_diagnostics_are_columns_and_older_records_have_empty_cells():
     board = leaderboard_table([*records, diagnosed("new", 2, 2.0, 0.01)], "s").set_index("model")
     assert board.loc["new", list(DIAGNOSED)].to_dict() == {name: values[name] for name in DIAGNOSED}
     assert pd.isna(board.loc["old", "bound_rise"])
+
+
+def test_a_row_says_how_many_of_its_seeds_are_diagnosed():
+    """Diagnostics are means over those seeds alone, and the errors of the others are older."""
+    records = [diagnosed("some", seed, 2.0, 0.01) for seed in range(2)]
+    records += [undiagnosed("some", 2, 2.0), record("some", 3, 2.0, status="failed")]
+    records += [diagnosed("all", 1, 2.1, 0.01), record("exact", 0, 2.2, bound="exact")]
+    records += [record("gone", 1, 0.0, status="failed")]
+    board = leaderboard_table(records, "s").set_index("model")
+    counts = board["diagnosed_seeds"]
+    assert counts.drop("exact").to_dict() == {"some": 2, "all": 1, "gone": 0}
+    assert pd.isna(counts["exact"]) and board.loc["some", "seeds"] == 3
+    assert board.loc["some", "bound_rise"] == 0.4
+    text = markdown(board.reset_index())
+    assert "| 2.000‡&#42; |" in text and text.count("‡") == 2
+    assert r"2.000$^\ddagger$*" in latex(board.reset_index())
+
+
+def test_a_row_has_its_commits_and_the_hash_of_its_images():
+    records = [record("a", seed, 2.0) for seed in range(4)]
+    for made, commit in zip(records, ("c" * 40, "b" * 40, None, "c" * 40)):
+        made["environment"] = {"commit": commit}
+    failed = record("a", 5, 0.0, status="failed") | {"environment": {"commit": "d" * 40}}
+    (row,) = leaderboard_table([*records, failed], "s").to_dict("records")
+    assert row["commit"] == f"{'b' * 40} {'c' * 40}" and row["importance_data"] == 300
+    assert row["data_sha256"] == runs_table(records, "s")["data_sha256"].iloc[0]
+    (row,) = leaderboard_table([failed], "s").to_dict("records")
+    assert row["commit"] is None and row["data_sha256"] is None and pd.isna(row["importance_data"])
 
 
 def test_a_mark_stands_where_the_error_of_the_bound_cannot_be_known():
@@ -169,11 +206,12 @@ def test_a_mark_stands_where_the_error_of_the_bound_cannot_be_known():
 
 def test_tables_of_older_versions_are_read_with_empty_cells():
     older = added_columns()
+    assert not added_to_leaderboard() & older
     runs = runs_table(RECORDS[:3], "s").drop(columns=[*older & {*runs_table(RECORDS, "s").columns}])
     read = parse_runs(csv_text(runs).encode(), "runs.csv")
     assert read[["bound_rise", "payload_sha256", "dirty"]].isna().all(axis=None)
     board = leaderboard_table(RECORDS[:3], "s")
-    old = board.drop(columns=[*older & {*board.columns}])
+    old = board.drop(columns=[*(older | added_to_leaderboard()) & {*board.columns}])
     read = parse_leaderboard(csv_text(old).encode(), "leaderboard.csv")
     assert read["effective_sample_size_median_low"].isna().all()
     with pytest.raises(InputError, match="no column elbo"):

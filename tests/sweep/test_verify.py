@@ -13,7 +13,7 @@ from bench.records.manifest import read_manifest
 from bench.records.record import read_record, write_record
 from bench.records.tables import chosen_rows, csv_text, read_runs
 from bench.report.rebuilt import altered_rows
-from bench.report.reduce import load_sweep, runs_table
+from bench.report.reduce import leaderboard_table, load_sweep, runs_table
 from bench.sweep.verify import cited_runs, unverifiable, verify
 from bench.system.checkout import read_checkout
 from tests.conftest import ThisProcess
@@ -50,6 +50,8 @@ def published(tmp_path_factory):
     for key in read_manifest(folder / "tiny"):
         rewrite(folder / "tiny", key, environment={"commit": None, "dirty": None})
     publish(folder / "tiny")
+    board = leaderboard_table(load_sweep(folder / "tiny"), "tiny")
+    (folder / "tiny" / "leaderboard.csv").write_text(csv_text(board))
     return folder / "tiny"
 
 
@@ -117,6 +119,7 @@ def board_of(path):
 EDITED = ("rank", "seeds", "failed", "importance_samples", "kl", "bits_per_dim_low", "bits_per_dim")
 EDITED += ("bits_per_dim_stderr", "bits_per_dim_to_best", "bits_per_dim_to_best_high")
 EDITED += ("bits_per_dim_to_best_low", "bound", "reference", "reference_source")
+TEXTS = ("bound", "reference_source", "commit", "data_sha256")
 
 
 def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
@@ -124,11 +127,11 @@ def test_a_leaderboard_that_is_not_its_runs_is_altered(tmp_path):
     path, runs = tmp_path / "leaderboard.csv", read_runs(DEFAULT)
     board = board_of(DEFAULT.with_name(path.name))
     names = list(zip(board["task"], board["model"]))
-    for columns in (EDITED[7:], EDITED[:7]):
+    more = ("diagnosed_seeds", "importance_data", "commit", "data_sha256", "rank_high")
+    for columns in (more, EDITED[7:], EDITED[:7]):
         changed = board.copy()
         for row, column in enumerate(columns):
-            is_text = column in ("bound", "reference_source")
-            changed.loc[row, column] = "another" if is_text else "7"
+            changed.loc[row, column] = "another" if column in TEXTS else "7"
         changed.to_csv(path, index=False)
         found = {row: words.split(" is ")[0] for row, words in altered_rows(path, runs).items()}
         assert found == dict(zip(names, columns))
@@ -145,10 +148,12 @@ def test_a_leaderboard_of_older_columns_is_not_altered_by_todays_comparisons(tmp
     shutil.copy(DEFAULT, tmp_path / "runs.csv")
     path, runs = tmp_path / "leaderboard.csv", read_runs(DEFAULT)
     board = board_of(DEFAULT.with_name(path.name))
-    older = board.drop(columns=["rank_low", "rank_high", "survivors_only"])
+    third = board.drop(columns=["diagnosed_seeds", "importance_data", "commit", "data_sha256"])
+    older = third.drop(columns=["rank_low", "rank_high", "survivors_only"])
     older = older.assign(bits_per_dim_to_best_high="0.3", rank="1")
-    older.to_csv(path, index=False)
-    assert altered_rows(path, runs) == {}
+    for table in (third.assign(rank_high="3"), older):
+        table.to_csv(path, index=False)
+        assert altered_rows(path, runs) == {}
     older.assign(bits_per_dim="0.3").to_csv(path, index=False)
     assert len(altered_rows(path, runs)) == len(board)
     # In a table of today an emptied cell does not make the row an older one.

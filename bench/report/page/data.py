@@ -11,7 +11,7 @@ from bench.records.row import METRICS, row_of
 from bench.records.run_columns import DIAGNOSTICS
 from bench.records.types import SPLITS, EpochRecord, Record, SlimRecord
 from bench.report.shown import CURVES, by_model, decoded, visible_range
-from bench.report.tables import SHOWN, open_ranks, texts_of_task
+from bench.report.tables import SHOWN, open_ranks, rank_text, texts_of_task
 
 # The most runs that one page lists; the CSVs hold all.
 MOST_RUNS = 10_000
@@ -53,7 +53,7 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
         made["dirty"] = dirty[row["model"]]
         if not pd.isna(row["plugin"]):
             made["plugin"] = f"parts of the model come from {row['plugin']}"
-        made["text"] = texts | {"ranks": open_ranks(row)}
+        made["text"] = texts | {"ranks": open_ranks(row), "rank": rank_text(row)}
         rows.append(made)
     return rows
 

@@ -68,7 +68,7 @@
     task.tables.board = pagedTable(task.section.querySelector(".board"), {
       label: `Leaderboard of ${task.name}`, rows: task.board,
       columns: [
-        count("rank", "rank"),
+        plain("rank", "rank", "by bits/dim; in brackets an order of means without an error"),
         { title: "model", kind: "name", value: row => row.model, show: row => element("button",
           { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, breakable(row.model),
           row.dirty ? dirtyMark(`${row.dirty} of its runs: ${NOT_ITS_COMMITS}`) : null,
@@ -77,7 +77,7 @@
           element("span", { class: "value" }, row.text.bits_per_dim), interval(row, axis)) },
         { title: "ranks", hint: "the ranks that comparisons of all pairs of models leave open with 95 % confidence",
           value: row => row.rank_low, show: row => row.text.ranks },
-        plain("bits_per_dim_to_best", "Δ to best", "bits/dim less that of the best other model, with its interval by multiple comparisons with the best: those of all models hold together with 95 % confidence"),
+        plain("bits_per_dim_to_best", "Δ to best other ranked row", "difference of bits/dim to the smallest of the other ranked rows; best and behind hold in all rows together with 95 % confidence"),
         count("seeds", "seeds"), count("failed", "failed"), count("bound", "bound"), count("importance_samples", "K"),
         plain("log_likelihood", "log-lik.", "nats, exact or the bound L_K, that bits/dim is taken from"),
         plain("elbo", "ELBO"), plain("reconstruction", "reconstr."), plain("mutual_information", "mutual inf."),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.records.types import Record, SlimRecord
-from bench.report.notes import population_note
+from bench.report.notes import notes, task_notes
 from bench.report.page.charts import specifications
 from bench.report.page.data import MOST_RUNS, PICTURES, board_of, details_of_task
 from bench.report.reduce import MOST_MODELS, MOST_SEEDS
+from bench.report.tables import TO_BEST_WORDS
 from bench.version import __version__
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def page_of(
                 "total": len(every),
                 "listed": len(runs),
                 "failed": int(own["failed"].sum()),
-                "population": population_note(own),
+                "notes": [*task_notes(own), *notes(own)],
                 "board": board_of(own.head(MOST_RUNS), every),
                 "rest": details_of_task(sweep, runs, own, whole),
             }
@@ -66,6 +67,7 @@ def page_of(
     return template().render(
         sweep=sweep,
         version=__version__,
+        to_best=TO_BEST_WORDS,
         tasks=tasks,
         total=len(records),
         listed=len(listed),
