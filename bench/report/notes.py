@@ -8,8 +8,8 @@ from bench.system.printing import number
 # Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.
 UNKNOWN_ERROR = "†"
 UNKNOWN_ERROR_REASON = (
-    "† The Monte-Carlo error of L_K cannot be known here: it comes from fewer than 100 images with "
-    "heavy-tailed weights, or from a single draw."
+    "† The Monte-Carlo error of L_K cannot be known here: K is below 21, or too few images with "
+    "heavy-tailed weights make most of it."
 )
 # Stands at the bits/dim of a row some of whose seeds failed.
 SURVIVORS_ONLY = "*"
