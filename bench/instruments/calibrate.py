@@ -26,6 +26,7 @@ from bench.instruments.known_truths import (
     sample_instruments,
     surgery_instruments,
 )
+from bench.instruments.mixed_truths import mixed_instruments
 from bench.instruments.progress import PartProgress, split_progress
 from bench.instruments.repetitions import Repetitions, repetitions
 from bench.instruments.toy_truths import toy_instruments
@@ -40,6 +41,8 @@ COVERAGE = (0.92, 0.98)
 PASSED = 0.95
 # Tolerated bias of the mean over all repeats, in its standard errors.
 TOLERATED_ERRORS = 4.0
+# With fewer intervals their coverage is not measured.
+FEWEST_INTERVALS = 50
 
 
 class CalibrationRow(TypedDict):
@@ -49,14 +52,14 @@ class CalibrationRow(TypedDict):
         estimator: The estimator's name.
         setting: Model and sizes.
         truth: The number that is estimated.
-        mean_estimate: Mean over the repeats.
+        mean_estimate: Mean over the repeats, less the control variate where the instrument has one.
         bias: ``mean_estimate`` − ``truth``.
         bias_stderr: Standard error of the bias.
         expected: What theory says of the bias.
-        expected_bias: Its size by an independent simulation.
-        expected_bias_stderr: Standard error of that simulation.
+        expected_bias: Its size by an independent simulation, or by a series.
+        expected_bias_stderr: Standard error of that simulation, or the last term of the series.
         coverage: Share of the 95 % intervals that cover truth + expected_bias, among the repeats
-            with a standard error; None where there is none.
+            with a standard error; None where fewer than 50 have one.
         empty: Share of the repeats in which the estimator gives no standard error, because it cannot
             be known.
         repeats: Number of repeats.
@@ -86,8 +89,12 @@ def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
         estimates.append(instrument.estimate(repeat))
     values = torch.tensor([e.value for e in estimates], dtype=torch.float64)
     errors = [e.stderr_data if instrument.population else e.stderr for e in estimates]
-    bias = values.mean().item() - instrument.truth
-    bias_stderr = values.std().item() / sqrt(len(values))
+    controlled = values
+    if instrument.control is not None:
+        controls = [instrument.control(repeat) for repeat in range(instrument.repeats)]
+        controlled = values - torch.tensor(controls, dtype=torch.float64)
+    bias = controlled.mean().item() - instrument.truth
+    bias_stderr = controlled.std().item() / sqrt(len(values))
     expected, its_stderr = instrument.bias
     tolerated = TOLERATED_ERRORS * sqrt(bias_stderr**2 + its_stderr**2)
     is_right = abs(bias - expected) <= tolerated
@@ -96,7 +103,7 @@ def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
         is_right = is_right and side >= -TOLERATED_ERRORS * bias_stderr
     given = torch.tensor([error is not None for error in errors])
     coverage = None
-    if given.any():
+    if given.sum() >= FEWEST_INTERVALS:
         stderr = torch.tensor([error for error in errors if error is not None]).double()
         inside = (values[given] - instrument.truth - expected).abs() <= 1.96 * stderr
         coverage = inside.double().mean().item()
@@ -105,7 +112,7 @@ def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
         "estimator": instrument.name,
         "setting": instrument.setting,
         "truth": instrument.truth,
-        "mean_estimate": values.mean().item(),
+        "mean_estimate": controlled.mean().item(),
         "bias": bias,
         "bias_stderr": bias_stderr,
         "expected": instrument.expected,
@@ -176,6 +183,7 @@ def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
         surgery_instruments,
         evidence_instruments,
         hard_instruments,
+        mixed_instruments,
         toy_instruments,
         sample_instruments,
     )

@@ -83,6 +83,41 @@ def shifted_normal_ratio(samples: int, stretch: float, shifts: Numbers) -> DrawW
     return draw
 
 
+def shifted_normal_moment(power: int, stretch: float, shifts: Numbers) -> float:
+    """Return E w^power of the weights w = p/q of ``shifted_normal_ratio``, in closed form.
+
+    In one dimension it is ∫ N(z; 0, 1)^m N(z; a, s²)^{1−m} dz, a normal integral of precision
+    m + (1 − m)/s², which must be above 0, as it is for s > 1.
+    """
+    precision = power + (1 - power) / stretch**2
+    if precision <= 0:
+        raise ValueError(
+            f"E w^{power} is infinite for a q {stretch} times as wide as the posterior"
+        )
+    slope = (1 - power) * shifts / stretch**2
+    exponents = slope**2 / (2 * precision) - (1 - power) * shifts**2 / (2 * stretch**2)
+    factor = stretch ** (power - 1) / sqrt(precision)
+    return float(np.prod(factor * np.exp(exponents)))
+
+
+def bound_series(samples: int, moments: tuple[float, float]) -> Expectation:
+    """Return E[L_K] − log p(x) for large K, in nats: −μ₂/(2K) + (μ₃/3 − ¾ μ₂²)/K² + O(K⁻³).
+
+    The series is the expectation of log(1 + δ) = δ − δ²/2 + δ³/3 − δ⁴/4 …, δ being the mean of K
+    weights w less 1: E δ² = μ₂/K, E δ³ = μ₃/K², E δ⁴ = 3μ₂²/K² + O(K⁻³). Its error is taken to be as
+    large as its second term, of which the remainder is a small part.
+
+    Args:
+        samples: K.
+        moments: E w² and E w³ of weights whose mean is 1.
+    """
+    second, third = moments
+    variance = second - 1
+    skew = third - 3 * second + 2
+    last = (skew / 3 - 0.75 * variance**2) / samples**2
+    return Expectation(-variance / (2 * samples) + last, abs(last))
+
+
 def dequantized(
     samples: int, image: Numbers, levels: int, log_density: Callable[[Numbers], Numbers]
 ) -> DrawWeights:

@@ -38,8 +38,10 @@ class Instrument:
         expected: The expected bias: unbiased, below or above the truth.
         population: Test the standard error for the population, not for the given data.
         repeats: Number of repeats.
-        bias: The size of the expected bias, by a simulation that does not use the estimator's code.
-            Intervals must cover ``truth`` + ``bias``, the estimator's own expectation.
+        bias: The size of the expected bias, by a simulation or a series that does not use the
+            estimator's code. Intervals must cover ``truth`` + ``bias``, the estimator's own expectation.
+        control: Maps a repeat's number to a number of that repeat whose expectation is 0. The bias is
+            measured on the estimates less it, where their own spread is larger than the bias.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Instrument:
     population: bool = False
     repeats: int = REPEATS
     bias: Expectation = Expectation(0.0)
+    control: Callable[[int], float] | None = None
 
 
 def surgery(model: LinearGaussianVAE, x: Tensor, column: str, repeat: int) -> Estimate:

@@ -2,16 +2,23 @@ from dataclasses import replace
 from math import sqrt
 from statistics import mean, stdev
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench.estimators.estimate import Estimate
-from bench.instruments import evidence_truths, known_truths, toy_truths
+from bench.instruments import evidence_truths, known_truths, mixed_truths, toy_truths
 from bench.instruments.calibrate import calibrate, measure, row_of_repetitions
-from bench.instruments.expectations import Expectation
+from bench.instruments.expectations import (
+    Expectation,
+    bound_series,
+    shifted_normal_moment,
+    shifted_normal_ratio,
+)
 from bench.instruments.known_truths import Instrument, elbo_instruments
 from bench.instruments.repetitions import Repetitions
 from bench.instruments.toy_truths import toy_evidence, toy_vae
+from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 
 silent = lambda share, text: None
@@ -65,13 +72,57 @@ def test_empty_errors_are_counted_and_not_covered():
     assert row["empty"] == 0.25 and row["calibrated"] and 0.92 < row["coverage"] < 0.98
     row = measure(Instrument("x", "", 0.0, lambda r: drawn()(r)._replace(stderr=None)), silent)
     assert row["empty"] == 1 and row["coverage"] is None
+    # Of a handful of intervals no coverage is measured.
+    rare = lambda r: drawn()(r)._replace(stderr=None if r % 50 else 1e-9)
+    row = measure(Instrument("x", "", 0.0, rare), silent)
+    assert row["empty"] == 0.98 and row["coverage"] is None and row["calibrated"]
+
+
+def test_a_control_variate_leaves_the_bias_and_takes_the_spread():
+    own = lambda r: drawn()(r).value
+    instrument = Instrument("x", "", 0.0, drawn(bias=-1e-3), "below", bias=Expectation(-1e-3, 1e-9))
+    row = measure(replace(instrument, control=own), silent)
+    assert row["bias"] == pytest.approx(-1e-3) and row["bias_stderr"] < 1e-9
+    assert row["calibrated"] and row["coverage"] == measure(instrument, silent)["coverage"]
+
+
+SHIFTS = np.array([0.3, -0.7])
+
+
+def test_the_bias_of_many_draws_is_tested_in_sign_and_size():
+    """It is far below the spread of the estimate, and still neither a wrong sign nor half of it passes."""
+    model = LinearGaussianVAE(shift=0.3, stretch=1.4)
+    shifts = (model.shift / model.posterior_variance.sqrt()).numpy()
+    large = evidence_truths.large_sample_instrument(model, model.data(20), shifts, "")
+    instrument = replace(large, repeats=25)
+    for factor, calibrated in ((1, True), (-1, False), (2, False), (0.5, False), (0, False)):
+        bias = Expectation(factor * instrument.bias.value, instrument.bias.stderr)
+        assert measure(replace(instrument, bias=bias), silent)["calibrated"] == calibrated
+    assert instrument.bias.value == pytest.approx(-0.000159, abs=1e-6)
+
+
+def test_the_series_of_the_bias_is_what_a_paired_simulation_finds():
+    moments = [shifted_normal_moment(m, 1.4, SHIFTS) for m in (1, 2, 3)]
+    weights = np.exp(
+        shifted_normal_ratio(100, 1.4, SHIFTS)(np.random.Generator(np.random.Philox(3)), 20_000)
+    )
+    assert moments[0] == pytest.approx(1)
+    for power, moment in zip((2, 3), moments[1:]):
+        assert (weights**power).mean() == pytest.approx(moment, rel=0.02)
+    differences = np.log(weights.mean(1)) - (weights.mean(1) - 1)
+    error = differences.std() / sqrt(len(differences))
+    series = bound_series(100, (moments[1], moments[2]))
+    assert abs(differences.mean() - series.value) < 4 * error + 0.2 * series.stderr
+    assert error < -series.value / 50 and series.stderr < -series.value / 50
+    with pytest.raises(ValueError, match="infinite"):
+        shifted_normal_moment(3, 0.5, SHIFTS)
 
 
 def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     few = lambda: (replace(i, repeats=60) for i in elbo_instruments())
     none = lambda: ()
     monkeypatch.setattr("bench.instruments.calibrate.elbo_instruments", few)
-    for group in ("surgery", "evidence", "hard", "toy", "sample"):
+    for group in ("surgery", "evidence", "hard", "mixed", "toy", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
     monkeypatch.setattr("bench.instruments.calibrate.repetitions", lambda results: ())
     reports = []
@@ -110,6 +161,7 @@ GROUPS = (
     (known_truths, "elbo"),
     (evidence_truths, "evidence"),
     (evidence_truths, "hard"),
+    (mixed_truths, "mixed"),
     (toy_truths, "toy"),
 )
 
@@ -118,6 +170,7 @@ GROUPS = (
 def short_simulations(monkeypatch):
     monkeypatch.setattr(evidence_truths, "SIMULATIONS", 500)
     monkeypatch.setattr(toy_truths, "SIMULATIONS", 500)
+    monkeypatch.setattr(mixed_truths, "SIMULATIONS", 500)
     monkeypatch.setattr(evidence_truths, "PIXEL_SIMULATIONS", 200)
 
 
@@ -152,6 +205,12 @@ def test_a_hard_instrument_is_calibrated_and_the_delta_method_is_not(short_simul
         errors.append(estimate.stderr)
     assert mean(errors) == pytest.approx(stdev(values), rel=0.4)
     assert mean(errors) > 1.2 / sqrt(200)  # the delta method's error is at most 1/√n
+
+
+def test_mixed_instruments_leave_empty_what_a_few_images_make(short_simulations):
+    """One or three outlying images among hundreds make the error; thirty or twenty milder ones do not."""
+    empty = [i.estimate(0).stderr is None for i in mixed_truths.mixed_instruments()]
+    assert empty == [True, True, False, False, False]
 
 
 def test_the_toys_masses_sum_to_one():
