@@ -89,6 +89,8 @@ class NearComponents:
     def __init__(self, table: MixtureTable):
         self.table = table
         self.parts = 1 if table.common is not None else 2
+        # The coefficients of one component side by side, for reading those of a few components.
+        self.rows = table.coefficients.T.contiguous()
 
     @torch.no_grad()
     def log_prob(self, z: Tensor) -> Tensor:
@@ -138,7 +140,7 @@ class NearComponents:
         for row in pairs:
             nearest = (row >= row.max() - FAR_FROM_LARGEST).nonzero()[:, 0]
             heights.append(row[nearest].logsumexp(0))
-            centers.append(self.table.coefficients[:, nearest] @ row[nearest].softmax(0))
+            centers.append(row[nearest].softmax(0) @ self.rows[nearest])
         return torch.stack(heights), torch.stack(centers).unflatten(1, (self.parts, -1))
 
     def _steepness(self, matrix: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,7 +182,7 @@ class NearComponents:
     def _moments(self) -> tuple[Tensor, Tensor]:
         """The mean of each monomial over the components, and its largest size, (monomials, dimensions)."""
         blocks = [self._monomials(b) for b in self.table.coefficients.split(COLUMN_BLOCK, 1)]
-        total = sum(block.sum(1) for block in blocks)
+        total = torch.stack([block.sum(1) for block in blocks]).sum(0)
         largest = torch.stack([block.abs().amax(1) for block in blocks]).amax(0)
         shape = -1, len(self.table.center)
         return (total / len(self.table.constants)).view(shape), largest.view(shape)
@@ -193,37 +195,55 @@ class NearComponents:
         radii, order = radii.sort()
         kept = len(order) - len(order) // FARTHEST_ONE_OF
         radii, order, features = radii[:kept], order[:kept], features[order[:kept]].flatten(1)
-        near, needed = self._within(region, radii[-1].item())
-        if not len(near):
+        # Draws that are summed over the same components, and the largest radius of each part.
+        parts = features.split(DRAWS_AT_ONCE)
+        reached = radii[[*range(DRAWS_AT_ONCE - 1, kept - 1, DRAWS_AT_ONCE), kept - 1]]
+        near, counts = self._within(region, reached)
+        terms = self._terms_of(near, region, reached[-1]) if counts else None
+        if terms is None:
             return order[:0], radii[:0]
-        offsets, coefficients = region.offsets[near], self.table.coefficients[:, near]
-        parts = coefficients.view(self.parts, -1, len(near))
-        slopes = (region.matrix[..., None] * parts).sum(1) - region.constant[..., None]
-        slopes = slopes.flatten(0, 1)
-        size = (offsets.abs() + radii[-1] * region.steepness[near]).max().item()
-        rounding = sqrt(len(slopes) + 1) * size
-        terms = features, slopes, offsets
-        if rounding * SINGLE <= EXPANSION_ERROR:
-            terms = features.float(), slopes.float(), offsets.float()
-        elif rounding * DOUBLE > EXPANSION_ERROR:
-            return order[:0], radii[:0]
-        return order, self._reference_of(features, region) + log_sums_of_near(terms, radii, needed)
+        slopes, offsets = terms
+        sums = [
+            log_sum_of_products(
+                part.to(slopes.dtype), slopes[:, :count], offsets[:count], COLUMN_BLOCK
+            )
+            for part, count in zip(parts, counts)
+        ]
+        return order, self._reference_of(features, region) + torch.cat(sums)
 
-    def _within(self, region: Region, radius: float) -> tuple[Tensor, Tensor]:
-        """Return the components needed up to a radius, and from which radius on each is needed.
+    def _within(self, region: Region, radii: Tensor) -> tuple[Tensor, list[int]]:
+        """Return components (m,), and how many of the first of them suffice within each radius.
 
-        They are in the order of these radii. There are none if too many are needed.
+        Radii are ascending. There are none if the last reaches too many components.
         """
-        count = len(region.offsets)
-        bounds = torch.add(region.offsets, region.steepness, alpha=radius)
+        last, count = radii[-1], len(region.offsets)
+        bounds = torch.addcmul(region.offsets, region.steepness, last)
         near = (bounds > log(LEFT_OUT / 2 / count)).nonzero()[:, 0]
-        if len(near) > LARGEST_SHARE * count:
-            return near[:0], bounds[:0]
-        # Those left out so far are at most LEFT_OUT / 2 in all, and so are those below this threshold.
-        threshold = log(LEFT_OUT / 2 / max(1, len(near)))
-        needed, order = ((threshold - region.offsets[near]) / region.steepness[near]).sort()
-        reached = int((needed <= radius).sum())
-        return near[order[:reached]], needed[:reached]
+        if not 0 < len(near) <= LARGEST_SHARE * count:
+            return near[:0], []
+        # Those left out so far are at most LEFT_OUT / 2 in all. The others are in the order of the
+        # radius from which on they matter, so that those left out later are a tail.
+        offsets, steepness = region.offsets[near], region.steepness[near]
+        order = ((log(LEFT_OUT / 2 / len(near)) - offsets) / steepness).argsort()
+        bounds = torch.addcmul(offsets[order], steepness[order], radii[:, None])
+        tails = bounds.exp_().flip(1).cumsum(1)
+        counts = len(near) - (tails <= LEFT_OUT / 2).sum(1)
+        return near[order[: counts[-1]]], counts.clamp_(min=1).tolist()
+
+    def _terms_of(
+        self, near: Tensor, region: Region, radius: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return slopes and offsets of components, as accurate as needed; None if that is impossible."""
+        offsets, parts = region.offsets[near], self.rows[near].unflatten(1, (self.parts, -1))
+        slopes = -region.constant.expand(len(near), -1, -1)
+        for part, factors in zip(parts.split(1, 1), region.matrix.unbind(1)):
+            slopes.addcmul_(part, factors)
+        slopes = slopes.flatten(1).T
+        size = (offsets.abs() + radius * region.steepness[near]).max().item()
+        rounding = sqrt(len(slopes) + 1) * size
+        if rounding * SINGLE <= EXPANSION_ERROR:
+            return slopes.float(), offsets.float()
+        return (slopes, offsets) if rounding * DOUBLE <= EXPANSION_ERROR else None
 
     def _reference_of(self, features: Tensor, region: Region) -> Tensor:
         """Return log r of draws with these features (draws, …), float64 (draws,)."""
@@ -234,19 +254,3 @@ class NearComponents:
         moved = region.scale * features
         position = region.mean - self.table.center
         return value - (moved * (position + 0.5 * moved)) @ self.table.common
-
-
-def log_sums_of_near(terms: tuple[Tensor, Tensor, Tensor], radii: Tensor, needed: Tensor) -> Tensor:
-    """Return log Σ_c exp(offset_c + φ · slope_c) over the components that each draw needs, (draws,).
-
-    Args:
-        terms: φ of the draws, (draws, features), slopes (features, components) and offsets.
-        radii: Of the draws, ascending.
-        needed: From which radius on a component is needed, ascending.
-    """
-    features, slopes, offsets = terms
-    sums = []
-    for part, distances in zip(features.split(DRAWS_AT_ONCE), radii.split(DRAWS_AT_ONCE)):
-        count = max(1, int((needed <= distances[-1]).sum()))
-        sums.append(log_sum_of_products(part, slopes[:, :count], offsets[:count], COLUMN_BLOCK))
-    return torch.cat(sums)
