@@ -168,8 +168,10 @@ class NearComponents:
         rounding = (factors.shape[1] + 2) * DOUBLE * ((sizes * largest).sum((1, 2)) + rest)
         rest = rest + 2 * rounding
         blocks = self.table.coefficients.split(COLUMN_BLOCK, 1)
-        products = [torch.addmm(rest[:, None], factors, self._monomials(block)) for block in blocks]
-        return weights, torch.cat(products, 1).clamp_(min=1e-30).sqrt_()
+        squares_of = [
+            torch.addmm(rest[:, None], factors, self._monomials(block)) for block in blocks
+        ]
+        return weights, torch.cat(squares_of, 1).clamp_(min=1e-30).sqrt_()
 
     def _monomials(self, coefficients: Tensor) -> Tensor:
         """Return the coefficients and their products by two, (monomials · dimensions, components)."""

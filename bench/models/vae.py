@@ -116,9 +116,10 @@ class VAE(Model):
                 return self._terms_given(posterior, y, noise, samples, None)
             each = samples // len(parts)
             draws = [self._terms_given(posterior, y, part, each, None, False) for part in parts]
-            latent = torch.cat([draw.latent for draw in draws if draw.latent is not None])
-            log_prior = self.prior_density(noise, None).log_prob(latent)
-            return replace(Terms.join(draws), log_prior=log_prior)
+            joined = Terms.join(draws)
+            assert joined.latent is not None
+            log_prior = self.prior_density(noise, None).log_prob(joined.latent)
+            return replace(joined, log_prior=log_prior)
 
         return terms
 
