@@ -114,7 +114,8 @@ class NearComponents:
         """Return the regions of draws z (draws, n, dimensions); None if float64 is too inaccurate."""
         table = self.table
         mean, scale = z.mean(0), z.std(0).clamp(min=1e-30)
-        rounding = sqrt(len(table.coefficients) + 1) * table.size_of_pairs(mean) * DOUBLE
+        size = table.size_of_pairs(z.flatten(0, 1))
+        rounding = sqrt(len(table.coefficients) + 1) * size * DOUBLE
         # A negation, because the size may be NaN.
         if not rounding <= 0.01 * EXPANSION_ERROR:
             return None
@@ -183,11 +184,14 @@ class NearComponents:
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
         """The mean of each monomial over the components, and its largest size, (monomials, dimensions)."""
-        blocks = [self._monomials(b) for b in self.table.coefficients.split(COLUMN_BLOCK, 1)]
-        total = torch.stack([block.sum(1) for block in blocks]).sum(0)
-        largest = torch.stack([block.abs().amax(1) for block in blocks]).amax(0)
+        sums, sizes = [], []
+        for block in self.table.coefficients.split(COLUMN_BLOCK, 1):
+            monomials = self._monomials(block)
+            sums.append(monomials.sum(1))
+            sizes.append(monomials.abs().amax(1))
+        mean = torch.stack(sums).sum(0) / len(self.table.constants)
         shape = -1, len(self.table.center)
-        return (total / len(self.table.constants)).view(shape), largest.view(shape)
+        return mean.view(shape), torch.stack(sizes).amax(0).view(shape)
 
     def _near_sum(self, z: Tensor, region: Region) -> tuple[Tensor, Tensor]:
         """Return which draws z (draws, dimensions) of a datum are summed, and their log-densities."""

@@ -115,8 +115,9 @@ class VAE(Model):
             if len(parts) == 1:
                 return self._terms_given(posterior, y, noise, samples, None)
             each = samples // len(parts)
-            draws = [self._terms_given(posterior, y, part, each, None, False) for part in parts]
-            joined = Terms.join(draws)
+            joined = Terms.join(
+                [self._terms_given(posterior, y, part, each, None, False) for part in parts]
+            )
             assert joined.latent is not None
             log_prior = self.prior_density(noise, None).log_prob(joined.latent)
             return replace(joined, log_prior=log_prior)
