@@ -99,6 +99,10 @@ class Noise:
         """Draw a permutation of 0 … n−1, the same on every rank."""
         return self._moved(torch.randperm(n, generator=self.generator, device=self.drawn_on))
 
+    def separate(self) -> "list[Noise]":
+        """Return the streams that are computed one by one: this one, unless it joins several."""
+        return [self]
+
     def _draw_words(self, *shape: int) -> Tensor:
         n = prod(shape)
         drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=self.drawn_on)

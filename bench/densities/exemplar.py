@@ -52,6 +52,10 @@ class Exemplar(Prior):
     def attach(self, training_images: Tensor) -> None:
         self.images, self.nearest = training_images, None
 
+    @property
+    def components(self) -> int:
+        return len(attached(self.images))
+
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
         images = attached(self.images)
         if index is None:

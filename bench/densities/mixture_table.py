@@ -124,6 +124,11 @@ class MixtureTable:
         blocks = [self._log_prob_of_rows(rows, size) for rows in parts]
         return torch.cat(blocks) if blocks else z.new_empty(0, dtype=torch.float64)
 
+    def size_of_pairs(self, z: Tensor) -> float:
+        """Return a bound on the sum of the summands' sizes in a log-density of points z (n, dimensions)."""
+        length = (z.double() - self.center).square().sum(1).max().sqrt().item()
+        return length**2 * self.sizes[0] + length * self.sizes[1] + self.sizes[2]
+
     def _features(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points' factor of the product, and the term (n,) common to all components."""
         rows = z.double() - self.center
@@ -134,38 +139,21 @@ class MixtureTable:
     def _log_prob_of_rows(self, z: Tensor, block: BlockSize) -> Tensor:
         columns = block.columns
         features, shared = self._features(z)
-        summands = len(self.coefficients) + 1
-        length = features[:, -z.shape[1] :].square().sum(1).max().sqrt().item()
-        size = length**2 * self.sizes[0] + length * self.sizes[1] + self.sizes[2]
+        summands, size = len(self.coefficients) + 1, self.size_of_pairs(z)
         # The rounding error of a sum is at most proportional to its number of terms, and usually to
         # the root of that number (Higham & Mary 2019). The selection of candidates needs the first.
         largest, likely = summands * size, sqrt(summands) * size
         if len(self.constants) >= FEW_COMPONENTS and size < LARGEST_SINGLE:
             if likely * SINGLE <= EXPANSION_ERROR:
-                return shared + self._sum_products(features.float(), *self.single, columns)
+                return shared + log_sum_of_products(features.float(), *self.single, columns)
             margin = NEGLIGIBLE + 2 * largest * SINGLE
             candidates = self._candidates(features.float(), margin, columns)
             if candidates is not None:
                 return self._sum_candidates(z.double(), *candidates)
         if likely * DOUBLE <= EXPANSION_ERROR:
-            return shared + self._sum_products(features, self.coefficients, self.constants, columns)
+            products = features, self.coefficients, self.constants, columns
+            return shared + log_sum_of_products(*products)
         return self._sum_directly(z.double(), DIRECT_PER_PAIR * block.rows * block.columns)
-
-    def _sum_products(
-        self, features: Tensor, coefficients: Tensor, constants: Tensor, columns: int
-    ) -> Tensor:
-        """Return the log-sum over all pairs, by products in the coefficients' precision."""
-        largest = features.new_full((len(features),), -torch.inf)
-        total = torch.zeros_like(largest, dtype=torch.float64)
-        for first in range(0, len(constants), columns):
-            block = slice(first, first + columns)
-            pairs = torch.addmm(constants[block], features, coefficients[:, block])
-            higher = torch.maximum(largest, pairs.amax(1))
-            exponents = pairs.sub_(higher[:, None]).float().clamp_(min=LOWEST)
-            # Up to 32,768 numbers of at most 1, added in a tree: their float32 sum is accurate to 1e-6.
-            total = total * (largest - higher).double().exp() + exponents.exp_().sum(1)
-            largest = higher
-        return largest.double() + total.log()
 
     def _candidates(
         self, features: Tensor, margin: float, columns: int
@@ -203,3 +191,23 @@ class MixtureTable:
             for part in z.split(rows)
         ]
         return torch.cat([pairs.logsumexp(1) for pairs in parts])
+
+
+def log_sum_of_products(
+    features: Tensor, coefficients: Tensor, constants: Tensor, columns: int
+) -> Tensor:
+    """Return log Σ_j exp(constants_j + (features · coefficients)_ij), float64 (n,).
+
+    Products are in the coefficients' precision, ``columns`` components at a time.
+    """
+    largest = features.new_full((len(features),), -torch.inf)
+    total = torch.zeros_like(largest, dtype=torch.float64)
+    for first in range(0, len(constants), columns):
+        block = slice(first, first + columns)
+        pairs = torch.addmm(constants[block], features, coefficients[:, block])
+        higher = torch.maximum(largest, pairs.amax(1))
+        exponents = pairs.sub_(higher[:, None]).float().clamp_(min=LOWEST)
+        # Up to 32,768 numbers of at most 1, added in a tree: their float32 sum is accurate to 1e-6.
+        total = total * (largest - higher).double().exp() + exponents.exp_().sum(1)
+        largest = higher
+    return largest.double() + total.log()

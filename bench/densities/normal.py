@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, pi
+from math import log, pi, prod
 
 import torch
 from torch import Tensor
 
 from bench.densities.mixture_table import MixtureTable
+from bench.densities.near_components import FEWEST_COMPONENTS, FEWEST_DRAWS, NearComponents
 from bench.noise import Noise, cumulative
 
 LOG_2PI = log(2 * pi)
@@ -71,9 +72,12 @@ class NormalMixture:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch).
 
         With gradients, all pairs are computed at once. Without them, the sum is blockwise, in
-        bounded memory, and the result is float64.
+        bounded memory, and the result is float64. On a CPU, many draws of each datum are summed over
+        the components near them.
         """
         if not torch.is_grad_enabled() and self.excluded is None:
+            if z.device.type == "cpu" and self.has_many(z):
+                return self.near.log_prob(z.flatten(0, -3)).view(z.shape[:-1])
             return self.table.log_prob(z.flatten(0, -2)).view(z.shape[:-1])
         pairs = self.pairs(z)
         if self.excluded is None:
@@ -98,6 +102,16 @@ class NormalMixture:
     def table(self) -> MixtureTable:
         """The parameters, prepared for blockwise log-densities."""
         return MixtureTable(self.components, self.log_weights)
+
+    @cached_property
+    def near(self) -> NearComponents:
+        """The same, prepared for many draws of each datum."""
+        return NearComponents(self.table)
+
+    def has_many(self, z: Tensor) -> bool:
+        """Return whether there are many components, and many draws z (..., batch, dimensions) of a datum."""
+        many_draws = prod(z.shape[:-2]) >= FEWEST_DRAWS
+        return many_draws and len(self.log_weights) >= FEWEST_COMPONENTS
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Draw (n, dimensions): for each, a component by its weight, and then a sample of it."""

@@ -48,6 +48,11 @@ class Prior(nn.Module):
     def attach(self, training_images: Tensor) -> None:
         """Keep the training split, uint8 of shape (n, D), if the prior is made of it."""
 
+    @property
+    def components(self) -> int:
+        """Number of data whose components evaluation sums over; 0 if the prior is not made of data."""
+        return 0
+
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
         """Return p(z); in training, for the data at ``index`` (batch,) of the training split."""
         raise NotImplementedError
@@ -103,6 +108,10 @@ class Aggregate(Prior):
 
     def attach(self, training_images: Tensor) -> None:
         self.images = training_images
+
+    @property
+    def components(self) -> int:
+        return len(attached(self.images))
 
     def forward(self, encode: Encode, noise: Noise, index: Tensor | None) -> Density:
         images = attached(self.images)

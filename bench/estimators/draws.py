@@ -1,8 +1,9 @@
 """Draws of importance weights: which noise belongs to a draw, and how many are computed at once.
 
 Noise is drawn ten samples at a time, for blocks of 100 data: that is part of the definition of a
-number. How many of those draws a model computes at once is not. On a CPU it is one, whose thousand
-rows fit into the cache. On a GPU it is as many as its memory allows, up to a limit.
+number. How many of those draws a model computes at once is not. On a CPU it is what the model says,
+which decodes each by itself, because its thousand rows fit into the cache. On a GPU it is as many as
+its memory allows, up to a limit.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,10 @@ class JoinedNoise(Noise):
     def words(self, *shape: int) -> Tensor:
         return torch.cat([draw.words(*self._part(shape)) for draw in self.draws])
 
+    def separate(self) -> list[Noise]:
+        """Return the draws on a CPU, which is fastest with one at a time; on a GPU this, the whole."""
+        return self.draws if self.device.type == "cpu" else [self]
+
     def shared_permutation(self, n: int) -> Tensor:
         raise ValueError("noise: draws that are computed at once share no permutation")
 
@@ -57,6 +62,7 @@ def drawn_weights(
     device: torch.device,
     noise_key: tuple[int | str, ...],
     may_join: bool = False,
+    on_cpu: int = 1,
 ) -> Tensor:
     """Return K log-weights of each datum (K, batch).
 
@@ -67,10 +73,11 @@ def drawn_weights(
         noise_key: What the noise is a function of.
         may_join: Several draws may be computed at once, because all shapes of noise begin with the
             number of samples.
+        on_cpu: How many draws are computed at once on a CPU.
     """
     draws = -(-samples // SAMPLES_PER_DRAW)
     noise_of = lambda draw: Noise(*noise_key, draw, device=device)
-    at_once = 1
+    at_once = on_cpu if device.type == "cpu" else 1
     parts: list[Tensor] = []
     done = 0
     while done < draws:

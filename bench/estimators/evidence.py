@@ -97,7 +97,9 @@ def diagnosed_bound(model: Any, y: Tensor, samples: int, *noise_key: int | str) 
     log_weights = lambda noise, count: terms(noise, count).elbo
     # A model of somebody else may draw noise in other shapes.
     may_join = isinstance(model, Model)
-    return weighted_bound(drawn_weights(log_weights, samples, y.device, noise_key, may_join))
+    on_cpu = model.draws_at_once if may_join else 1
+    weights = drawn_weights(log_weights, samples, y.device, noise_key, may_join, on_cpu)
+    return weighted_bound(weights)
 
 
 @torch.no_grad()

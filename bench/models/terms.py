@@ -104,6 +104,11 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def draws_at_once(self) -> int:
+        """How many draws of ten samples ``terms`` gets at once for L_K on a CPU."""
+        return 1
+
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of q(z|y), which an E-step trains; none if q is not a network."""
         return []

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, MixtureSameFamily, Normal, kl_divergence
 
+from bench.densities import mixture_table
 from bench.densities.mixture_table import BlockSize, MixtureTable, block_size, gpu_block_size
 from bench.densities.normal import DiagonalNormal, NormalMixture, uniform_mixture
 from bench.noise import Noise
@@ -87,13 +88,13 @@ def test_components_of_one_width_are_summed_in_float32(monkeypatch):
     torch.manual_seed(0)
     loc, log_scale = 1.3 * torch.randn(2000, 40), torch.full((2000, 40), -0.43)
     table = MixtureTable(DiagonalNormal(loc, log_scale), torch.full((2000,), 1 / 2000).log())
-    seen, summed = [], MixtureTable._sum_products
+    seen, summed = [], mixture_table.log_sum_of_products
 
-    def watched(self, features, coefficients, constants, columns):
+    def watched(features, coefficients, constants, columns):
         seen.append((coefficients.dtype, len(coefficients)))
-        return summed(self, features, coefficients, constants, columns)
+        return summed(features, coefficients, constants, columns)
 
-    monkeypatch.setattr(MixtureTable, "_sum_products", watched)
+    monkeypatch.setattr(mixture_table, "log_sum_of_products", watched)
     table.log_prob(loc[:1000])
     assert seen == [(torch.float32, 40)] * 2
 

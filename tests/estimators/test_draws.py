@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from bench.densities.exemplar import Exemplar
+from bench.densities.near_components import FEWEST_COMPONENTS, NearComponents
+from bench.densities.priors import Aggregate
 from bench.estimators import draws
 from bench.estimators.draws import MOST_ROWS, JoinedNoise, drawn_weights, draws_at_once
+from bench.estimators.evidence import diagnosed_bound
 from bench.models.realnvp import RealNVP
 from bench.models.vae import VAE
 from bench.models.variational_realnvp import VariationalRealNVP
@@ -26,6 +30,14 @@ def test_joined_noise_is_that_of_its_draws():
             joined().uniform(*shape)
     with pytest.raises(ValueError, match="share no permutation"):
         joined().shared_permutation(5)
+
+
+def test_a_cpu_computes_joined_draws_one_by_one_and_a_gpu_all_at_once():
+    own = [Noise("a", draw) for draw in range(3)]
+    joined = JoinedNoise(own)
+    assert joined.separate() == own and own[0].separate() == [own[0]]
+    joined.device = torch.device("cuda")
+    assert joined.separate() == [joined]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +86,33 @@ def test_a_draw_follows_the_key_alone_and_the_last_is_cut(monkeypatch):
     counts.clear()
     assert torch.equal(drawn_weights(weights, 87, Pretended(), ("key", 7)), expected)
     assert counts == [10] * 9
+
+
+@pytest.mark.parametrize("prior", [Aggregate, Exemplar])
+@torch.no_grad()
+def test_a_prior_of_many_components_gets_the_draws_of_a_thousand_samples(prior, monkeypatch):
+    """Decoded ten samples at a time with the same noise, also that of dequantization, as one by one."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 4, (FEWEST_COMPONENTS, 16)).to(torch.uint8)
+    made = VAE((1, 4, 4), 4, 3, prior=prior).eval()
+    made.attach(images)
+    decoded, near = [], []
+    decode, log_prob = made.decode, NearComponents.log_prob
+    monkeypatch.setattr(made, "decode", lambda z: decoded.append(len(z)) or decode(z))
+    watched = lambda self, z: near.append(len(z)) or log_prob(self, z)
+    monkeypatch.setattr(NearComponents, "log_prob", watched)
+    at_once = diagnosed_bound(made, images[:5], 1015, "key")
+    assert decoded == [10] * 102 and near == [1000]
+    monkeypatch.setattr(VAE, "draws_at_once", 1)
+    one_by_one = diagnosed_bound(made, images[:5], 1015, "key")
+    assert near == [1000]
+    torch.testing.assert_close(at_once.value, one_by_one.value, atol=1e-3, rtol=0)
+
+
+def test_only_a_prior_of_many_components_has_draws_at_once():
+    few = VAE((1, 4, 4), 4, 3, prior=Aggregate)
+    few.attach(torch.zeros(FEWEST_COMPONENTS - 1, 16, dtype=torch.uint8))
+    assert few.draws_at_once == VAE((1, 4, 4), 4, 3).draws_at_once == 1
 
 
 def test_draws_at_once_fit_into_the_memory():
