@@ -149,9 +149,9 @@ def pareto_smoothed(log_weights: Tensor) -> tuple[Tensor, Tensor | None]:
 
     Returns:
         k̂ of each datum (batch,): NaN if K is below 21, where the tail has fewer than five weights;
-        −∞ where the weights of the tail are all equal, because then there is none. And the smoothed
-        log-weights (K, batch), None if K is below 21; tails with ties at their threshold stay as they
-        are.
+        −∞ where the weights of the tail are all equal, because then there is none; ∞ where they span
+        too many orders of magnitude to be fitted. And the smoothed log-weights (K, batch), None if K
+        is below 21; tails that are not fitted, or with ties at their threshold, stay as they are.
     """
     count = tail_length(len(log_weights))
     if count < LEAST_TAIL:
@@ -165,15 +165,19 @@ def pareto_smoothed(log_weights: Tensor) -> tuple[Tensor, Tensor | None]:
     shape = torch.full_like(log_weights[0], -torch.inf)
     tail = largest[1:].clone()
     if is_tail.any():
-        shape[is_tail], scale = _generalized_pareto(excess[:, is_tail])
-        quantiles = _log_pareto_quantiles(count, shape[is_tail], scale)
+        fitted, scale = _generalized_pareto(excess[:, is_tail])
+        quantiles = _log_pareto_quantiles(count, fitted, scale)
         least = (largest[0] - largest[-1])[is_tail]
-        tail[:, is_tail] = largest[-1, is_tail] + torch.logaddexp(quantiles, least)
+        smoothed = largest[-1, is_tail] + torch.logaddexp(quantiles, least)
+        # Tails over hundreds of nats leave the range of float64: heavier than any that is fitted.
+        is_fitted = fitted.isfinite() & smoothed.isfinite().all(0)
+        shape[is_tail] = torch.where(is_fitted, fitted, torch.inf)
+        tail[:, is_tail] = torch.where(is_fitted, smoothed, tail[:, is_tail])
     for datum in ((~is_tail) & (excess[-1] > 0)).nonzero()[:, 0].tolist():
         own = excess[:, datum]
         own = own[own > 0]
         if len(own) >= LEAST_TAIL:
-            shape[datum] = _generalized_pareto(own[:, None])[0][0]
+            shape[datum] = _generalized_pareto(own[:, None])[0][0].nan_to_num(torch.inf)
         else:
             shape[datum] = torch.inf
     return shape, log_weights.scatter(0, places[1:], tail)

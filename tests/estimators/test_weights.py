@@ -197,6 +197,15 @@ def test_effective_numbers_of_data():
     assert FEWEST_EFFECTIVE_DATA == 15
 
 
+@pytest.mark.parametrize("deviation", [200, 500, 5000])
+def test_tails_beyond_the_range_of_floats_have_the_shape_infinity(deviation):
+    """No datum is without k̂, whose share would then be missing for the whole split."""
+    draws = torch.randn(1000, 300, generator=torch.manual_seed(1)).double() * deviation
+    bound = weighted_bound(draws)
+    assert not bound.pareto_k.isnan().any() and (bound.pareto_k > 0.7).all()
+    assert bound.smoothed_variance.isfinite().all()
+
+
 def test_tails_that_cannot_be_fitted_count_as_heavy():
     """Ties above the threshold have no k̂ but ∞."""
     log_weights = torch.zeros(100, 50, dtype=torch.float64)
