@@ -13,7 +13,7 @@ from bench.models.terms import Terms
 from bench.noise import Noise
 from bench.settings import EvaluationConfig
 
-CONFIG = EvaluationConfig(elbo_samples=3, importance_samples=25, importance_data=130)
+CONFIG = EvaluationConfig(elbo_samples=3, importance_samples=50, importance_data=130)
 
 
 class Noisy:
@@ -46,13 +46,13 @@ def test_every_block_has_noise_of_its_own(numbers):
 
 def test_the_bound_is_that_of_the_first_data_and_the_noise_of_their_blocks(numbers):
     blocks = [
-        torch.cat([Noise(7, "test", "importance", b, d).normal(10, 100, 1) for d in range(3)])[:25]
+        torch.cat([Noise(7, "test", "importance", b, d).normal(10, 100, 1) for d in range(3)])[:50]
         for b in (0, 1)
     ]
     weights = torch.cat(blocks, dim=1)[:, :130, 0].double()
-    bound = weights.logsumexp(0) - log(25)
+    bound = weights.logsumexp(0) - log(50)
     found = numbers["log_likelihood"]
-    assert (found.n, found.samples) == (130, 25)
+    assert (found.n, found.samples) == (130, 50)
     assert found.value == pytest.approx(bound.mean().item(), abs=1e-7)
     size = weights.softmax(0).square().sum(0).reciprocal()
     assert numbers["effective_sample_size_median"].value == pytest.approx(size.median().item())
