@@ -46,7 +46,7 @@ def test_every_block_has_noise_of_its_own(numbers):
 
 def test_the_bound_is_that_of_the_first_data_and_the_noise_of_their_blocks(numbers):
     blocks = [
-        torch.cat([Noise(7, "test", "importance", b, d).normal(10, 100, 1) for d in range(3)])[:50]
+        torch.cat([Noise(7, "test", "importance", b, d).normal(10, 100, 1) for d in range(5)])[:50]
         for b in (0, 1)
     ]
     weights = torch.cat(blocks, dim=1)[:, :130, 0].double()
