@@ -185,7 +185,7 @@ def test_train_then_evaluate_gives_the_records_numbers(tmp_path, capsys):
             "bound_rise",
         ):
             del metrics[name]
-        metrics["bits_per_dim"]["stderr"] /= 9
+        metrics["bits_per_dim"]["stderr"] = 1e-3  # of 12 draws no error is known today
     del older["data"]["images_sha256"]
     write_record(tmp_path / "runs", older)
     refresh = ["evaluate", str(released), "--refresh", str(tmp_path)]

@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.estimators.estimate import Estimate, MeanEstimate, mean_estimate
-from bench.estimators.weights import (
-    LEAST_TAIL,
-    WeightedBound,
-    pareto_threshold,
-    tail_length,
-)
+from bench.estimators.weights import WeightedBound, pareto_threshold
 
 # An effective sample size below this is counted as small.
 SMALL_SAMPLE = 10
@@ -21,7 +16,9 @@ SMALL_SAMPLE = 10
 LARGEST_SHARE, FEWEST_DATA = 0.2, 100
 # Nor is one that fewer than this effective number of data make. The effective numbers of trained
 # models are above 30, and one outlying image among 300 mild ones has 1 to 3.
-FEWEST_EFFECTIVE_DATA = 15.0
+FEWEST_EFFECTIVE_DATA = 20.0
+# Nor is one of fewer draws: the tails of their weights have fewer than ten.
+FEWEST_DRAWS = 50
 # Relative variance of a mean of weights that is zero up to rounding.
 NO_VARIANCE = 1e-12
 
@@ -83,11 +80,11 @@ def error_is_known(bound: WeightedBound, samples: int) -> bool:
     make most of the error. A datum counts as heavy if its k̂ is above the threshold, or cannot be
     fitted. The error is not known
 
-    - of fewer than 21 draws, because no tail can be fitted to them, and below 10 the jackknife's
-      variance is too small;
+    - of fewer than 50 draws, of which the tails are too short to show outlying data; below 10 draws
+      the jackknife's variance is too small besides;
     - if fewer than 100 heavy data contribute more than a fifth of the variance, taken of the delta
       method's variances 1/ESS − 1/K, which no single weight can make large;
-    - if the ``effective_data`` are fewer than 15.
+    - if the ``effective_data`` are fewer than 20.
 
     Where all weights of all data are equal it is 0, and known. No rule can see a region of the
     posterior that none of the draws has hit.
@@ -99,7 +96,7 @@ def error_is_known(bound: WeightedBound, samples: int) -> bool:
     count = int(is_heavy.sum())
     if count == 0:
         return True
-    if tail_length(samples) < LEAST_TAIL:
+    if samples < FEWEST_DRAWS:
         return False
     if count < FEWEST_DATA and variance[is_heavy].sum() > LARGEST_SHARE * variance.sum():
         return False

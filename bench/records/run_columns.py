@@ -67,7 +67,7 @@ BITS_STDERR = Column(
     "bits_per_dim_stderr", "number", "bits/dim",
     "Monte-Carlo standard error of bits_per_dim as an estimate of its own expectation at this K, the "
     "split being given, by the jackknife over the draws; it does not contain the distance of that "
-    "expectation from the truth. Empty where it cannot be known: K is below 21, or too few data "
+    "expectation from the truth. Empty where it cannot be known: K is below 50, or too few data "
     "with heavy-tailed weights make most of it. In rows without effective_sample_size_median, which are "
     "older, it is the delta method's, which is too small where a few weights carry the sum",
     "estimate", EFRON,

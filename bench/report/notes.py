@@ -9,7 +9,7 @@ from bench.system.printing import number
 # Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.
 UNKNOWN_ERROR = "†"
 UNKNOWN_ERROR_REASON = (
-    "† The Monte-Carlo error of L_K cannot be known here: K is below 21, or too few images with "
+    "† The Monte-Carlo error of L_K cannot be known here: K is below 50, or too few images with "
     "heavy-tailed weights make most of it."
 )
 # Stands at bits/dim some of whose seeds lack the diagnostics of L_K.
