@@ -27,7 +27,9 @@ KNOWN = (
     "images", "likelihood", "source", "recipe", "budget", "environment",
 )  # fmt: skip
 # An SPDX licence expression: identifiers, joined by AND, OR and WITH, with brackets.
-LICENCE = re.compile(r"\(*[A-Za-z0-9][A-Za-z0-9.+:-]*\)*( (AND|OR|WITH) \(*[A-Za-z0-9][\w.+:-]*\)*)*")
+LICENCE = re.compile(
+    r"\(*[A-Za-z0-9][A-Za-z0-9.+:-]*\)*( (AND|OR|WITH) \(*[A-Za-z0-9][\w.+:-]*\)*)*"
+)
 MAKER = re.compile(r"[\w./+-]+\.py:[A-Za-z_]\w*", re.ASCII)
 MOST_SEEDS = 1000
 

@@ -97,7 +97,9 @@ def checked_record(submission: Submission, claim: SeedClaim, facts: TaskFacts) -
     check_data(record, facts, what)
     if record["status"] == "ok":
         if record["bound"] == "none":
-            raise InputError(f"{what}: was trained without dequantization: its numbers bound nothing")
+            raise InputError(
+                f"{what}: was trained without dequantization: its numbers bound nothing"
+            )
         test = record["metrics"]["test"]
         check_bounds(test, facts, what)
         check_agreement(claim.numbers, test, what, "its record")
@@ -213,7 +215,9 @@ def checked_numbers(
 ) -> dict[str, EstimateRecord]:
     """Return the estimates of a seed, after their checks."""
     given, nats = dict(claim.numbers), facts.dimensions * log(2)
-    check_identity(given, what, "bits_per_dim", {"log_likelihood": -1 / nats}, "−log_likelihood / (D ln 2)")
+    check_identity(
+        given, what, "bits_per_dim", {"log_likelihood": -1 / nats}, "−log_likelihood / (D ln 2)"
+    )
     parts = {"mutual_information": 1.0, "marginal_kl": 1.0}
     check_identity(given, what, "kl", parts, "mutual_information + marginal_kl")
     check_identity(given, what, "elbo", {"reconstruction": 1.0, "kl": -1.0}, "reconstruction − kl")
