@@ -91,7 +91,6 @@ def work_of(submission: Submission, claim: SeedClaim, how: How) -> dict[str, Any
         "weights": weights and str(submission.folder.absolute() / weights),
         "seed": claim.seed,
         "name": submission.name if claim.record is None else claim.record["model"],
-        "may_write": how == "retrained",
     }
     if claim.record is not None and "scored" not in claim.record:
         plugins = [

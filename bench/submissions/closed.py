@@ -44,7 +44,7 @@ def done_closed(
         (probe / "secret").write_text("")
         work = work | {
             "readable": readable(folder),
-            "writable": [str(own), "/dev/null"] if work["may_write"] else ["/dev/null"],
+            "writable": [str(own), "/dev/null"],
             "probe": str(probe),
             "must_be_closed": must_be_closed,
         }

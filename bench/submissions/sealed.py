@@ -26,7 +26,7 @@ class Guarantees:
 
     Attributes:
         network: It reaches no network.
-        writes: It writes no file but in a folder of its own, if it has one.
+        writes: It writes no file but in a temporary folder of its own.
         reads: It reads no file of the user's.
         processes: It starts no process, which could outlive it.
         memory: It gets no more than a share of the memory.
@@ -46,8 +46,8 @@ class Guarantees:
         """Return a line that says what is prevented and what is not."""
         words = {
             "network": "network",
-            "writes": "writing files",
-            "reads": "reading yours",
+            "writes": "writing outside a temporary folder",
+            "reads": "reading your files",
             "processes": "starting processes",
             "memory": f"more than {SHARE_OF_MEMORY:.0%} of the memory",
         }
