@@ -1,5 +1,6 @@
 """Commands for rows of others: ``bench submit`` and ``bench leaderboard``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from bench.system.printing import say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.records.types import Record
+    from bench.submissions.again import How
     from bench.submissions.board import Version
     from bench.submissions.description import Submission
     from bench.submissions.numbers import TaskFacts
@@ -87,8 +90,12 @@ def leaderboard(arguments: list[str]) -> int:
             f"usage: bench leaderboard {{{','.join(ACTIONS)}}} [options]; each explains itself by --help"
         )
         return 0
-    function = {"add": run_leaderboard, "freeze": run_freeze, "rescore": run_rescore}[arguments[0]]
-    return call(function, f"leaderboard {arguments[0]}", arguments[1:])
+    functions: dict[str, Callable[..., int]] = {
+        "add": run_leaderboard,
+        "freeze": run_freeze,
+        "rescore": run_rescore,
+    }
+    return call(functions[arguments[0]], f"leaderboard {arguments[0]}", arguments[1:])
 
 
 def run_leaderboard(
@@ -121,10 +128,10 @@ def run_leaderboard(
     facts = facts_of(submission.task, runs)
     checked_records(submission, facts)
     check_can_be_added(Path(board), submission, evaluate, retrain)
-    made: tuple[str, list[object], str] = ("claimed", [], "")
+    made: tuple[str, list[Record], str] = ("claimed", [], "")
     if evaluate or retrain:
         made = made_from(submission, facts, retrain, without_isolation)
-    version, table = added(Path(board), submission, made)  # type: ignore[arg-type]
+    version, table = added(Path(board), submission, made)
     show(Path(board), version, table, submission.task)
     return 0
 
@@ -150,19 +157,19 @@ def check_can_be_added(
 
 def made_from(
     submission: "Submission", facts: "TaskFacts", retrain: bool, without_isolation: bool
-) -> "tuple[str, list[object], str]":
+) -> "tuple[str, list[Record], str]":
     """Return the level, the records that were made here, and what was prevented meanwhile."""
     from bench.commands.time_left import telling_time_left
     from bench.submissions.again import made_here, runs_their_code
 
-    how = "retrained" if retrain else "evaluated"
+    how: How = "retrained" if retrain else "evaluated"
     if runs_their_code(submission):
         say("this runs code of the submission")
     with telling_time_left() as progress:
         follow = lambda share, text: progress(how, share, text)
         records, found = made_here(submission, facts, how, not without_isolation, follow)
     say(f"isolation: {found.in_words()}")
-    return how, list(records), found.in_words()
+    return how, records, found.in_words()
 
 
 def show(board: Path, version: "Version", table: "pd.DataFrame", task: str) -> None:

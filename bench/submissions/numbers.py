@@ -241,8 +241,8 @@ def checked_numbers(
         n = data if is_bound else facts.test_images
         test[name] = {"value": value, "stderr": error, "n": n, "samples": samples}
     # A hand-written error is often not there: rounding alone is allowed then.
-    bounded = {**test, "log_likelihood": {**test["log_likelihood"], "stderr": claim.error or 0.0}}
-    check_bounds(bounded, facts, what)
+    likelihood_part: EstimateRecord = {**test["log_likelihood"], "stderr": claim.error or 0.0}
+    check_bounds({**test, "log_likelihood": likelihood_part}, facts, what)
     return test
 
 
