@@ -166,8 +166,8 @@ def made_from(
     if runs_their_code(submission):
         say("this runs code of the submission")
     with telling_time_left() as progress:
-        follow = lambda share, text: progress(how, share, text)
-        records, found = made_here(submission, facts, how, not without_isolation, follow)
+        progress(how, 0.0, "")
+        records, found = made_here(submission, facts, how, not without_isolation)
     say(f"isolation: {found.in_words()}")
     return how, records, found.in_words()
 

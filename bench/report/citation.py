@@ -146,7 +146,9 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
 
 def score_lines(runs: list[pd.Series], directory: Path) -> list[str]:
     """Return the lines on how to measure scored models again: their training is not known here."""
-    lines = ["  again    with the model's own files, which are not here; `bench verify` cannot train it"]
+    lines = [
+        "  again    with the model's own files, which are not here; `bench verify` cannot train it"
+    ]
     for run in runs:
         key, task = str(run["key"]), str(run["task"])
         scored = None

@@ -1,6 +1,5 @@
 """A submission's numbers made here: from its weights, or by training again."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -31,13 +30,9 @@ How = Literal["evaluated", "retrained"]
 
 
 def made_here(
-    submission: Submission,
-    facts: TaskFacts,
-    how: How,
-    must_be_closed: bool,
-    progress: Callable[[float, str], None],
+    submission: Submission, facts: TaskFacts, how: How, must_be_closed: bool
 ) -> tuple[list[Record], Guarantees]:
-    """Return the records of all seeds that did not fail, made here in closed processes.
+    """Return the records of all seeds that did not fail, made here in a closed process.
 
     Raises:
         InputError: A seed has not what that takes, or gives other numbers than it claims; or network
@@ -45,20 +40,13 @@ def made_here(
     """
     claims = [claim for claim in submission.seeds if not has_failed(claim)]
     works = [work_of(submission, claim, how) for claim in claims]
-    records, weakest = [], None
-    for number, (claim, work) in enumerate(zip(claims, works)):
-        progress(number / len(claims), f"seed {claim.seed}")
-        content, found = done_closed(work, submission.folder, must_be_closed)
+    contents, found = done_closed(works, submission.folder, must_be_closed)
+    records = []
+    for claim, content in zip(claims, contents):
         record = believed(content, submission, claim, facts)
         compare(record, submission, claim, how)
         records.append(record)
-        weakest = found if weakest is None else weaker(weakest, found)
-    assert weakest is not None  # a submission has a seed that did not fail
-    return records, weakest
-
-
-def weaker(one: Guarantees, other: Guarantees) -> Guarantees:
-    return Guarantees(*(a and b for a, b in zip(asdict(one).values(), asdict(other).values())))
+    return records, found
 
 
 def has_failed(claim: SeedClaim) -> bool:
@@ -123,9 +111,7 @@ def work_of(submission: Submission, claim: SeedClaim, how: How) -> dict[str, Any
     }
 
 
-def believed(
-    content: dict[str, Any], submission: Submission, claim: SeedClaim, facts: TaskFacts
-) -> Record:
+def believed(content: Any, submission: Submission, claim: SeedClaim, facts: TaskFacts) -> Record:
     """Return what the closed process wrote, after the checks that every record has to pass.
 
     Raises:

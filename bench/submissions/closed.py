@@ -1,4 +1,4 @@
-"""A closed process is started for a seed of a submission, watched, and its answer read."""
+"""A closed process is started for a submission, watched, and its answer read."""
 
 import json
 import os
@@ -25,12 +25,12 @@ PASSED = ("BENCH_DATA", "LANG", "LC_ALL", "OMP_NUM_THREADS", "PATH")
 
 
 def done_closed(
-    work: dict[str, Any], folder: Path, must_be_closed: bool
-) -> tuple[dict[str, Any], Guarantees]:
-    """Do the work of a seed in a closed process, and return its record and what was prevented.
+    seeds: list[dict[str, Any]], folder: Path, must_be_closed: bool
+) -> tuple[list[Any], Guarantees]:
+    """Do the work of all seeds in a closed process, and return their records and what was prevented.
 
     Args:
-        work: What ``inside`` reads: kind, weights, seed and so on.
+        seeds: What ``inside`` reads of each seed: kind, weights, seed and so on.
         folder: The submission, which it may read.
         must_be_closed: Do nothing where network or writing cannot be prevented.
 
@@ -42,7 +42,8 @@ def done_closed(
         own.mkdir()
         probe.mkdir()
         (probe / "secret").write_text("")
-        work = work | {
+        work = {
+            "seeds": seeds,
             "readable": readable(folder),
             "writable": [str(own), "/dev/null"],
             "probe": str(probe),
@@ -60,7 +61,7 @@ def done_closed(
                     f"isolation: {found.in_words()}; nothing of the submission was run. "
                     "--without-isolation runs it anyway, with all that you may do"
                 )
-            return record_in(answer, said, code), found
+            return records_in(answer, said, code, len(seeds)), found
 
 
 def readable(folder: Path) -> list[str]:
@@ -135,22 +136,22 @@ def guarantees_in(file: IO[bytes]) -> Guarantees:
         return Guarantees(False, False, False, False, False)
 
 
-def record_in(answer: IO[bytes], said: IO[bytes], code: int) -> dict[str, Any]:
-    """Return the record that a process wrote. Raises InputError if it wrote none."""
+def records_in(answer: IO[bytes], said: IO[bytes], code: int, number: int) -> list[Any]:
+    """Return the records that a process wrote. Raises InputError if it wrote none."""
     answer.seek(0)
     try:
         content = json.loads(answer.read(LONGEST_ANSWER))
         if isinstance(content, dict) and isinstance(content.get("error"), str):
             raise InputError(f"submission: {content['error']}")
-        record = content["record"]
+        records = content["records"]
+        if not isinstance(records, list) or len(records) != number:
+            raise ValueError
     except InputError:
         raise
     except (ValueError, LookupError, TypeError, RecursionError):
         said.seek(max(0, said.seek(0, os.SEEK_END) - 2000))
         lines = said.read().decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise InputError(
-            f"submission: gave no record and ended with {code}; it said: {lines[-1][:300]}"
+            f"submission: gave no records and ended with {code}; it said: {lines[-1][:300]}"
         ) from None
-    if not isinstance(record, dict):
-        raise InputError("submission: gave no record")
-    return record
+    return records

@@ -28,7 +28,7 @@ def main() -> int:
     from bench.errors import InputError
 
     try:
-        answer: dict[str, Any] = {"record": record_of(work)}
+        answer: dict[str, Any] = {"records": [record_of(seed | work) for seed in work["seeds"]]}
         code = 0
     except InputError as error:
         answer, code = {"error": str(error)}, WRONG

@@ -38,7 +38,11 @@ def headings_with_level() -> list[str]:
 def meanings(board: pd.DataFrame) -> list[str]:
     """Return a line on each level that a board has."""
     present = set(board["verification"])
-    return [f"{level}: {words}" for level, words in MEANINGS.items() if level in present]
+    lines = [f"{level}: {words}" for level, words in MEANINGS.items() if level in present]
+    claimed = board[board["verification"] == "claimed"]
+    if claimed["bits_per_dim_stderr"].isna().any():
+        lines.append("† of a claimed row may also mean that no Monte-Carlo error was claimed")
+    return lines
 
 
 def print_board(board: pd.DataFrame) -> None:
