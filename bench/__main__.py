@@ -33,6 +33,11 @@ COMMANDS = {
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
     "export": ("citing", "Write a row's results as a model card for model hubs; nothing is sent."),
     "verify": ("citing", "Repeat cited runs and compare the numbers: bench verify TABLE --row …"),
+    "submit": ("submitting", "Write a submission to a leaderboard: bench submit RECORDS --out …"),
+    "leaderboard": (
+        "submitting",
+        "Add a submission to a board, or freeze it: bench leaderboard add",
+    ),
     "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
     "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),
 }
@@ -40,7 +45,7 @@ COMMANDS = {
 
 def overview() -> str:
     lines = ["usage: bench COMMAND [options]", "", "commands:"]
-    lines += [f"  {name:10}{words}" for name, (_, words) in COMMANDS.items()]
+    lines += [f"  {name:12}{words}" for name, (_, words) in COMMANDS.items()]
     return "\n".join([*lines, "", "bench COMMAND --help explains a command's options."])
 
 

@@ -32,6 +32,7 @@ ROOMS = (
     "runs",
     "sweep",
     "scoring",
+    "submissions",
     "claims",
     "instruments",
     "commands",

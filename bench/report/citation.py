@@ -130,6 +130,9 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
         if code.code_sha256:
             version = code.version or "unknown"
             lines.append(f"  code     sha256 {code.code_sha256}, version {version}")
+        if scored := [run for run in own if pd.isna(run["beta"])]:
+            lines += score_lines(scored, directory)
+            continue
         rows = [row] if len(codes) == 1 else [str(run["key"]) for run in own]
         table = quote(f"{directory}/runs.csv")
         given = plugin_options(own[0]["plugin"])
@@ -138,6 +141,27 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
             # Before `bench verify` existed, runs were repeated by a sweep into another folder.
             again = [f"bench sweep {quote(str(own[0]['sweep']))} --results again"]
         lines += again_lines(code, again)
+    return lines
+
+
+def score_lines(runs: list[pd.Series], directory: Path) -> list[str]:
+    """Return the lines on how to measure scored models again: their training is not known here."""
+    lines = [
+        "  again    with the model's own files, which are not here; `bench verify` cannot train it"
+    ]
+    for run in runs:
+        key, task = str(run["key"]), str(run["task"])
+        scored = None
+        if has_record(directory / "runs", key):
+            scored = read_record(record_path(directory / "runs", key)).get("scored")
+        source = scored["source"] if scored else "FILE.py:NAME"
+        has_weights = scored is None or scored["checkpoint_sha256"] is not None
+        weights = " --checkpoint FILE" if has_weights else ""
+        command = f"bench score {quote(source)}{weights} --data {quote(task)} --seed {run['seed']}"
+        lines.append(f"           {command}")
+        if scored is not None:
+            hashes = {**scored["sources_sha256"], "weights": scored["checkpoint_sha256"]}
+            lines += [f"           sha256 {text} {name}" for name, text in hashes.items() if text]
     return lines
 
 

@@ -143,3 +143,25 @@ def test_a_line_that_is_no_run_is_named(cited, tmp_path, wrong):
         InputError, match="line [23] is not a row of a run|cannot be read as a table"
     ):
         read_runs(path)
+
+
+@pytest.mark.parametrize("with_records", [True, False])
+def test_a_scored_row_is_not_sent_to_verify(cited, monkeypatch, with_records):
+    def scored(model, seed, bits):
+        made = record(model, seed, bits)
+        made["config"] = {"trainer": {"beta": None}}
+        source, weights = {"own.py": "a" * 64}, {"weights_sha256": "b" * 64}
+        made["scored"] = weights | {"adapter": "x", "checks": [], "sources_sha256": source}
+        return made | {
+            "scored": made["scored"] | {"source": "own.py:f", "checkpoint_sha256": "c" * 64}
+        }
+
+    monkeypatch.setattr("tests.report.test_citation.record", scored)
+    unknown = CODE | {"commit": None, "dirty": None}
+    code, printed = cited(unknown, unknown, with_records=with_records)
+    assert code == 0 and "--row" not in printed
+    name = "own.py:f" if with_records else "FILE.py:NAME"
+    for seed in (1, 2):
+        command = f"bench score {name} --checkpoint FILE --data digits-17 --seed {seed}"
+        assert f"           {command}\n" in printed + "\n"
+    assert (f"sha256 {'c' * 64} weights" in printed) == with_records
