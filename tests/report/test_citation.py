@@ -147,8 +147,10 @@ def test_a_line_that_is_no_run_is_named(cited, tmp_path, wrong):
 
 @pytest.mark.parametrize("with_records", [True, False])
 def test_a_scored_row_is_not_sent_to_verify(cited, monkeypatch, with_records):
+    plain = record
+
     def scored(model, seed, bits):
-        made = record(model, seed, bits)
+        made = plain(model, seed, bits)
         made["config"] = {"trainer": {"beta": None}}
         source, weights = {"own.py": "a" * 64}, {"weights_sha256": "b" * 64}
         made["scored"] = weights | {"adapter": "x", "checks": [], "sources_sha256": source}
@@ -156,7 +158,7 @@ def test_a_scored_row_is_not_sent_to_verify(cited, monkeypatch, with_records):
             "scored": made["scored"] | {"source": "own.py:f", "checkpoint_sha256": "c" * 64}
         }
 
-    monkeypatch.setattr("tests.report.test_citation.record", scored)
+    monkeypatch.setitem(globals(), "record", scored)
     unknown = CODE | {"commit": None, "dirty": None}
     code, printed = cited(unknown, unknown, with_records=with_records)
     assert code == 0 and "--row" not in printed
