@@ -47,7 +47,8 @@ def main() -> int:
         with telling_time_left() as progress:
             sound = sound_outcome(faults, folders[0], progress)
         if sound.kind != "survived":
-            say(f"faults: tests fail without any fault: {sound.detail}", sys.stderr)
+            why = f"{sound.detail} {sound.reason}"
+            say(f"faults: tests fail without any fault: {why}", sys.stderr)
             return 1
         with telling_time_left() as progress:
             outcomes = try_all(faults, folders, progress)
@@ -137,7 +138,7 @@ def report(faults: list[Fault], outcomes: dict[str, Outcome]) -> int:
     say(f"{counts['killed']} of {len(faults)} faults killed{others}")
     unexpected = 0
     for fault in faults:
-        kind, detail, _ = outcomes[fault.name]
+        kind, detail = outcomes[fault.name][:2]
         if kind == ("survived" if fault.survives else "killed"):
             if fault.survives:
                 say(f"{fault.name} survives: {fault.survives}")

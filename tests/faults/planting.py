@@ -50,11 +50,13 @@ class Outcome(NamedTuple):
             the fault is not in the file, or the tests could not be run with it.
         detail: The test that failed first, or why there is none.
         seconds: How long it took.
+        reason: Why that test failed.
     """
 
     kind: str
     detail: str = ""
     seconds: float = 0.0
+    reason: str = ""
 
 
 def files_of(root: Path) -> list[Path]:
@@ -90,6 +92,8 @@ def run_tests(folder: Path, module: str, tests: Iterable[str], limit: float) -> 
         "OMP_NUM_THREADS": "1",
         "WANDB_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Hypothesis then draws the same cases each time, and no case has to be quick.
+        "CI": "true",
         # Other packages' plugins take a second to import.
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         # The fault is in the file for a moment: no other process is to find it compiled.
@@ -128,7 +132,7 @@ def outcome_of(code: int, output: str) -> Outcome:
         test, reason = failed[1], failed[2] or ""
         if reason.startswith("NameError"):
             return Outcome("not planted", f"{test}: {reason}")
-        return Outcome("killed", test)
+        return Outcome("killed", test, reason=reason)
     lines = [line for line in output.splitlines() if line.strip()] or ["no output"]
     told = next((line for line in lines if line.startswith("ERROR")), lines[-1])
     return Outcome("not planted", f"exit code {code}: {told}")

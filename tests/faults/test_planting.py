@@ -106,7 +106,8 @@ def test_tests_that_cannot_be_collected_notice_nothing():
     assert outcome_of(-11, "").kind == outcome_of(1, "Traceback").kind == "not planted"
     for node in ("test_a.py::test_b", "test_a.py::test_b[c - d] e]", "a/test_a.py::T::test_b[]"):
         for word in ("ERROR", "FAILED"):
-            assert outcome_of(1, f"{word} {node} - ValueError: [no]\n") == Outcome("killed", node)
+            found = outcome_of(1, f"{word} {node} - ValueError: [no]\n")
+            assert found == Outcome("killed", node, reason="ValueError: [no]")
             assert outcome_of(1, f"{word} {node}\n") == Outcome("killed", node)
     missing = "ERROR: not found: test_a.py::test_c\n(no match in any of [<Module test_a.py>])\n"
     assert "not found: test_a.py" in outcome_of(4, missing).detail
