@@ -73,7 +73,8 @@ def words_of(command, option, is_list, value, equals):
         "release": "checkpoint",
     }
     first = needed.get(command)
-    words = [command] if first in (None, option) else [command, "x.csv"]
+    action = {"leaderboard": ["add"]}.get(command, [])
+    words = [command, *action] if first in (None, option) else [command, "x.csv"]
     return [*words, f"--{option}={value}"] if equals else [*words, f"--{option}", value]
 
 

@@ -149,6 +149,10 @@ def records_in(answer: IO[bytes], said: IO[bytes], code: int, number: int) -> li
     except InputError:
         raise
     except (ValueError, LookupError, TypeError, RecursionError):
+        if code < 0:
+            raise InputError(
+                f"submission: was ended by signal {-code}; did it take too much memory?"
+            ) from None
         said.seek(max(0, said.seek(0, os.SEEK_END) - 2000))
         lines = said.read().decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise InputError(

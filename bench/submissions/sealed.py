@@ -16,7 +16,7 @@ from bench.submissions.landlock import restrict
 from bench.submissions.seccomp import refuse_calls
 
 NEW_USER, NEW_NETWORK, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
-# Largest file that is written, and share of the machine's memory.
+# Largest file that is written, and share of the memory that is available at the start.
 LARGEST_FILE, SHARE_OF_MEMORY = 2**31, 0.75
 
 
@@ -29,7 +29,7 @@ class Guarantees:
         writes: It writes no file but in a temporary folder of its own.
         reads: It reads no file of the user's.
         processes: It starts no process, which could outlive it.
-        memory: It gets no more than a share of the memory.
+        memory: It gets no more than a share of the memory that was free.
     """
 
     network: bool
@@ -49,7 +49,7 @@ class Guarantees:
             "writes": "writing outside a temporary folder",
             "reads": "reading your files",
             "processes": "starting processes",
-            "memory": f"more than {SHARE_OF_MEMORY:.0%} of the memory",
+            "memory": f"more than {SHARE_OF_MEMORY:.0%} of the free memory",
         }
         prevented = [words[name] for name, value in asdict(self).items() if value]
         left = [words[name] for name, value in asdict(self).items() if not value]
@@ -77,12 +77,16 @@ def seal(readable: list[str], writable: list[str], probe: str) -> Guarantees:
 
 
 def limit_resources() -> None:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = {
-        resource.RLIMIT_AS: int(SHARE_OF_MEMORY * memory),
+        resource.RLIMIT_AS: int(SHARE_OF_MEMORY * available_memory()),
         resource.RLIMIT_FSIZE: LARGEST_FILE,
         resource.RLIMIT_CORE: 0,
     }
+    try:
+        # Where memory runs out all the same, the kernel ends this process, and no other one.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        pass
     for kind, value in limits.items():
         _, hard = resource.getrlimit(kind)
         most = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -90,6 +94,15 @@ def limit_resources() -> None:
             resource.setrlimit(kind, (most, most))
         except (OSError, ValueError):
             continue  # said by what is tried
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that are not in use; where that is not known, all of them."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def tried(probe: str) -> Guarantees:
