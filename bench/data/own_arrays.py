@@ -24,6 +24,8 @@ def read_npy(path: Path) -> NDArray[Any]:
     try:
         with regular_file(path) as file:
             return array_in(file, f"data: {path}")
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(path, error) from None
 

@@ -53,6 +53,7 @@ def written(content, tmp_path):
     return str(path)
 
 
+@pytest.mark.long
 def test_the_front_door(tmp_path, capsys):
     """In this process; tests/sweep/test_engine.py lets the engine's workers measure."""
     path = written(SMALL, tmp_path)

@@ -222,7 +222,7 @@ def cifar10(tmp_path, monkeypatch):
     load_task.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["bolts_vae", "resnet_vae"])
+@pytest.mark.parametrize("name", ["bolts_vae", pytest.param("resnet_vae", marks=pytest.mark.long)])
 def test_an_epoch_of_training_gives_finite_numbers(name, cifar10, tmp_path):
     options = ["--trainer.max_epochs=1", "--trainer.batch_size=2", "--trainer.learning_rate=1e-4"]
     options += ["--evaluation.elbo_samples=2", "--evaluation.importance_samples=5"]

@@ -248,6 +248,7 @@ def test_runs_of_code_that_is_no_commits_are_marked(chromium, tmp_path):
     page.close()
 
 
+@pytest.mark.long
 def test_of_many_models_only_a_page_is_in_the_document(chromium, tmp_path):
     records = [full(f"m-{n:02}", 1, 2 + n / 50) for n in range(60)]
     page = chromium.new_page()

@@ -149,6 +149,7 @@ def test_no_launcher_changes_a_run_or_resumes_another_runs_weights(
     assert all(os.environ[name] == value for name, value in LAUNCHED[launcher].items())
 
 
+@pytest.mark.long
 def test_a_process_that_a_launcher_started_as_rank_one_is_rank_zero(short, littered, tmp_path):
     """Some of it is read when Lightning is imported. A rank that is not 0 logged nothing."""
     config, clean, _ = short
