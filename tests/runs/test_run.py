@@ -418,6 +418,7 @@ def test_patience_and_threads_reach_what_they_name(tmp_path, few_images):
     torch.set_num_threads(1)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_compiled_networks_train_to_the_same_numbers(tmp_path):
     compiled = small_config("realnvp", "digits-17", "--trainer.compile=default")

@@ -95,6 +95,7 @@ def test_an_engine_is_given_what_this_process_may_use(monkeypatch):
         assert variables["RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"] == "1"
 
 
+@pytest.mark.long
 def test_nothing_of_an_engine_listens_beyond_this_machine(engine, tmp_path):
     """Of any process, at any time of a run on one device and of one on two ranks, by one worker."""
     configs = {

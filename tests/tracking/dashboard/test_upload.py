@@ -100,6 +100,7 @@ def check_table(store, folder):
             assert value == expected or (value is None and pd.isna(expected))
 
 
+@pytest.mark.long
 def test_a_run_that_was_resumed_or_done_again_is_one_run(dashboard, warm, folder, made):
     job, record = made[1][0]
     directory = folder / "runs" / job.key
