@@ -222,6 +222,7 @@ def test_what_readers_make_leaves_their_clone_clean():
         "calibration",
         "codecs",
         "default",
+        "faults",
         "perf",
     }
     made = [f"results/{name}" for name in published]
