@@ -15,6 +15,7 @@ from bench.records.provenance import describe_data
 from bench.records.row import data_hash, payload_hash
 from bench.records.types import EstimateRecord, Record, TableRecord
 from bench.submissions.description import SeedClaim, Submission
+from bench.sweep.verdicts import has_same_data
 
 # Nats by which a number may be beyond its bound, beside its error: rounding, and the accuracy of q_agg.
 SLACK = 0.01
@@ -121,10 +122,9 @@ def check_data(record: Record, facts: TaskFacts, what: str) -> None:
     ):
         if own != theirs:
             raise InputError(f"{what}: {name} is {theirs}, and {own} in {facts.name}")
-    images, payload = data_hash(data), payload_hash(data)
-    is_older = facts.payload_sha256 in (None, facts.images_sha256)
-    same = facts.images_sha256 == (payload if is_older else images)
-    if not same or facts.payload_sha256 not in (None, payload):
+    images = data_hash(data)
+    known = pd.Series({"data_sha256": facts.images_sha256, "payload_sha256": facts.payload_sha256})
+    if not has_same_data(known, images, payload_hash(data)):
         raise InputError(
             f"{what}: its data has the hash {images[:16]}…, and that of {facts.name} is "
             f"{str(facts.images_sha256)[:16]}…"
