@@ -16,7 +16,7 @@ from bench.records.tables import conditions
 from bench.records.types import Record
 from bench.submissions.contents import LONGEST, LONGEST_WEIGHTS, check_path, sha256_of
 from bench.submissions.description import FORMAT, NAME, NUMBERS, Submission, read_submission
-from bench.submissions.numbers import checked_records, facts_of
+from bench.submissions.numbers import checked_records, facts_of, recorded_facts
 from bench.system.files import is_there, read_bytes
 from bench.system.yaml_text import Dumper
 
@@ -80,25 +80,19 @@ def submit(records: list[tuple[Path, Record]], given: Given, out: Path) -> Submi
         text = yaml.dump(says, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
         (folder / NAME).write_text(HEADER + text, encoding="utf-8")
         submission = read_submission(folder)
-        checked_records(
-            submission, facts_of(submission.task, None) if is_known(first) else own(first)
+        # Of the user's own images only the record tells.
+        facts = (
+            facts_of(submission.task, None)
+            if is_known(first)
+            else recorded_facts(first["task"], first["data"])
         )
+        checked_records(submission, facts)
         folder.rename(out)
     return read_submission(out)
 
 
 def is_known(record: Record) -> bool:
     return "pixels_sha256" not in record["config"].get("data", {})
-
-
-def own(record: Record) -> Any:
-    """Return the facts of a task of the user's own, of which only its record tells."""
-    from bench.records.row import data_hash, payload_hash
-    from bench.submissions.numbers import TaskFacts
-
-    data = record["data"]
-    counts = (data["dimensions"], data["levels"], data["sizes"]["test"])
-    return TaskFacts(record["task"], *counts, data_hash(data), payload_hash(data))
 
 
 def found_records(folders: Sequence[str], row: str) -> list[tuple[Path, Record]]:
