@@ -127,18 +127,17 @@ def run_leaderboard(
     _, runs = base_of(Path(board))
     facts = facts_of(submission.task, runs)
     checked_records(submission, facts)
-    check_can_be_added(Path(board), submission, evaluate, retrain)
     made: tuple[str, list[Record], str] = ("claimed", [], "")
     if evaluate or retrain:
-        made = made_from(submission, facts, retrain, without_isolation)
+        how: How = "retrained" if retrain else "evaluated"
+        check_can_be_added(Path(board), submission, how)
+        made = made_from(submission, facts, how, without_isolation)
     version, table = added(Path(board), submission, made)
     show(Path(board), version, table, submission.task)
     return 0
 
 
-def check_can_be_added(
-    board: Path, submission: "Submission", evaluate: bool, retrain: bool
-) -> None:
+def check_can_be_added(board: Path, submission: "Submission", how: "How") -> None:
     """Raise InputError if the row cannot be added, before its numbers are made at length."""
     from bench.submissions.board import (
         Entry,
@@ -149,20 +148,18 @@ def check_can_be_added(
         without_older,
     )
 
-    level = "retrained" if retrain else "evaluated" if evaluate else "claimed"
-    entry = Entry(folder_of(submission), submission.sha256, level)
+    entry = Entry(folder_of(submission), submission.sha256, how)
     version, (own, _) = open_version(read_versions(board)), base_of(board)
     without_older(board, version, entry, submission, own)
 
 
 def made_from(
-    submission: "Submission", facts: "TaskFacts", retrain: bool, without_isolation: bool
+    submission: "Submission", facts: "TaskFacts", how: "How", without_isolation: bool
 ) -> "tuple[str, list[Record], str]":
     """Return the level, the records that were made here, and what was prevented meanwhile."""
     from bench.commands.time_left import telling_time_left
     from bench.submissions.again import made_here, runs_their_code
 
-    how: How = "retrained" if retrain else "evaluated"
     if runs_their_code(submission):
         say("this runs code of the submission")
     with telling_time_left() as progress:

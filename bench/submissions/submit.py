@@ -13,7 +13,7 @@ from bench.records.code import source_hash
 from bench.records.record import read_record, write_record
 from bench.records.tables import conditions
 from bench.records.types import Record
-from bench.submissions.contents import LONGEST, LONGEST_WEIGHTS, check_path, sha256_of
+from bench.submissions.contents import LONGEST, LONGEST_WEIGHTS, check_path, copy, sha256_of
 from bench.submissions.description import FORMAT, NAME, NUMBERS, Submission, read_submission
 from bench.submissions.numbers import checked_records, facts_of, recorded_facts
 from bench.system.files import is_there, read_bytes
@@ -213,16 +213,6 @@ def keys_of(files: Mapping[str, Path]) -> dict[str, str]:
     from bench.training.checkpoints import read_checkpoint
 
     return {key_of(read_checkpoint(p)["bench"]["config"]): sha256 for sha256, p in files.items()}
-
-
-def copy(source: Path, target: Path, what: str, longest: int) -> None:
-    """Copy a regular file. Raises InputError if it cannot be read, or is too long."""
-    try:
-        content = read_bytes(source, longest)
-    except OSError as error:
-        raise InputError(f"{what}: {source} cannot be read: {error.strerror or error}") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
 
 
 def description(first: Record, given: Given, seeds: list[dict[str, Any]]) -> dict[str, Any]:
