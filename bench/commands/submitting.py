@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bench.submissions.description import Submission
     from bench.submissions.numbers import TaskFacts
 
-ACTIONS = ("add", "freeze", "rescore")
-
 
 def submit(arguments: list[str]) -> int:
     return call(run_submit, "submit", arguments)
@@ -83,19 +81,19 @@ def run_submit(
 
 def leaderboard(arguments: list[str]) -> int:
     """Call the action that the first word names."""
-    if not arguments or arguments[0] not in (*ACTIONS, "--help", "-h"):
-        raise InputError(f"leaderboard: say what to do: {', '.join(ACTIONS)}")
-    if arguments[0] in ("--help", "-h"):
-        say(
-            f"usage: bench leaderboard {{{','.join(ACTIONS)}}} [options]; each explains itself by --help"
-        )
-        return 0
-    functions: dict[str, Callable[..., int]] = {
+    actions: dict[str, Callable[..., int]] = {
         "add": run_leaderboard,
         "freeze": run_freeze,
         "rescore": run_rescore,
     }
-    return call(functions[arguments[0]], f"leaderboard {arguments[0]}", arguments[1:])
+    if not arguments or arguments[0] not in (*actions, "--help", "-h"):
+        raise InputError(f"leaderboard: say what to do: {', '.join(actions)}")
+    if arguments[0] in ("--help", "-h"):
+        say(
+            f"usage: bench leaderboard {{{','.join(actions)}}} [options]; each explains itself by --help"
+        )
+        return 0
+    return call(actions[arguments[0]], f"leaderboard {arguments[0]}", arguments[1:])
 
 
 def run_leaderboard(
