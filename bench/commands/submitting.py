@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bench.submissions.description import Submission
     from bench.submissions.numbers import TaskFacts
 
-ACTIONS = ("add", "freeze", "rescore")
-
 
 def submit(arguments: list[str]) -> int:
     return call(run_submit, "submit", arguments)
@@ -83,19 +81,19 @@ def run_submit(
 
 def leaderboard(arguments: list[str]) -> int:
     """Call the action that the first word names."""
-    if not arguments or arguments[0] not in (*ACTIONS, "--help", "-h"):
-        raise InputError(f"leaderboard: say what to do: {', '.join(ACTIONS)}")
-    if arguments[0] in ("--help", "-h"):
-        say(
-            f"usage: bench leaderboard {{{','.join(ACTIONS)}}} [options]; each explains itself by --help"
-        )
-        return 0
-    functions: dict[str, Callable[..., int]] = {
+    actions: dict[str, Callable[..., int]] = {
         "add": run_leaderboard,
         "freeze": run_freeze,
         "rescore": run_rescore,
     }
-    return call(functions[arguments[0]], f"leaderboard {arguments[0]}", arguments[1:])
+    if not arguments or arguments[0] not in (*actions, "--help", "-h"):
+        raise InputError(f"leaderboard: say what to do: {', '.join(actions)}")
+    if arguments[0] in ("--help", "-h"):
+        say(
+            f"usage: bench leaderboard {{{','.join(actions)}}} [options]; each explains itself by --help"
+        )
+        return 0
+    return call(actions[arguments[0]], f"leaderboard {arguments[0]}", arguments[1:])
 
 
 def run_leaderboard(
@@ -127,18 +125,17 @@ def run_leaderboard(
     _, runs = base_of(Path(board))
     facts = facts_of(submission.task, runs)
     checked_records(submission, facts)
-    check_can_be_added(Path(board), submission, evaluate, retrain)
     made: tuple[str, list[Record], str] = ("claimed", [], "")
     if evaluate or retrain:
-        made = made_from(submission, facts, retrain, without_isolation)
+        how: How = "retrained" if retrain else "evaluated"
+        check_can_be_added(Path(board), submission, how)
+        made = made_from(submission, facts, how, without_isolation)
     version, table = added(Path(board), submission, made)
     show(Path(board), version, table, submission.task)
     return 0
 
 
-def check_can_be_added(
-    board: Path, submission: "Submission", evaluate: bool, retrain: bool
-) -> None:
+def check_can_be_added(board: Path, submission: "Submission", how: "How") -> None:
     """Raise InputError if the row cannot be added, before its numbers are made at length."""
     from bench.submissions.board import (
         Entry,
@@ -149,20 +146,18 @@ def check_can_be_added(
         without_older,
     )
 
-    level = "retrained" if retrain else "evaluated" if evaluate else "claimed"
-    entry = Entry(folder_of(submission), submission.sha256, level)
+    entry = Entry(folder_of(submission), submission.sha256, how)
     version, (own, _) = open_version(read_versions(board)), base_of(board)
     without_older(board, version, entry, submission, own)
 
 
 def made_from(
-    submission: "Submission", facts: "TaskFacts", retrain: bool, without_isolation: bool
+    submission: "Submission", facts: "TaskFacts", how: "How", without_isolation: bool
 ) -> "tuple[str, list[Record], str]":
     """Return the level, the records that were made here, and what was prevented meanwhile."""
     from bench.commands.time_left import telling_time_left
     from bench.submissions.again import made_here, runs_their_code
 
-    how: How = "retrained" if retrain else "evaluated"
     if runs_their_code(submission):
         say("this runs code of the submission")
     with telling_time_left() as progress:

@@ -21,6 +21,8 @@ AGGREGATE = 1e-3
 DATA = ("payload_sha256", "split_sha256", "dimensions", "levels", "sizes")
 # The same of newer records; two runs are compared by it if both have it.
 SEEN = "images_sha256"
+# A number, what it equals in words, and {term of that sum: factor}; log n, which no number gives, has none.
+Identity = tuple[str, str, dict[str, float]]
 SHARES = ("effective_sample_size_below_10", "pareto_k_above_threshold")
 
 
@@ -63,22 +65,26 @@ def check_same_data(records: Sequence[TableRecord]) -> None:
                 )
 
 
-def _wrong_identity(record: TableRecord, split: Split) -> str | None:
-    metrics = record["metrics"][split]
-    value = {name: part["value"] for name, part in metrics.items()}
-    size = record["data"]["sizes"][split]
-    nats = record["data"]["dimensions"] * log(2)
-    bound = metrics.get("log_likelihood")
-    # The gap is taken over the data of the bound, the ELBO over all data.
-    is_over_all_data = bound is not None and bound["n"] == size
-    identities: tuple[tuple[str, str, dict[str, float]], ...] = (
+def identities(dimensions: int) -> list[Identity]:
+    """Return the identities between numbers of a split, for data of this many dimensions."""
+    nats = dimensions * log(2)
+    return [
         ("bits_per_dim", "−log_likelihood / (D ln 2)", {"log_likelihood": -1 / nats}),
         ("log_n", "log n", {}),
         ("kl", "mutual_information + marginal_kl", {"mutual_information": 1, "marginal_kl": 1}),
         ("elbo", "reconstruction − kl", {"reconstruction": 1, "kl": -1}),
         ("inference_gap", "log_likelihood − elbo", {"log_likelihood": 1, "elbo": -1}),
-    )
-    for name, words, terms in identities:
+    ]
+
+
+def _wrong_identity(record: TableRecord, split: Split) -> str | None:
+    metrics = record["metrics"][split]
+    value = {name: part["value"] for name, part in metrics.items()}
+    size = record["data"]["sizes"][split]
+    bound = metrics.get("log_likelihood")
+    # The gap is taken over the data of the bound, the ELBO over all data.
+    is_over_all_data = bound is not None and bound["n"] == size
+    for name, words, terms in identities(record["data"]["dimensions"]):
         if name not in value or not terms.keys() <= value.keys():
             continue
         is_gap = name == "inference_gap"

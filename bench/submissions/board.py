@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from bench.records.types import Record, TableRecord
 from bench.report.package import SCHEMA_VERSION
 from bench.report.rebuilt import records_beside, records_of
 from bench.report.reduce import leaderboard_table
+from bench.submissions.contents import LONGEST_WEIGHTS, copy
 from bench.submissions.description import Submission, read_submission
 from bench.submissions.numbers import TaskFacts, checked_records, facts_of, named
 from bench.system.files import MIB, is_there, read_bytes, read_text, write_atomically
@@ -56,6 +57,7 @@ class Version:
         entries: Its submissions.
         base: Keys of the runs made here that it has.
         csv_sha256: Hash of its table.
+        columns: Version of the table's columns.
     """
 
     number: int
@@ -63,7 +65,7 @@ class Version:
     entries: tuple[Entry, ...] = ()
     base: tuple[str, ...] = ()
     csv_sha256: str = ""
-    columns: str = field(default=SCHEMA_VERSION)
+    columns: str = SCHEMA_VERSION
 
     @property
     def name(self) -> str:
@@ -148,12 +150,11 @@ def added(
     entry = Entry(folder_of(submission), submission.sha256, level, isolation)
     kept = without_older(board, version, entry, submission, own)
     version = replace(version, entries=(*kept, entry), base=tuple(record["key"] for record in own))
-    files = {path: read_bytes(submission.folder / path, 2**31) for path in submission.files}
     try:
         target = board / entry.folder
-        for path, content in files.items():
+        for path in submission.files:
             if not (target / path).exists():
-                write_atomically(target / path, content)
+                copy(submission.folder / path, target / path, "submission", LONGEST_WEIGHTS)
         for record in records:
             write_record(target / level / "runs", record)
         table = table_of(board, version, own, runs)
@@ -209,7 +210,8 @@ def table_of(
         if submission.sha256 != entry.sha256:
             raise InputError(f"board: {entry.folder} is not the submission that was added")
         task = submission.task
-        facts.setdefault(task, facts_of(task, runs))
+        if task not in facts:
+            facts[task] = facts_of(task, runs)  # may load the images
         records += rows_of(board, entry, submission, facts[task])
         behind[task, submission.name] = {
             "verification": entry.level,

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from bench.errors import InputError
-from bench.system.files import MIB, read_bytes, regular_file
+from bench.system.files import MIB, read_bytes, regular_file, write_atomically
 
 MOST_FILES = 1000
 # Of a file, and of weights.
@@ -64,6 +64,15 @@ def text_of(folder: Path, path: str) -> str:
         return read_bytes(folder / path, LONGEST).decode("utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"submission: {path} cannot be read: {error}") from None
+
+
+def copy(source: Path, target: Path, what: str, longest: int) -> None:
+    """Copy a regular file. Raises InputError if it cannot be read, or is too long."""
+    try:
+        content = read_bytes(source, longest)
+    except OSError as error:
+        raise InputError(f"{what}: {source} cannot be read: {error.strerror or error}") from None
+    write_atomically(target, content)
 
 
 def sha256_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.records.record import read_record
-from bench.records.schema import KEY, LARGEST, SHA256, is_line, is_task
+from bench.records.schema import LARGEST, SHA256, is_key, is_line, is_task
 from bench.records.types import Record
 from bench.submissions.bibtex import check_bibtex
 from bench.submissions.contents import check_contents, check_hash, check_path, sha256_of, text_of
@@ -216,7 +216,7 @@ def seed_claim(folder: Path, given: Any, task: str) -> SeedClaim:
         raise InputError(f"{what}: failed is a line that says why, and stands without numbers")
     record = None
     if (key := given.get("record")) is not None:
-        if not isinstance(key, str) or not KEY.fullmatch(key):
+        if not is_key(key):
             raise InputError(f"{what}: record: is not a key of 16 hexadecimal digits")
         record = read_record(folder / "runs" / key / "record.json")
         if (record["seed"], record["task"]) != (given["seed"], task):

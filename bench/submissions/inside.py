@@ -82,35 +82,10 @@ def checkpoint(work: dict[str, Any]) -> Any:
     """Evaluate a checkpoint of `bench train`: of the benchmark's classes, but for plugins."""
     from pathlib import Path
 
-    from bench.records.key import key_of
-    from bench.records.provenance import describe_data, environment
-    from bench.runs.run import describe_model, evaluate_model
+    from bench.runs.evaluated import evaluated_again
     from bench.runs.trained import load_trained
 
-    known = load_trained(Path(work["weights"]))
-    metrics, _ = evaluate_model(known.model, known.data, known.config, "cpu", lambda *_: None)
-    identity = {
-        "key": key_of(known.config),
-        "config": known.config,
-        "task": known.data.task.name,
-        "model": known.name,
-        "seed": known.config["seed"],
-    }
-    return (
-        identity
-        | describe_model(known.model)
-        | {
-            "epochs": known.epoch,
-            "best_epoch": known.epoch,
-            "history": [],
-            "images": {},
-            "latent": None,
-            "metrics": metrics,
-            "environment": environment("cpu"),
-            "timing": {},
-            "data": describe_data(known.data),
-        }
-    )
+    return evaluated_again(load_trained(Path(work["weights"])), lambda *_: None)
 
 
 def trained(work: dict[str, Any]) -> Any:

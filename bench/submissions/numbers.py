@@ -10,16 +10,23 @@ import pandas as pd
 from bench.configuration.files import named_task, names
 from bench.data.tasks import load_task
 from bench.errors import InputError
-from bench.records.consistency import check_consistent
+from bench.records.consistency import Identity, check_consistent, identities
 from bench.records.provenance import describe_data
 from bench.records.row import data_hash, payload_hash
-from bench.records.types import EstimateRecord, Record, TableRecord
+from bench.records.types import DataRecord, EstimateRecord, Record, TableRecord
 from bench.submissions.description import SeedClaim, Submission
+from bench.sweep.verdicts import has_same_data
 
 # Nats by which a number may be beyond its bound, beside its error: rounding, and the accuracy of q_agg.
 SLACK = 0.01
 # Standard errors by which it may.
 CERTAIN = 5.0
+# The ELBO of a claim that gives the parts of its KL, and not the KL.
+WITHOUT_KL: Identity = (
+    "elbo",
+    "reconstruction − mutual_information − marginal_kl",
+    {"reconstruction": 1, "mutual_information": -1, "marginal_kl": -1},
+)
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,13 @@ def facts_of(task: str, runs: pd.DataFrame | None) -> TaskFacts:
             text = lambda name: None if pd.isna(row[name]) else str(row[name])
             counts = (int(row["dimensions"]), int(row["levels"]), int(row["n"]))
             return TaskFacts(task, *counts, text("data_sha256"), text("payload_sha256"))
-    data = load_task(named_task(configuration_of(task)))
-    known = describe_data(data)
-    counts = (known["dimensions"], known["levels"], known["sizes"]["test"])
-    return TaskFacts(task, *counts, data_hash(known), payload_hash(known))
+    return recorded_facts(task, describe_data(load_task(named_task(configuration_of(task)))))
+
+
+def recorded_facts(task: str, data: DataRecord) -> TaskFacts:
+    """Return what a record's ``data`` tells of its task."""
+    counts = (data["dimensions"], data["levels"], data["sizes"]["test"])
+    return TaskFacts(task, *counts, data_hash(data), payload_hash(data))
 
 
 def configuration_of(task: str) -> str:
@@ -121,10 +131,9 @@ def check_data(record: Record, facts: TaskFacts, what: str) -> None:
     ):
         if own != theirs:
             raise InputError(f"{what}: {name} is {theirs}, and {own} in {facts.name}")
-    images, payload = data_hash(data), payload_hash(data)
-    is_older = facts.payload_sha256 in (None, facts.images_sha256)
-    same = facts.images_sha256 == (payload if is_older else images)
-    if not same or facts.payload_sha256 not in (None, payload):
+    images = data_hash(data)
+    known = pd.Series({"data_sha256": facts.images_sha256, "payload_sha256": facts.payload_sha256})
+    if not has_same_data(known, images, payload_hash(data)):
         raise InputError(
             f"{what}: its data has the hash {images[:16]}…, and that of {facts.name} is "
             f"{str(facts.images_sha256)[:16]}…"
@@ -215,15 +224,8 @@ def checked_numbers(
 ) -> dict[str, EstimateRecord]:
     """Return the estimates of a seed, after their checks."""
     given, nats = dict(claim.numbers), facts.dimensions * log(2)
-    check_identity(
-        given, what, "bits_per_dim", {"log_likelihood": -1 / nats}, "−log_likelihood / (D ln 2)"
-    )
-    parts = {"mutual_information": 1.0, "marginal_kl": 1.0}
-    check_identity(given, what, "kl", parts, "mutual_information + marginal_kl")
-    check_identity(given, what, "elbo", {"reconstruction": 1.0, "kl": -1.0}, "reconstruction − kl")
-    parts = {"reconstruction": 1.0, "mutual_information": -1.0, "marginal_kl": -1.0}
-    words = "reconstruction − mutual_information − marginal_kl"
-    check_identity(given, what, "elbo", parts, words)
+    for identity in (*identities(facts.dimensions), WITHOUT_KL):
+        check_identity(given, what, identity)
     likelihood = given.setdefault("log_likelihood", -given.get("bits_per_dim", 0.0) * nats)
     given["bits_per_dim"] = -likelihood / nats
     if given["bits_per_dim"] < 0:
@@ -246,10 +248,9 @@ def checked_numbers(
     return test
 
 
-def check_identity(
-    given: dict[str, float], what: str, name: str, terms: dict[str, float], words: str
-) -> None:
+def check_identity(given: dict[str, float], what: str, identity: Identity) -> None:
     """Raise InputError if a number is not the sum of its terms, up to the digits that were written."""
+    name, words, terms = identity
     if name not in given or not terms.keys() <= given.keys():
         return
     total = sum(factor * given[term] for term, factor in terms.items())

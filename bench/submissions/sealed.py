@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.submissions.landlock import restrict
 from bench.submissions.seccomp import refuse_calls
+from bench.system.machine import ROOT, available_memory
 
 NEW_USER, NEW_NETWORK, NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 # Largest file that is written, and share of the memory that is available at the start.
@@ -78,7 +79,7 @@ def seal(readable: list[str], writable: list[str], probe: str) -> Guarantees:
 
 def limit_resources() -> None:
     limits = {
-        resource.RLIMIT_AS: int(SHARE_OF_MEMORY * available_memory()),
+        resource.RLIMIT_AS: int(SHARE_OF_MEMORY * available_memory(ROOT)),
         resource.RLIMIT_FSIZE: LARGEST_FILE,
         resource.RLIMIT_CORE: 0,
     }
@@ -94,15 +95,6 @@ def limit_resources() -> None:
             resource.setrlimit(kind, (most, most))
         except (OSError, ValueError):
             continue  # said by what is tried
-
-
-def available_memory() -> int:
-    """Return the bytes of memory that are not in use; where that is not known, all of them."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def tried(probe: str) -> Guarantees:

@@ -1,8 +1,8 @@
 """`bench submit`: a folder that others can check and rank, from the records of runs."""
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ import yaml
 
 from bench.errors import InputError
 from bench.records.code import source_hash
-from bench.records.record import LONGEST as LONGEST_RECORD
-from bench.records.record import read_record
+from bench.records.record import read_record, write_record
 from bench.records.tables import conditions
 from bench.records.types import Record
-from bench.submissions.contents import LONGEST, LONGEST_WEIGHTS, check_path, sha256_of
+from bench.submissions.contents import LONGEST, LONGEST_WEIGHTS, check_path, copy, sha256_of
 from bench.submissions.description import FORMAT, NAME, NUMBERS, Submission, read_submission
-from bench.submissions.numbers import checked_records, facts_of
+from bench.submissions.numbers import checked_records, facts_of, recorded_facts
 from bench.system.files import is_there, read_bytes
 from bench.system.yaml_text import Dumper
 
@@ -54,7 +53,7 @@ class Given:
     recipe: str | None = None
 
 
-def submit(records: list[tuple[Path, Record]], given: Given, out: Path) -> Submission:
+def submit(records: list[Record], given: Given, out: Path) -> Submission:
     """Write the folder of a submission, and return it as `bench leaderboard add` reads it.
 
     Raises:
@@ -62,9 +61,9 @@ def submit(records: list[tuple[Path, Record]], given: Given, out: Path) -> Submi
     """
     if is_there(out):
         raise InputError(f"out: {out} is there already; a submission has a folder of its own")
-    ordered = sorted(records, key=lambda pair: pair[1]["seed"])
-    check_one_row([record for _, record in ordered])
-    sources = sources_of([record for _, record in ordered], given)
+    ordered = sorted(records, key=lambda record: record["seed"])
+    check_one_row(ordered)
+    sources = sources_of(ordered[0], given)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".submission-") as name:
         folder = Path(name) / "folder"
@@ -73,36 +72,30 @@ def submit(records: list[tuple[Path, Record]], given: Given, out: Path) -> Submi
         for inside, path in sources.items():
             copy(path, folder / "source" / inside, "source", LONGEST)
         copy(given.bibtex, folder / "citation.bib", "bibtex", LONGEST)
-        first = ordered[0][1]
+        first = ordered[0]
         says = description(first, given, seeds)
         if sources:
             says["source"] = {p: sha256_of(folder / "source" / p) for p in sorted(sources)}
         text = yaml.dump(says, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
         (folder / NAME).write_text(HEADER + text, encoding="utf-8")
         submission = read_submission(folder)
-        checked_records(
-            submission, facts_of(submission.task, None) if is_known(first) else own(first)
+        # Of the user's own images only the record tells.
+        facts = (
+            facts_of(submission.task, None)
+            if is_known(first)
+            else recorded_facts(first["task"], first["data"])
         )
+        checked_records(submission, facts)
         folder.rename(out)
-    return read_submission(out)
+    return replace(submission, folder=out)
 
 
 def is_known(record: Record) -> bool:
     return "pixels_sha256" not in record["config"].get("data", {})
 
 
-def own(record: Record) -> Any:
-    """Return the facts of a task of the user's own, of which only its record tells."""
-    from bench.records.row import data_hash, payload_hash
-    from bench.submissions.numbers import TaskFacts
-
-    data = record["data"]
-    counts = (data["dimensions"], data["levels"], data["sizes"]["test"])
-    return TaskFacts(record["task"], *counts, data_hash(data), payload_hash(data))
-
-
-def found_records(folders: Sequence[str], row: str) -> list[tuple[Path, Record]]:
-    """Return (file, record) of the runs in folders: of `bench score`, `bench train`, or a sweep.
+def found_records(folders: Sequence[str], row: str) -> list[Record]:
+    """Return the records of the runs in folders: of `bench score`, `bench train`, or a sweep.
 
     Args:
         folders: Folders that hold runs/KEY/record.json, or folders of single runs.
@@ -123,7 +116,7 @@ def found_records(folders: Sequence[str], row: str) -> list[tuple[Path, Record]]
             record = read_record(path)
             known: dict[str, Any] = {**record}
             if all(str(known[name]) == value for name, value in wanted):
-                found.append((path, record))
+                found.append(record)
     if not found:
         raise InputError(f"records: none of them matches '{row}'")
     return found
@@ -142,15 +135,14 @@ def check_one_row(records: list[Record]) -> None:
         raise InputError("records: some are of `bench score` and some of `bench train`")
 
 
-def sources_of(records: list[Record], given: Given) -> Sources:
+def sources_of(first: Record, given: Given) -> Sources:
     """Return {path under source/: file} of the given files.
 
-    Those that records name by their hash keep the name that they have there.
+    Those that the record of the first seed names by their hash keep the name that they have there.
 
     Raises:
         InputError: A file cannot be read, or none of the given ones is that of the record.
     """
-    first = records[0]
     scored = first.get("scored")
     expected: dict[str, str] = dict(scored["sources_sha256"]) if scored else {}
     plugins = {p["name"]: p["sha256"] for p in first["config"].get("plugins", [])}
@@ -175,9 +167,7 @@ def sources_of(records: list[Record], given: Given) -> Sources:
     return found
 
 
-def written_seeds(
-    folder: Path, ordered: list[tuple[Path, Record]], given: Given
-) -> list[dict[str, Any]]:
+def written_seeds(folder: Path, ordered: list[Record], given: Given) -> list[dict[str, Any]]:
     """Write the records and weights of the seeds, and return what submission.yaml says of each."""
     if len(given.urls) != len(given.hashes):
         raise InputError("weights_url: each address needs a --weights-sha256")
@@ -186,11 +176,10 @@ def written_seeds(
             f"weights_url: one address for each of {len(ordered)} seeds, in their order, and no files"
         )
     files = {sha256_of(path): path for path in given.weights}
-    keys = keys_of(given.weights) if "scored" not in ordered[0][1] else {}
+    keys = keys_of(files) if "scored" not in ordered[0] else {}
     seeds = []
-    for number, (path, record) in enumerate(ordered):
-        target = folder / "runs" / record["key"] / "record.json"
-        copy_record(path, record, target)
+    for number, record in enumerate(ordered):
+        write_record(folder / "runs", record)
         says: dict[str, Any] = {"seed": record["seed"], "record": record["key"]}
         test = record.get("metrics", {}).get("test", {}) if record["status"] == "ok" else {}
         says |= {name: test[name]["value"] for name in NUMBERS if name in test}
@@ -218,33 +207,12 @@ def written_seeds(
     return seeds
 
 
-def keys_of(weights: Sequence[Path]) -> dict[str, str]:
-    """Return {key of the run: SHA-256} of checkpoints of `bench train`."""
+def keys_of(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return {key of the run: SHA-256} of checkpoints of `bench train`, given as {SHA-256: file}."""
     from bench.records.key import key_of
     from bench.training.checkpoints import read_checkpoint
 
-    return {key_of(read_checkpoint(p)["bench"]["config"]): sha256_of(p) for p in weights}
-
-
-def copy_record(path: Path, record: Record, target: Path) -> None:
-    """Copy a record, with the pictures that its sweep keeps elsewhere."""
-    from bench.records.record import write_record
-
-    content = read_bytes(path, LONGEST_RECORD)
-    target.parent.mkdir(parents=True)
-    target.write_bytes(content)
-    if any(not image.startswith("data:") for image in record.get("images", {}).values()):
-        write_record(target.parents[1], record)
-
-
-def copy(source: Path, target: Path, what: str, longest: int) -> None:
-    """Copy a regular file. Raises InputError if it cannot be read, or is too long."""
-    try:
-        content = read_bytes(source, longest)
-    except OSError as error:
-        raise InputError(f"{what}: {source} cannot be read: {error.strerror or error}") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+    return {key_of(read_checkpoint(p)["bench"]["config"]): sha256 for sha256, p in files.items()}
 
 
 def description(first: Record, given: Given, seeds: list[dict[str, Any]]) -> dict[str, Any]:

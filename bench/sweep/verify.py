@@ -14,14 +14,15 @@ from bench.data.tasks import load_task, task_of
 from bench.errors import InputError
 from bench.records.consistency import check_consistent
 from bench.records.key import key_of
-from bench.records.provenance import describe_data, environment
+from bench.records.provenance import describe_data
 from bench.records.record import has_record, read_record, record_path
 from bench.records.row import data_hash, payload_hash
 from bench.records.tables import altered_column, chosen_rows, read_runs
-from bench.records.types import SPLITS, Config, Environment, Record, TableRecord
+from bench.records.types import Config, Environment, Record
 from bench.report.citation import has_other_code
 from bench.report.rebuilt import altered_rows, records_beside
-from bench.runs.run import evaluate_model, run
+from bench.runs.evaluated import evaluated_again
+from bench.runs.run import run
 from bench.runs.trained import load_trained
 from bench.settings import Progress
 from bench.sweep.driver import SweepOptions, make_plan
@@ -203,20 +204,5 @@ def verify_checkpoint(table: Path, row: str, checkpoint: Path, progress: Progres
     known = unverifiable(one, altered_in(table, runs))
     if known is not None:
         return [known]
-    metrics, _ = evaluate_model(trained.model, trained.data, trained.config, "cpu", progress)
-    record: TableRecord = {
-        "key": key,
-        "config": trained.config,
-        "task": trained.data.task.name,
-        "model": first["model"],
-        "seed": trained.config["seed"],
-        "status": "ok",
-        "decoder": trained.model.decoder_name,
-        "prior": trained.model.prior_name,
-        "parameters": sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
-        "metrics": {split: metrics[split] for split in SPLITS},
-        "environment": environment("cpu"),
-        "timing": {},
-        "data": describe_data(trained.data),
-    }
+    record: Record = {**evaluated_again(trained, progress), "model": first["model"]}
     return [judge(one, record, runs, True)]

@@ -1,7 +1,6 @@
 """A board with two models of its own, and submissions to it."""
 
 import hashlib
-from math import log
 
 import pytest
 import yaml
@@ -84,7 +83,3 @@ def with_record(claim):
         return folder
 
     return write
-
-
-def nats(bits):
-    return -bits * 64 * log(2)
