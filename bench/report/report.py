@@ -59,7 +59,8 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         files |= readme_files(readme, directory, board, match)
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
-    files |= drawn_files(directory, records, board, missing_of(directory, tables))
+    missing = missing_runs(directory, tables[own], tables[directory / "timings.csv"])
+    files |= drawn_files(directory, records, board, missing)
     try:
         for path, content in files.items():
             write_atomically(path, content)
@@ -69,12 +70,6 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"report: {path} cannot be written: {error.strerror}") from None
     return board
-
-
-def missing_of(directory: Path, tables: dict[Path, str]) -> str | None:
-    """Return a sentence on the runs of a sweep that its tables lack; None if they lack none."""
-    runs = parse_runs(tables[directory / "runs.csv"].encode(), "runs.csv")
-    return missing_runs(directory, runs, tables[directory / "timings.csv"])
 
 
 def table_files(
