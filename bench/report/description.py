@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,7 @@ def describe(directory: Path) -> list[Path]:
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{directory}: cannot be read as a sweep's tables: {error}") from None
     runs = parse_runs(files["runs.csv"].encode(), str(directory / "runs.csv"))
-    timings = pd.read_csv(directory / "timings.csv", dtype={"key": str})
+    timings = pd.read_csv(StringIO(files["timings.csv"]), dtype={"key": str})
     made = description_files(directory, runs, timings, files, environments)
     for path, content in made.items():
         write_atomically(path, content)
