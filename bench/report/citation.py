@@ -1,6 +1,7 @@
 """The citation of a run or a row: code, data, keys, and the commands that repeat it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
@@ -116,6 +117,8 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+# Runs of one commit have one code, and parsing all of it takes a tenth of a second.
+@lru_cache
 def has_other_code(commit: str | None, code_sha256: str | None) -> bool:
     """Tell whether this checkout's history has a commit, and the hash of its code is another one."""
     if commit is None or code_sha256 is None:
