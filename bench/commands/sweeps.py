@@ -179,7 +179,6 @@ def write_report(
     import pandas as pd
 
     from bench.records.manifest import missing_keys
-    from bench.records.tables import read_runs
     from bench.report.description import CRATE, NO_CRATE
     from bench.report.missing import missing_runs
     from bench.report.report import missing_for_page
@@ -197,8 +196,9 @@ def write_report(
     missing = missing_keys(directory)
     print_missing(missing, chosen)
     if missing:
+        table = (directory / "runs.csv").read_text(encoding="utf-8")
         timings = (directory / "timings.csv").read_text(encoding="utf-8")
-        say(missing_runs(directory, read_runs(directory / "runs.csv"), timings) or "")
+        say(missing_runs(directory, table, timings) or "")
     runs = pd.read_csv(directory / "runs.csv", usecols=["key", "status"], dtype=str)
     bad = {*missing, *runs["key"][runs["status"] != "ok"]}
     return 1 if bad and (chosen is None or bad & chosen) else 0

@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from bench.instruments.seed_spreads import SeedRow, fitted_scales, seed_rows
-from bench.records.run_columns import DIAGNOSTICS
 from bench.settings import Split
 from bench.sweep.tolerances import (
-    HEADLINE,
-    MOST,
-    MOST_OF_SIZE,
+    ROUNDING,
     USUAL,
     Comparison,
     allowed,
+    comparison_of,
+    most_of_diagnostic,
     variance_of,
 )
 
@@ -63,16 +62,13 @@ def passes(draws: Draws, units: Mapping[tuple[Split, str], float], scales: Scale
         units: The unit of each spread.
         scales: The usual spread of each column in its unit.
     """
-    count = len(draws) - len(HEADLINE)
     for (split, column), (published, new, *others) in draws.items():
-        if column in DIAGNOSTICS and column != "bound_rise":
-            limit = MOST.get(column, MOST_OF_SIZE * new)
-        else:
+        limit = most_of_diagnostic(column, new)
+        if limit is None:
             usual = scales.get(column, USUAL[column]) * units[split, column]
-            comparison = Comparison(split == "test" and column in HEADLINE, count)
-            limit = allowed(usual, 0.0, new, others, comparison)
+            limit = allowed(usual, 0.0, new, others, comparison_of(split, column, len(draws)))
         # Numbers that do not depend on the seed may differ by rounding.
-        if abs(published - new) > limit + 1e-6 * max(1.0, abs(new)):
+        if abs(published - new) > limit + ROUNDING * max(1.0, abs(new)):
             return False
     return True
 

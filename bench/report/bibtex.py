@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.citation import Code, code_of, seeds_of
+from bench.report.citation import Code, codes_of, numbers_of, seeds_of
 from bench.report.published_tables import PublishedTables
 from bench.system.checkout import date_of
-from bench.system.printing import number
 
 # What TeX reads as commands, as text. Braces are commands too: BibTeX counts those that are escaped.
 SPECIAL = {
@@ -41,10 +40,7 @@ def bibtex(tables: Mapping[Path, pd.DataFrame]) -> str:
     rows = []
     for directory, table in tables.items():
         for (task, model), group in table.groupby(["task", "model"], sort=False):
-            runs = [run for _, run in group.drop_duplicates("key").iterrows()]
-            codes: dict[Code, list[pd.Series]] = {}
-            for run in runs:
-                codes.setdefault(code_of(run, directory), []).append(run)
+            codes = codes_of(group.drop_duplicates("key"), directory)
             software |= {label_of(code): code_entry(code) for code in codes}
             rows.append(row_entry(f"{task}, {model}", group, directory, list(codes)))
     return "\n".join([*software.values(), *rows]).rstrip("\n")
@@ -74,9 +70,7 @@ def row_entry(name: str, group: pd.DataFrame, directory: Path, codes: list[Code]
     """Return the entry of one row of a leaderboard, or of those of its runs that were chosen."""
     runs = [run for _, run in group.drop_duplicates("key").iterrows()]
     keys = [str(run["key"]) for run in runs]
-    measured = group[group["split"] == "test"]
-    bits = ", ".join(number(value, 4) for value in measured["bits_per_dim"].dropna())
-    samples = " and ".join(f"{k:.0f}" for k in measured["importance_samples"].dropna().unique())
+    bits, samples = numbers_of(group[group["split"] == "test"])
     commits = ", ".join(code.commit or f"unknown ({code.unknown})" for code in codes)
     parts = [
         f"Data: rows of {directory}/runs.csv",

@@ -1,6 +1,7 @@
 """The citation of a run or a row: code, data, keys, and the commands that repeat it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
@@ -28,8 +29,7 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
         tests = group[group["split"] == "test"]
         tests = group.drop_duplicates("key") if tests.empty else tests
         measured = tests[tests["split"] == "test"]
-        bits = ", ".join(number(value, 4) for value in measured["bits_per_dim"].dropna())
-        samples = " and ".join(f"{k:.0f}" for k in measured["importance_samples"].dropna().unique())
+        bits, samples = numbers_of(measured)
         lines += [
             "",
             f"  row      {task}, {model}, seed {', '.join(map(str, tests['seed']))}",
@@ -42,6 +42,12 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
         row = f"task={task} model={model}" if len(tests) > 1 else str(tests["key"].iloc[0])
         lines += code_lines(tests, directory, row)
     return "\n".join(lines)
+
+
+def numbers_of(measured: pd.DataFrame) -> tuple[str, str]:
+    """Return the bits/dim of rows of runs.csv, and their K, as text; empty where there are none."""
+    bits = ", ".join(number(value, 4) for value in measured["bits_per_dim"].dropna())
+    return bits, " and ".join(f"{k:.0f}" for k in measured["importance_samples"].dropna().unique())
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,21 @@ def code_of(run: pd.Series, directory: Path) -> Code:
     )
 
 
+def codes_of(runs: pd.DataFrame, directory: Path) -> dict[Code, list[pd.Series]]:
+    """Return {code: its runs} of runs, one row each, in their order; errors as of ``code_of``."""
+    codes: dict[Code, list[pd.Series]] = {}
+    for _, run in runs.iterrows():
+        codes.setdefault(code_of(run, directory), []).append(run)
+    return codes
+
+
 def text_or_none(value: object) -> str | None:
     """Return a value of a record's environment if it is text: reading does not check its type."""
     return value if isinstance(value, str) else None
 
 
+# Runs of one commit have one code, and parsing all of it takes a tenth of a second.
+@lru_cache
 def has_other_code(commit: str | None, code_sha256: str | None) -> bool:
     """Tell whether this checkout's history has a commit, and the hash of its code is another one."""
     if commit is None or code_sha256 is None:
@@ -119,9 +135,7 @@ def code_lines(runs: pd.DataFrame, directory: Path, row: str) -> list[str]:
         directory: The folder of runs.csv.
         row: The argument of `bench verify --row` that selects all of them.
     """
-    codes: dict[Code, list[pd.Series]] = {}
-    for _, run in runs.iterrows():
-        codes.setdefault(code_of(run, directory), []).append(run)
+    codes = codes_of(runs, directory)
     lines = []
     for code, own in codes.items():
         whose = f" (seed {seeds_of(own)})" if len(codes) > 1 else ""

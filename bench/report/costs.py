@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.records.columns import COST_COLUMNS
 from bench.records.row import Cell
-from bench.records.types import COSTS, TableRecord
+from bench.records.types import COSTS, Environment, TableRecord
 
 
 def timings_table(records: Sequence[TableRecord]) -> pd.DataFrame:
@@ -35,16 +35,20 @@ def costs_of(record: TableRecord) -> dict[str, Cell]:
     if threads is not None and seconds is not None:
         devices = record["config"]["trainer"].get("devices", 1)
         core_hours = threads * devices * seconds / 3600 / stacked
-    processor = (environment["gpu"] or environment.get("cpu")) if "gpu" in environment else None
     return {
         "core_hours": core_hours,
-        "processor": processor or None,
+        "processor": processor_of(environment),
         "stacked": stacked,
         "cpu_energy_joules": timing.get("cpu_energy_joules"),
         "gpu_energy_joules": timing.get("gpu_energy_joules"),
         "started": date_of(timing.get("started_at")),
         "ended": date_of(timing.get("ended_at")),
     }
+
+
+def processor_of(environment: Environment) -> str | None:
+    """Return the name of the processor that a run computed on; None if it is not known."""
+    return environment["gpu"] or environment.get("cpu") or None if "gpu" in environment else None
 
 
 def date_of(seconds: float | None) -> str | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.records.types import Environment
 from bench.report.citation import text_or_none
+from bench.report.costs import processor_of
 from bench.report.croissant import LICENSE
 from bench.report.package import SCHEMA_VERSION
 from bench.report.published_tables import CONTENTS, PublishedTables
@@ -93,9 +94,9 @@ def provenance(tables: PublishedTables) -> tuple[list[Entity], list[Entity]]:
         known = None if pd.isna(commit) else str(commit)
         own = [e for e in tables.environments if e.get("commit") == known]
         is_dirty = bool(rows["dirty"].eq(True).any())
-        software, processors = software_of(known, is_dirty, own), processors_of(own)
+        packages, processors = packages_of(own), processors_of(own)
+        software = software_of(known, is_dirty, own, packages)
         data = [data_entity(row) for _, row in rows.drop_duplicates("data_sha256").iterrows()]
-        packages = [package for environment in own for package in packages_of(environment)]
         others |= {entity["@id"]: entity for entity in (software, *processors, *packages, *data)}
         on = ", ".join(str(processor["name"]) for processor in processors)
         keys = list(rows["key"].drop_duplicates())
@@ -129,12 +130,15 @@ def provenance(tables: PublishedTables) -> tuple[list[Entity], list[Entity]]:
     return [*actions, made], [*others.values(), report]
 
 
-def software_of(commit: str | None, is_dirty: bool, environments: Sequence[Environment]) -> Entity:
+def software_of(
+    commit: str | None,
+    is_dirty: bool,
+    environments: Sequence[Environment],
+    packages: Sequence[Entity],
+) -> Entity:
     """Return the code of a commit, with the packages that it ran with."""
     hashes = sorted({text for e in environments if (text := text_or_none(e.get("code_sha256")))})
     versions = sorted({text for e in environments if (text := text_or_none(e.get("version")))})
-    packages = [package for environment in environments for package in packages_of(environment)]
-    unique = list({package["@id"]: package for package in packages}.values())
     words = f"The code at commit {commit}" if commit else "Code of an unknown commit"
     words += ", which it differed from: nobody else has it" if is_dirty else ""
     words += f"; SHA-256 of what decides numbers: {', '.join(hashes)}" if hashes else ""
@@ -147,32 +151,30 @@ def software_of(commit: str | None, is_dirty: bool, environments: Sequence[Envir
     }
     if versions:
         entity["softwareVersion"] = ", ".join(versions)
-    if unique:
-        entity["softwareRequirements"] = links(unique)
+    if packages:
+        entity["softwareRequirements"] = links(packages)
     return entity
 
 
-def packages_of(environment: Environment) -> list[Entity]:
-    """Return Python and the libraries of an environment."""
-    # Reading a record checks the type of neither.
-    packages: object = environment.get("packages")
-    versions = {"Python": environment.get("python")}
-    versions |= packages if isinstance(packages, dict) else {}
-    return [
-        {
-            "@id": identifier(f"{name}-{version}"),
-            "@type": "SoftwareApplication",
-            "name": name,
-            "softwareVersion": version,
-        }
-        for name, version in versions.items()
-        if text_or_none(version)
-    ]
+def packages_of(environments: Sequence[Environment]) -> list[Entity]:
+    """Return the distinct versions of Python and of libraries that runs were made with."""
+    found: dict[str, Entity] = {}
+    for environment in environments:
+        # Reading a record checks the type of neither.
+        packages: object = environment.get("packages")
+        versions = {"Python": environment.get("python")}
+        versions |= packages if isinstance(packages, dict) else {}
+        for name, version in versions.items():
+            if text_or_none(version):
+                own = identifier(f"{name}-{version}")
+                kind = {"@id": own, "@type": "SoftwareApplication"}
+                found[own] = kind | {"name": name, "softwareVersion": version}
+    return list(found.values())
 
 
 def processors_of(environments: Sequence[Environment]) -> list[Entity]:
     """Return the distinct processors that runs computed on."""
-    names = dict.fromkeys(e.get("gpu") or e.get("cpu") for e in environments if "gpu" in e)
+    names = dict.fromkeys(map(processor_of, environments))
     return [
         {"@id": identifier(name), "@type": "IndividualProduct", "name": name}
         for name in names

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from bench.records.tables import bytes_of, parse_runs
 from bench.records.types import Environment
 from bench.report.crate import crate
 from bench.report.croissant import croissant
-from bench.report.package import package_files
+from bench.report.package import data_package
 from bench.report.published_tables import PublishedTables
 from bench.system.files import write_atomically
 from bench.system.printing import say
@@ -34,7 +35,7 @@ def description_files(
     files: dict[str, str],
     environments: Sequence[Environment],
 ) -> dict[Path, str]:
-    """Return {file: content} of all descriptions, and of the data dictionary in the parent folder.
+    """Return {file: content} of all descriptions of a sweep's tables.
 
     There is no RO-Crate where the day of the runs is not known.
 
@@ -45,12 +46,11 @@ def description_files(
         files: {name: content} of ``TABLES``.
         environments: The distinct environments of its runs.
     """
-    made = package_files(directory, timings, list(environments))
-    package = {"datapackage.json": made[directory / "datapackage.json"]}
-    tables = PublishedTables(directory.name, runs, timings, files | package, environments)
-    made[directory / "croissant.json"] = text = croissant(tables)
-    whole = crate(replace(tables, files=tables.files | {"croissant.json": text}))
-    return made if whole is None else made | {directory / CRATE: whole}
+    tables = PublishedTables(directory.name, runs, timings, files, environments)
+    made = {"datapackage.json": data_package(tables), "croissant.json": croissant(tables)}
+    whole = crate(replace(tables, files=files | made))
+    made |= {} if whole is None else {CRATE: whole}
+    return {directory / name: text for name, text in made.items()}
 
 
 def describe(directory: Path) -> list[Path]:
@@ -66,13 +66,11 @@ def describe(directory: Path) -> list[Path]:
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{directory}: cannot be read as a sweep's tables: {error}") from None
     runs = parse_runs(files["runs.csv"].encode(), str(directory / "runs.csv"))
-    timings = pd.read_csv(directory / "timings.csv", dtype={"key": str})
+    timings = pd.read_csv(StringIO(files["timings.csv"]), dtype={"key": str})
     made = description_files(directory, runs, timings, files, environments)
     for path, content in made.items():
-        # The dictionary beside published sweeps is that of all results, in another folder.
-        if path.parent == directory:
-            write_atomically(path, content)
-    return [path for path in made if path.parent == directory]
+        write_atomically(path, content)
+    return list(made)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.errors import InputError
 from bench.records.manifest import Recipe, missing_keys, read_manifest, read_recipes
-from bench.records.tables import all_runs, read_runs
+from bench.records.tables import all_runs, parse_runs, read_runs
 from bench.system.files import MIB, read_text
 
 # A million runs have 100 MB of times.
@@ -16,7 +16,7 @@ TIMES = ["fit_seconds", "total_seconds"]
 COLUMNS = ["key", "task", "model", "importance_samples", "epochs", "dimensions", "levels"]
 
 
-def missing_runs(directory: Path, runs: pd.DataFrame, timings: str) -> str | None:
+def missing_runs(directory: Path, runs: str, timings: str) -> str | None:
     """Return a sentence on a sweep's runs without a record; None if every run has one.
 
     The time of a run is estimated by the median of the recorded runs, of all sweeps beside this one,
@@ -25,14 +25,14 @@ def missing_runs(directory: Path, runs: pd.DataFrame, timings: str) -> str | Non
 
     Args:
         directory: The sweep's folder.
-        runs: Its runs.csv.
+        runs: The text of its runs.csv.
         timings: The text of its timings.csv.
     """
     missing = missing_keys(directory)
     if not missing:
         return None
     recipes = read_recipes(directory)
-    timed = timed_runs(directory, runs, timings)
+    timed = timed_runs(directory, parse_runs(runs.encode(), "runs.csv"), timings)
     seconds, sources, unknown = 0.0, set[str](), 0
     for key in missing:
         alike = alike_runs(recipes[key], timed) if key in recipes else timed[:0]

@@ -3,16 +3,9 @@
 import json
 from pathlib import Path
 
-import pandas as pd
-
-from bench.records.columns import (
-    COST_COLUMNS,
-    leaderboard_columns,
-    runs_columns,
-    timings_columns,
-)
+from bench.records.columns import COST_COLUMNS, leaderboard_columns, runs_columns
 from bench.records.run_columns import Column
-from bench.records.types import Environment
+from bench.report.published_tables import PublishedTables
 from bench.system.files import MIB, is_there, read_bytes
 from bench.version import __version__
 
@@ -76,39 +69,26 @@ OTHER_TABLES = (
 KEYS = {"runs": ["key", "split"], "leaderboard": ["task", "model"], "timings": ["key"]}
 
 
-def package_files(
-    directory: Path, timings: pd.DataFrame, environments: list[Environment]
-) -> dict[Path, str]:
-    """Return {file: content}: a sweep's datapackage.json (Data Package v2) and the data dictionary.
-
-    ``description_files`` gives the descriptions in other vocabularies.
-
-    Args:
-        directory: The sweep's folder; the dictionary is README.md in its parent folder.
-        timings: timings.csv.
-        environments: The distinct environments of its runs.
-    """
-    tables = {
-        "runs": runs_columns(),
-        "leaderboard": leaderboard_columns(),
-        "timings": timings_columns(timings),
-    }
-    package = {
+def data_package(tables: PublishedTables) -> str:
+    """Return datapackage.json (Data Package v2)."""
+    content = {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
-        "name": directory.name.lower(),
-        "title": f"Likelihood Bench: sweep {directory.name}",
+        "name": tables.sweep.lower(),
+        "title": tables.title,
         "version": SCHEMA_VERSION,
         "licenses": [{"name": "MIT"}],
-        "resources": [resource(name, columns) for name, columns in tables.items()],
+        "resources": [resource(name, columns) for name, columns in tables.columns.items()],
         "software": {"name": "likelihood-bench", "version": __version__},
-        "environments": environments,
+        "environments": list(tables.environments),
     }
-    files = {directory / "datapackage.json": json.dumps(package, indent=1) + "\n"}
-    readme = directory.parent / "README.md"
+    return json.dumps(content, indent=1) + "\n"
+
+
+def dictionary_files(results: Path) -> dict[Path, str]:
+    """Return {README.md: the data dictionary} of a folder of sweeps; empty if it has another README."""
+    readme = results / "README.md"
     # A README that this did not write is left alone.
-    if not is_there(readme) or is_ours(readme):
-        files[readme] = dictionary()
-    return files
+    return {readme: dictionary()} if not is_there(readme) or is_ours(readme) else {}
 
 
 def is_ours(readme: Path) -> bool:

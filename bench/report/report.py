@@ -13,6 +13,7 @@ from bench.records.types import Record, SlimRecord
 from bench.report.costs import timings_table
 from bench.report.description import CRATE, description_files
 from bench.report.missing import missing_runs
+from bench.report.package import dictionary_files
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
     environments_of,
@@ -59,7 +60,8 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
         files |= readme_files(readme, directory, board, match)
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
-    files |= drawn_files(directory, records, board, missing_of(directory, tables))
+    missing = missing_runs(directory, tables[own], tables[directory / "timings.csv"])
+    files |= drawn_files(directory, records, board, missing)
     try:
         for path, content in files.items():
             write_atomically(path, content)
@@ -71,16 +73,10 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     return board
 
 
-def missing_of(directory: Path, tables: dict[Path, str]) -> str | None:
-    """Return a sentence on the runs of a sweep that its tables lack; None if they lack none."""
-    runs = parse_runs(tables[directory / "runs.csv"].encode(), "runs.csv")
-    return missing_runs(directory, runs, tables[directory / "timings.csv"])
-
-
 def table_files(
     directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
 ) -> dict[Path, str]:
-    """Return {file: content} of a sweep's tables and of their descriptions."""
+    """Return {file: content} of a sweep's tables, their descriptions and the data dictionary."""
     runs, timings = runs_table(records, directory.name), timings_table(records)
     texts = {
         "runs.csv": csv_text(runs),
@@ -89,7 +85,8 @@ def table_files(
         "leaderboard.tex": latex(board),
     }
     described = description_files(directory, runs, timings, texts, environments_of(records))
-    return {directory / name: text for name, text in texts.items()} | described
+    tables = {directory / name: text for name, text in texts.items()}
+    return tables | described | dictionary_files(directory.parent)
 
 
 def readme_files(

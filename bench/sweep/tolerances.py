@@ -98,13 +98,22 @@ def tolerance(
         rounding += ROUNDING_OF_DIAGNOSTIC * max(1.0, abs(value))
     usual = 0.0
     if not same_weights and record.get("parameters"):
-        if column in MOST or column == "effective_sample_size_median":
-            return rounding + MOST.get(column, MOST_OF_SIZE * value)
+        if (most := most_of_diagnostic(column, value)) is not None:
+            return rounding + most
         likelihood = {name: metrics[name]["value"] for name in HEADLINE}
         usual = USUAL[column] * unit_of(column, likelihood, record["data"]["sizes"]["train"])
-    count = sum(len(record["metrics"][name]) for name in SPLITS) - len(HEADLINE)
-    comparison = Comparison(split == "test" and column in HEADLINE, count)
-    return rounding + allowed(usual, error, value, others, comparison)
+    count = sum(len(record["metrics"][name]) for name in SPLITS)
+    return rounding + allowed(usual, error, value, others, comparison_of(split, column, count))
+
+
+def most_of_diagnostic(column: str, value: float) -> float | None:
+    """Return the largest difference of a diagnostic without a usual spread; None of other estimates."""
+    return MOST_OF_SIZE * value if column == "effective_sample_size_median" else MOST.get(column)
+
+
+def comparison_of(split: Split, column: str, count: int) -> Comparison:
+    """Return which comparison that of an estimate is, of ``count`` ones of both splits."""
+    return Comparison(split == "test" and column in HEADLINE, count - len(HEADLINE))
 
 
 def allowed(

@@ -5,7 +5,6 @@ import json
 from bench.__main__ import main
 from bench.records.manifest import read_recipes, write_manifest
 from bench.records.record import write_record
-from bench.records.tables import read_runs
 from bench.report.missing import in_hours, missing_runs
 from bench.report.reduce import leaderboard_table, load_sweep
 from bench.report.report import table_files
@@ -39,8 +38,8 @@ def write_sweep(folder, records, missing):
 
 
 def sentence(folder):
-    timings = (folder / "timings.csv").read_text()
-    return missing_runs(folder, read_runs(folder / "runs.csv"), timings)
+    runs, timings = ((folder / name).read_text() for name in ("runs.csv", "timings.csv"))
+    return missing_runs(folder, runs, timings)
 
 
 def test_the_time_of_missing_runs_is_that_of_the_recorded_ones(tmp_path):
