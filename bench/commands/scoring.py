@@ -97,17 +97,20 @@ def evaluation_of(name: str | None) -> "EvaluationConfig":
 
 
 def device_of(name: str | None) -> "torch.device":
-    """Return the device to compute on. Raises InputError if PyTorch does not know the name."""
+    """Return the device to compute on. Raises InputError if nothing can be computed on it."""
     import torch
 
+    from bench.library.evaluate import check_device
     from bench.system.devices import devices_for
 
     if name is None:
         return devices_for(1)[0]
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise InputError(f"device: '{name}' is neither cpu nor cuda") from None
+    check_device(name)
+    return device
 
 
 def show(record: "Record") -> None:
