@@ -56,6 +56,7 @@ def run_score(
     from bench.commands.time_left import telling_time_left
     from bench.configuration.files import named_task
     from bench.data.tasks import load_task
+    from bench.records.record import record_path
     from bench.scoring.score import read_given
     from bench.scoring.score import score as score_given
     from bench.sweep.folder import prepare_folder, write_or_refuse
@@ -73,7 +74,7 @@ def run_score(
     write_or_refuse(directory, record)
     is_listed = list_single_runs(directory)
     show(record)
-    say(f"record: {directory / 'runs' / record['key'] / 'record.json'}")
+    say(f"record: {record_path(directory / 'runs', record['key'])}")
     if is_listed:
         from bench.commands.runs import how_to_report
 

@@ -10,6 +10,7 @@ import torch
 from bench.adapters.adapted import Adapted, Wanted
 from bench.adapters.choose import adapt
 from bench.adapters.pythae import FILES, is_saved, load_saved
+from bench.data.files import sha256
 from bench.data.tasks import TaskData
 from bench.errors import InputError
 from bench.library.evaluate import evaluate
@@ -19,7 +20,7 @@ from bench.records.types import Config, EstimateRecord, Metrics, Record
 from bench.scoring.checks import check_model, check_source
 from bench.scoring.finding import Finding
 from bench.scoring.record import config_of, scored_record
-from bench.scoring.source import Source, load_source, sha256, users_code
+from bench.scoring.source import Source, load_source, users_code
 from bench.scoring.weights import (
     load_lightning,
     load_weights,

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.adapters.adapted import Adapted, Wanted
 from bench.adapters.choose import adapt
 from bench.adapters.density import DensityModel
+from bench.estimators.evaluate import bound_of
 from bench.estimators.weights import weighted_bound
 from bench.library.external import evaluation_mode
 from bench.noise import Noise, derive_seed
@@ -61,7 +62,7 @@ class Small:
 
     @property
     def is_exact(self) -> bool:
-        return getattr(self.adapted.model, "bound", "upper") == "exact"
+        return bound_of(self.adapted.model) == "exact"
 
     @property
     def words(self) -> str:

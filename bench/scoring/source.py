@@ -1,6 +1,5 @@
 """A user's Python file: imported, and the function or class in it called."""
 
-import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bench.data.files import sha256
 from bench.errors import InputError
 from bench.networks.mlp import Shape
 from bench.system.files import MIB, read_bytes
@@ -95,10 +95,6 @@ class Source:
 
 def is_own(name: str) -> bool:
     return name.split(".")[0] == "bench"
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def parameters_of(make: Callable[..., Any]) -> dict[str, Parameter]:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.data.files import sha256
 from bench.errors import InputError
 from bench.networks.mlp import Shape
-from bench.scoring.source import Source, parameters_of, sha256, users_code, where
+from bench.scoring.source import Source, parameters_of, users_code, where
 
 # How deep attributes of attributes are searched.
 DEEPEST = 5
