@@ -1,7 +1,6 @@
 """Checks of a model that is built once more for images of two pixels: its masses sum to 1."""
 
 from dataclasses import dataclass, replace
-from itertools import product
 from math import log, prod
 from typing import Any
 
@@ -57,8 +56,8 @@ class Small:
 
     def images(self) -> Tensor:
         """Return all images, (L^D, D)."""
-        rows = list(product(range(self.levels), repeat=prod(self.shape)))
-        return torch.tensor(rows, dtype=torch.uint8)
+        D, values = prod(self.shape), torch.arange(self.levels, dtype=torch.uint8)
+        return torch.cartesian_prod(*[values] * D).view(-1, D)
 
     @property
     def is_exact(self) -> bool:
