@@ -119,10 +119,10 @@ def show(record: "Record") -> None:
     from bench.report.tables import print_estimates
 
     scored = record["scored"]
+    words = {"passed": "checked", "warning": "warning", "not done": "not checked"}
     say(f"{record['task']}, {record['model']} ({scored['adapter']}), seed {record['seed']}")
     for line in scored["counted"]:
         say(f"counted: {line}")
     for finding in scored["checks"]:
-        words = {"passed": "checked", "warning": "warning", "not done": "not checked"}
         say(f"{words[finding['outcome']]}: {finding['check']}: {finding['says']}")
     print_estimates(record["metrics"])

@@ -10,7 +10,6 @@ from bench.records.code import running_code, source_hash
 from bench.records.key import key_of
 from bench.records.provenance import describe_data, environment
 from bench.records.types import Config, Metrics, Record, ScoredRecord
-from bench.scoring.finding import Finding
 from bench.settings import EvaluationConfig
 
 # What decides the numbers of a scored model, beside what decides those of a run.
@@ -70,7 +69,7 @@ def scored_record(
         "adapter": adapted.adapter,
         "libraries": adapted.libraries,
         "counted": list(adapted.counted),
-        "checks": [vars(finding) for finding in findings_of(more)],
+        "checks": [vars(finding) for finding in more["findings"]],
         "scoring_code_sha256": scoring_code_hash(),
     }
     model = adapted.model
@@ -97,8 +96,3 @@ def scored_record(
         "scored": scored,
     }
     return cast(Record, record)
-
-
-def findings_of(more: dict[str, Any]) -> list[Finding]:
-    found: list[Finding] = more["findings"]
-    return found
