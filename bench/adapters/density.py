@@ -109,7 +109,7 @@ def density_model(
         try:
             with torch.no_grad(), evaluation_mode(model):
                 y = made_up_images(TRIED, wanted.shape, wanted.levels, model).to(torch.uint8)
-                model.terms(y, Noise("tried"), 1)
+                model.terms(y, Noise("tried", device=y.device), 1)
             return model
         except InputError as error:
             errors.append((flat, str(error)))
