@@ -1,10 +1,10 @@
 """What every adapter gives, and what it is told by the user."""
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bench.errors import InputError
+from bench.records.provenance import package_version
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,5 @@ def library_of(model: object) -> set[str]:
 
 def versions(*packages: str) -> dict[str, str]:
     """Return {package: version} of those that are installed as packages."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: package_version(name) for name in packages}
+    return {name: version for name, version in found.items() if version is not None}

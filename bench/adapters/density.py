@@ -10,7 +10,7 @@ from bench.adapters.adapted import Wanted
 from bench.adapters.given_images import KINDS, GivenImages
 from bench.densities.dequantization import dequantize_uniformly
 from bench.errors import InputError
-from bench.library.external import check_images, evaluation_mode
+from bench.library.external import check_images, evaluation_mode, made_up_images
 from bench.models.terms import Terms
 from bench.networks.mlp import Shape
 from bench.noise import Noise
@@ -108,7 +108,8 @@ def density_model(
         model = DensityModel(owner, log_prob, wanted.shape, wanted.levels, images, flat)
         try:
             with torch.no_grad(), evaluation_mode(model):
-                model.terms(tried_images(model, wanted), Noise("tried"), 1)
+                y = made_up_images(TRIED, wanted.shape, wanted.levels, model).to(torch.uint8)
+                model.terms(y, Noise("tried", device=y.device), 1)
             return model
         except InputError as error:
             errors.append((flat, str(error)))
@@ -119,10 +120,3 @@ def density_model(
         f"for {(TRIED, D) if flat else (TRIED, *wanted.shape)}: {words}" for flat, words in errors
     )
     raise InputError(f"log_prob fails {shown}")
-
-
-def tried_images(model: nn.Module, wanted: Wanted) -> Tensor:
-    """Return made-up images (TRIED, D), uint8, where the model is."""
-    parameter = next(model.parameters(), torch.empty(0))
-    drawn = Noise("tried images").uniform(TRIED, prod(wanted.shape)) * wanted.levels
-    return drawn.floor().to(torch.uint8).to(parameter.device)

@@ -56,6 +56,7 @@ def run_score(
     from bench.commands.time_left import telling_time_left
     from bench.configuration.files import named_task
     from bench.data.tasks import load_task
+    from bench.records.record import record_path
     from bench.scoring.score import read_given
     from bench.scoring.score import score as score_given
     from bench.sweep.folder import prepare_folder, write_or_refuse
@@ -73,7 +74,7 @@ def run_score(
     write_or_refuse(directory, record)
     is_listed = list_single_runs(directory)
     show(record)
-    say(f"record: {directory / 'runs' / record['key'] / 'record.json'}")
+    say(f"record: {record_path(directory / 'runs', record['key'])}")
     if is_listed:
         from bench.commands.runs import how_to_report
 
@@ -97,17 +98,20 @@ def evaluation_of(name: str | None) -> "EvaluationConfig":
 
 
 def device_of(name: str | None) -> "torch.device":
-    """Return the device to compute on. Raises InputError if PyTorch does not know the name."""
+    """Return the device to compute on. Raises InputError if nothing can be computed on it."""
     import torch
 
+    from bench.library.evaluate import check_device
     from bench.system.devices import devices_for
 
     if name is None:
         return devices_for(1)[0]
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise InputError(f"device: '{name}' is neither cpu nor cuda") from None
+    check_device(name)
+    return device
 
 
 def show(record: "Record") -> None:
@@ -115,10 +119,10 @@ def show(record: "Record") -> None:
     from bench.report.tables import print_estimates
 
     scored = record["scored"]
+    words = {"passed": "checked", "warning": "warning", "not done": "not checked"}
     say(f"{record['task']}, {record['model']} ({scored['adapter']}), seed {record['seed']}")
     for line in scored["counted"]:
         say(f"counted: {line}")
     for finding in scored["checks"]:
-        words = {"passed": "checked", "warning": "warning", "not done": "not checked"}
         say(f"{words[finding['outcome']]}: {finding['check']}: {finding['says']}")
     print_estimates(record["metrics"])

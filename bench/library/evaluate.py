@@ -113,6 +113,11 @@ def check_arguments(data: object, config: object, seed: object, device: torch.de
         raise InputError(f"config: {type(config).__name__} is no EvaluationConfig")
     if not isinstance(seed, Integral) or isinstance(seed, bool):
         raise InputError(f"seed: {seed!r} is no whole number")
+    check_device(device)
+
+
+def check_device(device: torch.device | str) -> None:
+    """Raise InputError unless numbers can be computed on a device."""
     try:
         torch.zeros(1, device=torch.device(device)).item()
     except (AssertionError, RuntimeError, TypeError) as error:

@@ -251,12 +251,17 @@ def check_images(shape: Shape, levels: int) -> None:
         raise InputError(f"levels: {levels!r} is no whole number from 2 on")
 
 
+def made_up_images(count: int, shape: Shape, levels: int, module: nn.Module) -> Tensor:
+    """Return random values y of pixels, float32 (count, D), where a module's parameters are."""
+    parameter = next(module.parameters(), torch.empty(0))
+    drawn = Noise("tried images").uniform(count, prod(shape)) * levels
+    return drawn.floor().to(parameter.device)
+
+
 @torch.no_grad()
 def try_encoder(encoder: ExternalEncoder, shape: Shape, levels: int) -> Tensor:
     """Return the encodings (TRIED, 2·latent) of made-up images, on the encoder's device."""
-    parameter = next(encoder.parameters(), torch.empty(0))
-    images = (Noise("tried images").uniform(TRIED, prod(shape)) * levels).floor() / (levels - 1)
-    images = images.to(parameter.device)
+    images = made_up_images(TRIED, shape, levels, encoder) / (levels - 1)
     with evaluation_mode(encoder):
         encoded, alone = encoder(images), encoder(images[:1])
     check_alone("encode", encoded[:1], alone)

@@ -118,10 +118,11 @@ def known_distributions(train: Tensor, levels: int, seed: int) -> Iterator[Known
 
     counts = level_counts(train, levels) + 1
     frequency = counts / counts.sum(1, keepdim=True)
+    cumulative = frequency.cumsum(1)[:, :-1]
     draws = torch.empty(DRAWS, dimensions, dtype=torch.uint8, device=device)
     for row in range(DRAWS):
         u = noise.uniform(dimensions, 1).double()
-        draws[row] = (frequency.cumsum(1)[:, :-1] <= u).sum(1).to(torch.uint8)
+        draws[row] = (cumulative <= u).sum(1).to(torch.uint8)
     own = frequency.log()[torch.arange(dimensions, device=device), draws.long()].sum(1)
     yield "images of independent pixels", draws, own
 

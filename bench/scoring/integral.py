@@ -130,7 +130,7 @@ def log_density(model: DensityModel, points: Tensor) -> Tensor:
 
 def of_images_alone(model: DensityModel, block: Tensor) -> Tensor:
     """Return log_prob inside the interval of images alone, for a density that refuses others."""
-    low, high = model.images.low, model.images.high
+    low, high = interval_of(model)
     inside = ((block > low) & (block < high)).all(1)
     values = torch.full((len(block),), -torch.inf, dtype=torch.float64)
     if inside.any():

@@ -1,16 +1,15 @@
 """The record of a scored model: of the same form as that of a run."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Any, cast
 
 from bench.adapters.adapted import Adapted
 from bench.data.tasks import TaskData
-from bench.records.code import running_code, without_prose
+from bench.estimators.evaluate import bound_of
+from bench.records.code import running_code, source_hash
 from bench.records.key import key_of
 from bench.records.provenance import describe_data, environment
 from bench.records.types import Config, Metrics, Record, ScoredRecord
-from bench.scoring.finding import Finding
 from bench.settings import EvaluationConfig
 
 # What decides the numbers of a scored model, beside what decides those of a run.
@@ -19,11 +18,9 @@ ROOMS = ("bench/library/", "bench/adapters/", "bench/scoring/")
 
 def scoring_code_hash() -> str:
     """Return the SHA-256 of the code that adapts, checks and measures, without prose."""
-    digest = hashlib.sha256()
-    for path, content in sorted(running_code().items()):
-        if path.startswith(ROOMS):
-            digest.update(path.encode() + b"\0" + without_prose(content))
-    return digest.hexdigest()
+    return source_hash(
+        {path: content for path, content in running_code().items() if path.startswith(ROOMS)}
+    )
 
 
 def config_of(
@@ -72,7 +69,7 @@ def scored_record(
         "adapter": adapted.adapter,
         "libraries": adapted.libraries,
         "counted": list(adapted.counted),
-        "checks": [vars(finding) for finding in findings_of(more)],
+        "checks": [vars(finding) for finding in more["findings"]],
         "scoring_code_sha256": scoring_code_hash(),
     }
     model = adapted.model
@@ -86,7 +83,7 @@ def scored_record(
         "decoder": getattr(model, "decoder_name", "") or "",
         "prior": getattr(model, "prior_name", "") or "",
         "parameters": more["parameters"],
-        "bound": getattr(model, "bound", "upper"),
+        "bound": bound_of(model),
         "epochs": None,
         "best_epoch": None,
         "history": [],
@@ -99,8 +96,3 @@ def scored_record(
         "scored": scored,
     }
     return cast(Record, record)
-
-
-def findings_of(more: dict[str, Any]) -> list[Finding]:
-    found: list[Finding] = more["findings"]
-    return found

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import torch
 
-from bench.adapters.adapted import Adapted, Wanted
+from bench.adapters.adapted import Wanted
 from bench.adapters.choose import adapt
 from bench.adapters.pythae import FILES, is_saved, load_saved
+from bench.data.files import sha256
 from bench.data.tasks import TaskData
 from bench.errors import InputError
 from bench.library.evaluate import evaluate
@@ -19,7 +20,7 @@ from bench.records.types import Config, EstimateRecord, Metrics, Record
 from bench.scoring.checks import check_model, check_source
 from bench.scoring.finding import Finding
 from bench.scoring.record import config_of, scored_record
-from bench.scoring.source import Source, load_source, sha256, users_code
+from bench.scoring.source import Source, load_source, users_code
 from bench.scoring.weights import (
     load_lightning,
     load_weights,
@@ -54,6 +55,11 @@ class Given:
     source: Source | None
     sources: dict[str, str]
     checkpoint: str | None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the user's code."""
+        return self.source.folder if self.source else Path(self.label)
 
 
 def read_given(text: str, checkpoint: str | None, wanted: Wanted) -> Given:
@@ -116,17 +122,17 @@ def score(
         InputError: The model does what no correct one does, or a number is not finite.
     """
     started = time.perf_counter()
-    findings: list[Finding] = []
     progress("check", 0.0, "a model of two pixels")
-    adapted = adapted_of(given, wanted)
-    sources, weights = given.sources, weights_hash(given.made)
-    config = config_of(adapted, sources, weights, data, evaluation, seed)
+    with users_code(given.label, given.folder):
+        adapted = adapt(given.made, wanted)
+    weights = weights_hash(given.made)
+    config = config_of(adapted, given.sources, weights, data, evaluation, seed)
     check_no_other_weights(directory, given.name, data.task.name, config)
     for module in [adapted.model, *modules_of(given.made)]:
         if isinstance(module, torch.nn.Module):
             module.to(device).eval()
-    folder = given.source.folder if given.source else Path(given.label)
-    with users_code(given.label, folder):
+    findings: list[Finding] = []
+    with users_code(given.label, given.folder):
         if given.source is not None:
             findings += check_source(given.source, given.made, wanted, seed)
         part = lambda share, text: progress("check", CHECKS * share, text)
@@ -154,24 +160,17 @@ def score(
     return scored_record(given.name, adapted, config, data, metrics, more)
 
 
-def adapted_of(given: Given, wanted: Wanted) -> Adapted:
-    """Return the adapted model. Raises InputError where it cannot be adapted."""
-    folder = given.source.folder if given.source else Path(given.label)
-    with users_code(given.label, folder):
-        return adapt(given.made, wanted)
-
-
 def check_no_other_weights(directory: Path, name: str, task: str, config: Config) -> None:
     """Raise InputError if a folder has a model of this name and seed that differs in its weights alone.
 
     The two would be one row of a leaderboard, like trainings with two seeds.
     """
-    others = {"weights_sha256": config["weights_sha256"]}
+    key, own = key_of(config), {"weights_sha256": config["weights_sha256"]}
     for path in sorted(directory.glob("runs/*/record.json")):
         record = read_record(path)
-        if (record["model"], record["task"]) != (name, task) or record["key"] == key_of(config):
+        if (record["model"], record["task"]) != (name, task) or record["key"] == key:
             continue
-        if key_of(record["config"] | others) == key_of(config):
+        if key_of(record["config"] | own) == key:
             raise InputError(
                 f"seed: {directory} has seed {config['seed']} of {name} on {task} with other weights; "
                 "give another training of this model its own --seed, or another model its own --name"

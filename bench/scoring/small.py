@@ -1,7 +1,6 @@
 """Checks of a model that is built once more for images of two pixels: its masses sum to 1."""
 
 from dataclasses import dataclass, replace
-from itertools import product
 from math import log, prod
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from bench.adapters.adapted import Adapted, Wanted
 from bench.adapters.choose import adapt
 from bench.adapters.density import DensityModel
+from bench.estimators.evaluate import bound_of
 from bench.estimators.weights import weighted_bound
 from bench.library.external import evaluation_mode
 from bench.noise import Noise, derive_seed
@@ -56,12 +56,12 @@ class Small:
 
     def images(self) -> Tensor:
         """Return all images, (L^D, D)."""
-        rows = list(product(range(self.levels), repeat=prod(self.shape)))
-        return torch.tensor(rows, dtype=torch.uint8)
+        D, values = prod(self.shape), torch.arange(self.levels, dtype=torch.uint8)
+        return torch.cartesian_prod(*[values] * D).view(-1, D)
 
     @property
     def is_exact(self) -> bool:
-        return getattr(self.adapted.model, "bound", "upper") == "exact"
+        return bound_of(self.adapted.model) == "exact"
 
     @property
     def words(self) -> str:

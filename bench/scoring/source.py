@@ -1,6 +1,5 @@
 """A user's Python file: imported, and the function or class in it called."""
 
-import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bench.data.files import sha256
 from bench.errors import InputError
 from bench.networks.mlp import Shape
 from bench.system.files import MIB, read_bytes
@@ -51,6 +51,11 @@ class Source:
         """Tell whether the function has a parameter of this name."""
         return self.is_called and name in parameters_of(self.make)
 
+    def of_task(self, shape: Shape, levels: int) -> dict[str, Any]:
+        """Return the arguments that the task gives, of those that the function takes."""
+        given = {"shape": tuple(shape), "levels": levels}
+        return {name: value for name, value in given.items() if self.takes(name)}
+
     def build(self, shape: Shape, levels: int) -> Any:
         """Return a new model. Parameters named shape and levels get the task's.
 
@@ -59,14 +64,9 @@ class Source:
         """
         if not self.is_called:
             return self.make
-        parameters = parameters_of(self.make)
-        given = self.arguments | {
-            name: value
-            for name, value in (("shape", tuple(shape)), ("levels", levels))
-            if name in parameters
-        }
+        given = self.arguments | self.of_task(shape, levels)
         empty = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        for name, part in parameters.items():
+        for name, part in parameters_of(self.make).items():
             if part.default is Parameter.empty and part.kind not in empty and name not in given:
                 raise InputError(
                     f"{self.label}: parameter {name} has no value; shape and levels are given, every "
@@ -95,10 +95,6 @@ class Source:
 
 def is_own(name: str) -> bool:
     return name.split(".")[0] == "bench"
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def parameters_of(make: Callable[..., Any]) -> dict[str, Parameter]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bench.densities.dequantization import LARGEST_NOISE
 from bench.errors import InputError
+from bench.estimators.evaluate import bound_of
 from bench.library.external import ExternalVAE
 from bench.models.terms import Terms
 from bench.noise import Noise
@@ -31,7 +32,7 @@ def check_noise_range(model: Any, images: Tensor, levels: int) -> list[Finding]:
     y = distinct_images(images, TRIED)
     y = y.clamp(max=levels - 2)
     terms: Terms = model.terms(y, ConstantNoise(y.device), 1)
-    is_exact = getattr(model, "bound", "upper") == "exact"
+    is_exact = bound_of(model) == "exact"
     at = lambda image, u: elbo_of(model, image, ConstantNoise(y.device, uniform=u))[0]
     if terms.log_posterior is not None or is_exact:
         return []
@@ -58,7 +59,7 @@ def check_odds(model: Any, images: Tensor, levels: int, seed: int) -> list[Findi
     which these differences have to be multiplied is then 1. It is log 2 for a log-likelihood in
     bits, and D for a mean over pixels.
     """
-    if getattr(model, "bound", "upper") != "exact":
+    if bound_of(model) != "exact":
         return []
     y, noise = distinct_images(images, TRIED), Noise(seed, "odds", device=images.device)
     dimensions = y.shape[1]

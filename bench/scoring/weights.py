@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.data.files import sha256
 from bench.errors import InputError
 from bench.networks.mlp import Shape
-from bench.scoring.source import Source, parameters_of, sha256, users_code, where
+from bench.scoring.source import Source, parameters_of, users_code, where
 
 # How deep attributes of attributes are searched.
 DEEPEST = 5
@@ -85,12 +87,11 @@ def with_arguments(source: Source, content: dict[str, Any]) -> Source:
     saved = content.get("hyper_parameters")
     if not isinstance(saved, Mapping) or not source.is_called:
         return source
-    name = content.get("hparams_name")
-    if isinstance(name, str) and name in parameters_of(source.make):
+    name, known = content.get("hparams_name"), parameters_of(source.make)
+    if isinstance(name, str) and name in known:
         saved = {name: saved}  # a single object's, as Lightning reads it
-    known = parameters_of(source.make)
     kept = {str(key): value for key, value in saved.items() if key in known}
-    return Source(**{**vars(source), "arguments": kept})
+    return replace(source, arguments=kept)
 
 
 def load_weights(source: Source, model: object, content: dict[str, Any], path: Path) -> None:
@@ -118,12 +119,10 @@ def load_lightning(source: Source, path: Path, shape: Shape, levels: int) -> Any
     Raises:
         InputError: The checkpoint is another model's.
     """
-    task = (("shape", tuple(shape)), ("levels", levels))
-    more = {name: value for name, value in task if source.takes(name)}
     with users_code(source.label, source.folder):
         try:
             return source.make.load_from_checkpoint(
-                path, map_location="cpu", weights_only=True, **more
+                path, map_location="cpu", weights_only=True, **source.of_task(shape, levels)
             )
         except RuntimeError as error:
             raise InputError(

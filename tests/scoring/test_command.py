@@ -128,6 +128,7 @@ WRONG = [
     ("Plain", ("--checkpoint", "few.yaml"), "few.yaml is not of tensors and plain data"),
     ("Plain", ("--checkpoint", "none.pt"), "none.pt cannot be read"),
     ("coins", ("--device", "abacus"), "device: 'abacus' is neither cpu nor cuda"),
+    ("Plain", ("--device", "cuda:99"), "device: nothing can be computed on 'cuda:99': "),
     ("coins", ("--evaluation", "thorough"), "evaluation: 'thorough' is unknown"),
     ("coins", ("--data", "digits-17"), "Bernoulli is a distribution over 2 levels, not 17"),
 ]  # fmt: skip

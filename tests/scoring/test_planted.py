@@ -1,13 +1,16 @@
 """Each planted mistake is named, and a right model passes."""
 
 import re
-from math import log
+from math import log, prod
 
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Independent, Uniform
 
 from bench import InputError, Task, load_task
+from bench.adapters.adapted import Wanted
+from bench.scoring.checks import check_source
 from bench.scoring.suspicions import calibrating_factor
 from tests.scoring.planted import (
     Chain,
@@ -15,6 +18,7 @@ from tests.scoring.planted import (
     OwnFlow,
     OwnVAE,
     checked,
+    source_of,
     through_logits,
 )
 
@@ -133,6 +137,25 @@ def test_right_models_pass(make, data):
     found = checked(make, data)
     assert [f for f in found if f.outcome != "passed"] == []
     assert any(re.match("sum of masses|integral", f.check) for f in found)
+
+
+class UniformLogits(nn.Module):
+    """Even on the logits of images, and not defined elsewhere."""
+
+    images = "logit:0.05"
+
+    def __init__(self, shape):
+        super().__init__()
+        end = log(0.95 / 0.05)
+        self.density = Independent(Uniform(torch.full((prod(shape),), -end), end), 1)
+
+    def log_prob(self, x):
+        return self.density.log_prob(x)
+
+
+def test_a_density_that_refuses_what_no_image_gives_is_integrated_over_images():
+    (found,) = check_source(source_of(UniformLogits), None, Wanted(GREY.shape, 17), 1)
+    assert found.outcome == "passed" and found.check == "integral of the density"
 
 
 def test_what_has_a_fixed_shape_is_said_not_to_be_checked_small():
