@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
+from bench.configuration.data_options import section_of
 from bench.configuration.files import named_task
 from bench.configuration.job import Job
 from bench.configuration.parsing import parse_run, validate
@@ -126,6 +127,9 @@ def test_levels_and_binarization_are_as_in_other_tasks():
         config_of("b.npy", "--data.levels=2", BINARY("static"))
     with pytest.raises(InputError, match="data.leave_out_every: 16 leaves out none of 17"):
         config_of("g.npy", "--data.levels=17", "--data.leave_out_every=16")
+    for name in ("levels", "leave_out_every"):
+        with pytest.raises(InputError, match=f"data.{name}: '4' is not a whole number"):
+            section_of({"path": "g.npy", "name": "mine", "levels": 17, name: "4"}, "data")
 
 
 BINARY = "--data.binarization={}".format
