@@ -76,7 +76,7 @@ def parts_of(files: Mapping[str, bytes]) -> dict[Part, tuple[str, ...]]:
 
 
 def source_hash(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 of a plugin's code, without docstrings, comments and blank lines.
+    """Return the SHA-256 of Python files, such as a plugin's, without docstrings, comments and blank lines.
 
     Args:
         files: {path inside its package: content}; of a single file {"": content}.

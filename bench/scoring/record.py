@@ -1,12 +1,11 @@
 """The record of a scored model: of the same form as that of a run."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Any, cast
 
 from bench.adapters.adapted import Adapted
 from bench.data.tasks import TaskData
-from bench.records.code import running_code, without_prose
+from bench.records.code import running_code, source_hash
 from bench.records.key import key_of
 from bench.records.provenance import describe_data, environment
 from bench.records.types import Config, Metrics, Record, ScoredRecord
@@ -19,11 +18,8 @@ ROOMS = ("bench/library/", "bench/adapters/", "bench/scoring/")
 
 def scoring_code_hash() -> str:
     """Return the SHA-256 of the code that adapts, checks and measures, without prose."""
-    digest = hashlib.sha256()
-    for path, content in sorted(running_code().items()):
-        if path.startswith(ROOMS):
-            digest.update(path.encode() + b"\0" + without_prose(content))
-    return digest.hexdigest()
+    code = running_code().items()
+    return source_hash({path: content for path, content in code if path.startswith(ROOMS)})
 
 
 def config_of(
