@@ -204,6 +204,12 @@ def two_of_three(folder):
     return "images"
 
 
+def a_split_of_one_image(folder):
+    for name, images in {"train": GREY, "valid": GREY[:1], "test": GREY}.items():
+        save_folder(folder / "images" / name, images)
+    return "images"
+
+
 def splits_of_two_kinds(folder):
     for name, images in {"train": GREY, "valid": GREY, "test": RGB}.items():
         save_folder(folder / "images" / name, images)
@@ -232,6 +238,7 @@ REFUSED = {
     "CMYK": (folder_with(b_jpg=made("CMYK")), "images/b.jpg is in the colour mode CMYK"),
     "subfolders of classes": (classes, "images has the subfolder cat"),
     "a split too few": (two_of_three, "images has the subfolder test: it may have"),
+    "a split too small": (a_split_of_one_image, "images: 1 images in valid; at least 2 are needed"),
     "splits of two kinds": (splits_of_two_kinds, "test/000.png is RGB, but .*train/000.png is grey"),
     "shares": (save("a.npy", GREY / 255), r"a.npy: its values are floats in \[0, 1\].*255 \* x"),
     "floats": (save("a.npy", GREY / 2), "a.npy: its values are floats; likelihoods are of integers"),
