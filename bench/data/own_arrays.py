@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.data.payloads import read_payload, unpacked
 from bench.data.pixels import refuse_too_large
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.files import regular_file
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -115,5 +115,4 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"data: {path} cannot be read: {reason}")
+    return InputError(f"data: {path} cannot be read: {reason_of(error)}")

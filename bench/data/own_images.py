@@ -96,9 +96,7 @@ def _read(place: str, seen: tuple[object, ...]) -> OwnImages:
     for name in list(arrays):
         whole[name] = pixels_of(arrays.pop(name), f"data: {path / name if name else path}", notes)
     refuse_mixed_shapes(whole, place)
-    splits = (
-        hashed_splits(whole[""], place) if "" in whole else given_splits(whole, place, notes)
-    )
+    splits = hashed_splits(whole[""], place) if "" in whole else given_splits(whole, place, notes)
     largest = max(int(images.max()) for images in splits.values())
     brightest = next((p.brightest for p in parts.values() if p.pixels.max() == largest), place)
     one_bit = next((part.one_bit for part in parts.values()), "")
