@@ -1,6 +1,7 @@
 """Images of the user's own: whatever file they come from, they are the same task, or refused in a line."""
 
 import gzip
+import io
 import struct
 import zipfile
 
@@ -216,6 +217,14 @@ def splits_of_two_kinds(folder):
     return "images"
 
 
+def negative_npy():
+    """An .npy file whose header has a length that NumPy would take for "as many as there are"."""
+    file = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (-1, 5, 4)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + GREY.tobytes()
+
+
 def cut(content):
     return content[: len(content) // 2]
 
@@ -255,6 +264,8 @@ REFUSED = {
         save("a.npz", {"train": GREY, "valid": GREY, "test": GREY[:, 1:]}),
         r"a.npz: images of \(1, 4, 4\).* in test, but of \(1, 5, 4\)",
     ),
+    "a negative length": (save("a.npy", negative_npy()), r"a.npy: an array of shape \(-1, 5, 4\)"),
+    "IDX start": (save("a.idx", idx(GREY)[:3]), "a.idx cannot be read: it has 0 axes"),
     "IDX labels": (save("a.gz", gzip.compress(idx(GREY[:, 0, 0]))), "a.gz cannot be read: it has 1 axes"),
     "IDX cut": (save("a.idx", cut(idx(GREY))), "a.idx cannot be read: its payload is only"),
     "another kind": (save("a.bin", b"text"), "a.bin is neither a folder, nor"),
