@@ -21,3 +21,8 @@ class InputError(ValueError):
 def escaped(text: str) -> str:
     """Return text whose unprintable characters, such as line breaks, are written as \\x…."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason_of(error: Exception, longest: int = 200) -> str:
+    """Return an exception's message in one line, or its type where it has none."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bench.configuration.files import names, with_path_beside
-from bench.data.own_task import Binarization, OwnTask, check_levels, give_images
-from bench.data.pixels import MOST_LEVELS
+from bench.data.levels import Binarization
+from bench.data.own_task import OwnTask, check_levels, give_images
+from bench.data.pixels import MOST_LEVELS, checked_levels
 from bench.data.tasks import SHORT_NAMES, Dataset, Task, task_of
 from bench.errors import InputError
 from bench.system.printing import say
@@ -76,10 +77,11 @@ def canonical_data(given: dict[str, Any]) -> dict[str, Any]:
         )
     if not given["name"]:
         raise InputError("data.name: give your images a name, of letters, digits and hyphens")
+    levels = checked_levels(given["levels"] or MOST_LEVELS, "data.levels")
     own_data = {
         "name": given["name"],
-        "levels": given["levels"] or MOST_LEVELS,
-        "pixels_sha256": found_pixels(given) if given["path"] else given["pixels_sha256"],
+        "levels": levels,
+        "pixels_sha256": found_pixels(given, levels) if given["path"] else given["pixels_sha256"],
         **shared,
     }
     if not own_data["pixels_sha256"]:
@@ -88,10 +90,10 @@ def canonical_data(given: dict[str, Any]) -> dict[str, Any]:
     return own_data
 
 
-def found_pixels(given: dict[str, Any]) -> str:
+def found_pixels(given: dict[str, Any], levels: int) -> str:
     """Return the hash of the images at a path, and show what there is to know of them."""
     images = give_images(given["path"])
-    check_levels(images, given["levels"] or MOST_LEVELS)
+    check_levels(images, levels)
     if given["pixels_sha256"] not in ("", images.sha256):
         raise InputError(
             f"data: {given['path']}: its pixels have SHA-256 {images.sha256}, and "

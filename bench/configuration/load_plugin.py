@@ -47,14 +47,10 @@ def load_plugin(place: str) -> Plugin:
     name = Path(place).name if is_file else place
     if not is_line(name) or len(name) > LONGEST_PLUGIN_NAME:
         raise InputError(f"plugin: '{name[:200]}' is longer than {LONGEST_PLUGIN_NAME} letters")
+    if place in LOADED:
+        refuse_changed(LOADED[place], is_file)
+        return LOADED[place]
     module, sources, version = import_file(place) if is_file else import_installed(place)
-    before = LOADED.get(place)
-    if before is not None:
-        if before.sha256 != source_hash(sources()):
-            raise InputError(
-                f"plugin: {name} has changed since it was imported; start the command again"
-            )
-        return before
     defined = dict(classes_of(module, is_file))
     parts = {own: path for own, (path, cls) in defined.items() if family_of(cls)}
     others = tuple(own for own in defined if own not in parts)
@@ -69,6 +65,17 @@ def load_plugins(places: list[str]) -> None:
         load_plugin(place)
 
 
+def refuse_changed(plugin: Plugin, is_file: bool) -> None:
+    """Raise InputError if a plugin's source is no longer what this process has imported."""
+    top = next(iter(plugin.parts.values())).partition(".")[0]
+    place = plugin.place
+    found = {"": source_of(Path(place))} if is_file else sources_of(sys.modules[top], place)
+    if plugin.sha256 != source_hash(found):
+        raise InputError(
+            f"plugin: {plugin.name} has changed since it was imported; start the command again"
+        )
+
+
 Sources = Callable[[], dict[str, bytes]]
 
 
@@ -76,9 +83,6 @@ def import_file(place: str) -> tuple[ModuleType, Sources, str | None]:
     """Return the module of a file, a function that reads its source, and its version."""
     path = Path(place)
     content = source_of(path)
-    if place in LOADED:
-        module = sys.modules[next(iter(LOADED[place].parts.values())).rpartition(".")[0]]
-        return module, lambda: {"": content}, LOADED[place].version
     try:
         code = compile(content, place, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:

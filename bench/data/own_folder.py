@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.images import Pixels
 from bench.data.pixels import refuse_too_large
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.files import regular_file
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read_image(path: Path) -> tuple[str, Pixels]:
     except InputError:
         raise
     except Exception as error:  # Pillow raises many types for damaged files
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        reason = reason_of(error, 150)
         reason = "it is neither a PNG nor a JPEG" if "cannot identify" in reason else reason
         raise InputError(f"data: {path} cannot be read as an image: {reason}") from None
 

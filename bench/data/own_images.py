@@ -96,13 +96,7 @@ def _read(place: str, seen: tuple[object, ...]) -> OwnImages:
     for name in list(arrays):
         whole[name] = pixels_of(arrays.pop(name), f"data: {path / name if name else path}", notes)
     refuse_mixed_shapes(whole, place)
-    splits = given_splits(whole, place, notes) if "" not in whole else hashed_splits(whole[""])
-    for split, images in splits.items():
-        if len(images) < 2:
-            raise InputError(
-                f"data: {place}: {len(images)} of its images fall into the {split} split by their hash, "
-                "and 2 are needed; give more images, or splits of your own: train, valid and test"
-            )
+    splits = hashed_splits(whole[""], place) if "" in whole else given_splits(whole, place, notes)
     largest = max(int(images.max()) for images in splits.values())
     brightest = next((p.brightest for p in parts.values() if p.pixels.max() == largest), place)
     one_bit = next((part.one_bit for part in parts.values()), "")
@@ -175,14 +169,24 @@ def in_order(images: Pixels, digests: list[bytes], chosen: list[int]) -> Pixels:
     return images[sorted(chosen, key=lambda index: digests[index])]
 
 
-def hashed_splits(images: Pixels) -> dict[str, Pixels]:
-    """Return splits in which an image's place depends on its own pixels alone."""
+def hashed_splits(images: Pixels, place: str) -> dict[str, Pixels]:
+    """Return splits in which an image's place depends on its own pixels alone.
+
+    Raises:
+        InputError: A split has fewer than 2 images.
+    """
     digests = digests_of(images)
     chosen: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for index, digest in enumerate(digests):
         tenth = int.from_bytes(digest[:8]) * 10 >> 64
         split = next((name for name, end in TENTHS.items() if tenth < end), "train")
         chosen[split].append(index)
+    for split, own in chosen.items():
+        if len(own) < 2:
+            raise InputError(
+                f"data: {place}: {len(own)} of its images fall into the {split} split by their hash, "
+                "and 2 are needed; give more images, or splits of your own: train, valid and test"
+            )
     return {split: in_order(images, digests, own) for split, own in chosen.items()}
 
 
@@ -190,6 +194,10 @@ def given_splits(arrays: dict[str, Pixels], place: str, notes: list[str]) -> dic
     """Return the splits that the user made, and note how many images are in two of them."""
     splits, known, doubles, total = {}, set[bytes](), 0, 0
     for name, split in SPLITS.items():
+        if len(arrays[name]) < 2:
+            raise InputError(
+                f"data: {place}: {len(arrays[name])} images in {name}; at least 2 are needed"
+            )
         digests = digests_of(arrays[name])
         splits[split] = in_order(arrays[name], digests, list(range(len(digests))))
         if split != "train":

@@ -3,15 +3,21 @@
 import os
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from bench.data.images import Pixels
+from bench.data.levels import (
+    Binarization,
+    check_known,
+    check_left_out,
+    left_out,
+    levels_after,
+    task_name,
+)
 from bench.data.own_images import OwnImages, read_own
 from bench.data.pixels import checked_levels
 from bench.data.places import PLACES
 from bench.errors import InputError
 
-Binarization = Literal["none", "static", "dynamic", "threshold"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,49}", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -45,36 +51,27 @@ class OwnTask:
         checked_levels(self.native_levels, "data.levels")
         if not SHA256.fullmatch(self.pixels_sha256):
             raise InputError("data.pixels_sha256: not a hash of 64 hexadecimal digits")
-        if self.binarization not in get_args(Binarization):
-            raise InputError(f"data.binarization: {self.binarization!r} is unknown")
+        check_known("binarization", self.binarization, Binarization)
         if self.binarization != "none" and self.native_levels == 2:
             raise InputError(
                 f"data.binarization: {self.binarization} of images of 2 levels, which are binary already"
             )
-        every = self.leave_out_every
-        if every and (self.binarization != "none" or not 2 <= every < self.levels - 1):
-            raise InputError(
-                f"data.leave_out_every: {every} leaves out none of {self.levels} levels, or leaves no "
-                "neighbour of one"
-            )
+        check_left_out(self.leave_out_every, self.binarization, self.levels)
 
     @property
     def levels(self) -> int:
         """Number of values that a pixel takes."""
-        return self.native_levels if self.binarization == "none" else 2
+        return levels_after(self.binarization, self.native_levels)
 
     @property
     def name(self) -> str:
         """The name under which results are compared: my-images-256, my-images-dynamic, …"""
-        kinds = {"none": str(self.levels), "threshold": "binary"}
-        name = f"{self.dataset}-{kinds.get(self.binarization, self.binarization)}"
-        return f"{name}-without-every-{self.leave_out_every}" if self.leave_out_every else name
+        return task_name(self.dataset, self.binarization, self.levels, self.leave_out_every)
 
     @property
     def left_out_levels(self) -> list[int]:
         """The levels that training images do not contain."""
-        every = self.leave_out_every
-        return list(range(every, self.levels - 1, every)) if every else []
+        return left_out(self.leave_out_every, self.levels)
 
 
 def give_images(place: str) -> OwnImages:

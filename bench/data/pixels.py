@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bench.data.images import Pixels
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.machine import GIB, usable_memory
 
 # Images are stored as uint8.
@@ -66,8 +66,7 @@ def as_array(images: ArrayLike, split: str) -> NDArray[Any]:
     try:
         return np.asarray(images.detach().cpu() if isinstance(images, torch.Tensor) else images)
     except Exception as error:  # its own __array__ may raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{split}: not an array: {reason}") from None
+        raise InputError(f"{split}: not an array: {reason_of(error)}") from None
 
 
 def channels_first(array: NDArray[Any], split: str) -> NDArray[Any]:

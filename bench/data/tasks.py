@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.images import Pixels, load_raw
-from bench.data.own_task import Binarization, OwnTask, own_splits
+from bench.data.levels import (
+    Binarization,
+    check_known,
+    check_left_out,
+    left_out,
+    levels_after,
+    task_name,
+)
+from bench.data.own_task import OwnTask, own_splits
 from bench.errors import InputError
 from bench.noise import derive_seed
 
@@ -69,28 +77,14 @@ class Task:
     leave_out_every: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("dataset", Dataset), ("binarization", Binarization)):
-            if getattr(self, name) not in get_args(known):
-                raise InputError(
-                    f"data.{name}: {getattr(self, name)!r} is unknown; known: "
-                    f"{', '.join(get_args(known))}"
-                )
+        check_known("dataset", self.dataset, Dataset)
+        check_known("binarization", self.binarization, Binarization)
         if self.binarization != "none" and NATIVE_LEVELS[self.dataset] == 2:
             raise InputError(
                 f"data.binarization: {self.binarization} is not for {self.dataset}, whose images "
                 "are binary as published; take none"
             )
-        every = self.leave_out_every
-        if not isinstance(every, int):
-            raise InputError(f"data.leave_out_every: {every!r} is not a whole number")
-        if every == 0:
-            return
-        if self.binarization != "none" or not 2 <= every < self.levels - 1:
-            raise InputError(
-                f"data.leave_out_every: {every} leaves out none of {self.levels} levels, or leaves "
-                f"no neighbour of one; take 2 to {max(self.levels - 2, 2)} on a task with grey "
-                "levels, or 0"
-            )
+        check_left_out(self.leave_out_every, self.binarization, self.levels)
 
     @property
     def native_levels(self) -> int:
@@ -100,24 +94,20 @@ class Task:
     @property
     def levels(self) -> int:
         """Number of values that a pixel takes."""
-        return NATIVE_LEVELS[self.dataset] if self.binarization == "none" else 2
+        return levels_after(self.binarization, self.native_levels)
 
     @property
     def name(self) -> str:
         """The name under which results are compared: mnist-256, mnist-dynamic, digits-binary, …"""
         if NATIVE_LEVELS[self.dataset] == 2:
             return self.dataset.replace("_", "-")
-        kind = {"none": str(self.levels), "threshold": "binary"}.get(
-            self.binarization, self.binarization
-        )
-        name = f"{SHORT_NAMES.get(self.dataset, self.dataset)}-{kind}"
-        return f"{name}-without-every-{self.leave_out_every}" if self.leave_out_every else name
+        images = SHORT_NAMES.get(self.dataset, self.dataset)
+        return task_name(images, self.binarization, self.levels, self.leave_out_every)
 
     @property
     def left_out_levels(self) -> list[int]:
         """The levels that training images do not contain."""
-        every = self.leave_out_every
-        return list(range(every, self.levels - 1, every)) if every else []
+        return left_out(self.leave_out_every, self.levels)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class VariationalDequantization(nn.Module):
 
     def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
-        context = self.context(epsilon, y)
+        context = repeated_images(epsilon, y, self.levels)
         parts = [epsilon[..., self.first], epsilon[..., self.second]]
         terms = []
         for i, coupling in enumerate(self.couplings):
@@ -70,10 +70,6 @@ class VariationalDequantization(nn.Module):
             terms.append(term)
         v = torch.cat(parts, dim=-1)[..., self.order]
         return noise_and_density(epsilon, v, reduce(torch.add, terms))
-
-    def context(self, noise: Tensor, y: Tensor) -> Tensor:
-        """Return y (batch, D), scaled to (−1, 1) and repeated for each sample of ``noise``."""
-        return repeated_images(noise, y, self.levels)
 
 
 class ConvolutionalDequantization(nn.Module):

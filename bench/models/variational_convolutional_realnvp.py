@@ -1,13 +1,11 @@
 """The multi-scale RealNVP of pixels that learned noise dequantizes."""
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from bench.densities.variational_dequantization import ConvolutionalDequantization
 from bench.models.convolutional_realnvp import ConvolutionalRealNVP
-from bench.models.realnvp import flow_terms
 from bench.models.terms import Model, Terms
+from bench.models.variational_realnvp import variational_flow_terms
 from bench.networks.mlp import Shape
 from bench.noise import Noise
 
@@ -59,9 +57,7 @@ class VariationalConvolutionalRealNVP(Model):
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
-        u, log_noise = self.dequantization(y, samples, noise)
-        terms = flow_terms(self.realnvp, (y + u) / self.realnvp.levels)
-        return replace(terms, reconstruction=terms.reconstruction - log_noise)
+        return variational_flow_terms(self.realnvp, self.dequantization, y, noise, samples)
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.realnvp.sample(n, noise)

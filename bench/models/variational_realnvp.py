@@ -5,8 +5,11 @@ from dataclasses import replace
 from torch import Tensor
 
 from bench.densities.flows import Mask
-from bench.densities.variational_dequantization import VariationalDequantization
-from bench.models.realnvp import RealNVP, flow_terms
+from bench.densities.variational_dequantization import (
+    ConvolutionalDequantization,
+    VariationalDequantization,
+)
+from bench.models.realnvp import PixelFlow, RealNVP, flow_terms
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import Shape
 from bench.noise import Noise
@@ -57,9 +60,20 @@ class VariationalRealNVP(Model):
     def terms(
         self, y: Tensor, noise: Noise, samples: int = 1, index: Tensor | None = None
     ) -> Terms:
-        u, log_noise = self.dequantization(y, samples, noise)
-        terms = flow_terms(self.realnvp, (y + u) / self.realnvp.levels)
-        return replace(terms, reconstruction=terms.reconstruction - log_noise)
+        return variational_flow_terms(self.realnvp, self.dequantization, y, noise, samples)
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.realnvp.sample(n, noise)
+
+
+def variational_flow_terms(
+    model: PixelFlow,
+    dequantization: VariationalDequantization | ConvolutionalDequantization,
+    y: Tensor,
+    noise: Noise,
+    samples: int,
+) -> Terms:
+    """Return the terms, in nats, of images y (batch, D) with draws of learned noise."""
+    u, log_noise = dequantization(y, samples, noise)
+    terms = flow_terms(model, (y + u) / model.levels)
+    return replace(terms, reconstruction=terms.reconstruction - log_noise)

@@ -18,9 +18,8 @@ ROOMS = ("bench/library/", "bench/adapters/", "bench/scoring/")
 
 def scoring_code_hash() -> str:
     """Return the SHA-256 of the code that adapts, checks and measures, without prose."""
-    return source_hash(
-        {path: content for path, content in running_code().items() if path.startswith(ROOMS)}
-    )
+    code = running_code().items()
+    return source_hash({path: content for path, content in code if path.startswith(ROOMS)})
 
 
 def config_of(

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch.utils._pytree import tree_map_only
 
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.files import regular_file
 from bench.training.checkpoint_limits import LONGEST_FILE, check_content, checked_archive
 
@@ -133,8 +133,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         recorded = checkpoint.pop("sha256")
         is_whole = recorded == content_hash(checkpoint)
     except Exception as error:  # a damaged pickle can raise anything
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise InputError(f"checkpoint: {path} cannot be read: {reason}") from None
+        raise InputError(f"checkpoint: {path} cannot be read: {reason_of(error, 150)}") from None
     if not is_whole:
         raise InputError(f"checkpoint: {path} was altered: its hash does not match its content")
     return checkpoint

@@ -1,6 +1,7 @@
 """Images of the user's own: whatever file they come from, they are the same task, or refused in a line."""
 
 import gzip
+import io
 import struct
 import zipfile
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bench.__main__ import main
+from bench.configuration.data_options import section_of
 from bench.configuration.files import named_task
 from bench.configuration.job import Job
 from bench.configuration.parsing import parse_run, validate
@@ -126,6 +128,9 @@ def test_levels_and_binarization_are_as_in_other_tasks():
         config_of("b.npy", "--data.levels=2", BINARY("static"))
     with pytest.raises(InputError, match="data.leave_out_every: 16 leaves out none of 17"):
         config_of("g.npy", "--data.levels=17", "--data.leave_out_every=16")
+    for name in ("levels", "leave_out_every"):
+        with pytest.raises(InputError, match=f"data.{name}: '4' is not a whole number"):
+            section_of({"path": "g.npy", "name": "mine", "levels": 17, name: "4"}, "data")
 
 
 BINARY = "--data.binarization={}".format
@@ -200,10 +205,24 @@ def two_of_three(folder):
     return "images"
 
 
+def a_split_of_one_image(folder):
+    for name, images in {"train": GREY, "valid": GREY[:1], "test": GREY}.items():
+        save_folder(folder / "images" / name, images)
+    return "images"
+
+
 def splits_of_two_kinds(folder):
     for name, images in {"train": GREY, "valid": GREY, "test": RGB}.items():
         save_folder(folder / "images" / name, images)
     return "images"
+
+
+def negative_npy():
+    """An .npy file whose header has a length that NumPy would take for "as many as there are"."""
+    file = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (-1, 5, 4)}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + GREY.tobytes()
 
 
 def cut(content):
@@ -228,6 +247,7 @@ REFUSED = {
     "CMYK": (folder_with(b_jpg=made("CMYK")), "images/b.jpg is in the colour mode CMYK"),
     "subfolders of classes": (classes, "images has the subfolder cat"),
     "a split too few": (two_of_three, "images has the subfolder test: it may have"),
+    "a split too small": (a_split_of_one_image, "images: 1 images in valid; at least 2 are needed"),
     "splits of two kinds": (splits_of_two_kinds, "test/000.png is RGB, but .*train/000.png is grey"),
     "shares": (save("a.npy", GREY / 255), r"a.npy: its values are floats in \[0, 1\].*255 \* x"),
     "floats": (save("a.npy", GREY / 2), "a.npy: its values are floats; likelihoods are of integers"),
@@ -244,6 +264,8 @@ REFUSED = {
         save("a.npz", {"train": GREY, "valid": GREY, "test": GREY[:, 1:]}),
         r"a.npz: images of \(1, 4, 4\).* in test, but of \(1, 5, 4\)",
     ),
+    "a negative length": (save("a.npy", negative_npy()), r"a.npy: an array of shape \(-1, 5, 4\)"),
+    "IDX start": (save("a.idx", idx(GREY)[:3]), "a.idx cannot be read: it has 0 axes"),
     "IDX labels": (save("a.gz", gzip.compress(idx(GREY[:, 0, 0]))), "a.gz cannot be read: it has 1 axes"),
     "IDX cut": (save("a.idx", cut(idx(GREY))), "a.idx cannot be read: its payload is only"),
     "another kind": (save("a.bin", b"text"), "a.bin is neither a folder, nor"),

@@ -10,6 +10,7 @@ from bench.configuration.parsing import parse_run
 from bench.densities.variational_dequantization import (
     ConvolutionalDequantization,
     VariationalDequantization,
+    repeated_images,
 )
 from bench.errors import InputError
 from bench.estimators.evidence import importance_weighted_bound
@@ -43,7 +44,7 @@ def random_model(levels=3, alpha=1e-3):
 def density(module, u, y):
     """Return log r(u|y): the noise behind u, by inverting the couplings, and its density."""
     v = u.logit()
-    context = module.context(v, y)
+    context = repeated_images(v, y, module.levels)
     parts = [v[..., module.first], v[..., module.second]]
     for i in reversed(range(len(module.couplings))):
         given, changed = i % 2, 1 - i % 2

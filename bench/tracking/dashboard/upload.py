@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.system.launchers import hidden
 from bench.system.printing import say
 from bench.tracking.dashboard.content import Content
@@ -77,7 +77,7 @@ def one_line_errors(so_far: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # W&B raises many types
-        words = " ".join(str(error).split())[:300] or type(error).__name__
+        words = reason_of(error, 300)
         raise InputError(f"W&B: {words.rstrip('.')}; {so_far}") from None
 
 
