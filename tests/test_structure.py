@@ -30,6 +30,7 @@ ROOMS = (
     "library",
     "adapters",
     "runs",
+    "inspection",
     "sweep",
     "scoring",
     "submissions",
