@@ -209,3 +209,41 @@ def test_the_picture_of_the_house_shows_its_rooms():
 
     shown = re.findall(r'class="n">(\w+)</text>', (DOCS / "house.svg").read_text())
     assert shown == [room for room in reversed(ROOMS) if room != "__init__"]
+
+
+FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# The command and its options; what follows a # is a remark.
+SHOWN = re.compile(r"^(?:\.venv/bin/)?(bench|make) ((?:[^#\n]|\\\n)*)", re.MULTILINE)
+
+
+def shown_commands() -> set[tuple[str, str]]:
+    """Return (program, its words) for each command that a block of the README or a page shows."""
+    pages = [ROOT / "README.md", *PAGES]
+    blocks = [text for page in pages for text in FENCE.findall(page.read_text(encoding="utf-8"))]
+    found = {pair for text in blocks for pair in SHOWN.findall(text)}
+    assert len(found) > 40
+    return found
+
+
+def test_commands_that_pages_show_have_the_options_that_they_name(warm):
+    options: dict[str, set[str]] = {}
+    for _, text in sorted(pair for pair in shown_commands() if pair[0] == "bench"):
+        for part in text.replace("\\\n", " ").split(" ; bench "):
+            name, *words = part.split()
+            name += f" {words.pop(0)}" if name == "leaderboard" else ""
+            words = [word.partition("=")[0] for word in words if word.startswith("--")]
+            if name not in options:
+                done = warm.run("-m", "bench", *name.split(), "--help", timeout=patience(60))
+                assert done.returncode == 0, name
+                options[name] = set(re.findall(r"--[\w.-]+", done.stdout))
+            known = {option.replace("_", "-") for option in options[name]} | {"--help"}
+            # Options of parts, such as --model.prior.components, depend on the part that is named.
+            unknown = {w for w in words if "." not in w and w.replace("_", "-") not in known}
+            assert not unknown, f"bench {part}: {unknown}"
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_targets_that_pages_show_are_there():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for program, text in shown_commands():
+        assert program != "make" or text.split()[0] in targets, text

@@ -20,9 +20,10 @@ from bench.records.tables import csv_text, parse_runs, read_runs
 from bench.report.citation import citation
 from bench.report.costs import timings_table
 from bench.report.page.write import vega
+from bench.report.pages import rewritten
 from bench.report.reduce import leaderboard_table, load_sweep, runs_table, slim
 from bench.report.report import report
-from bench.report.tables import latex, markdown, print_leaderboard, rewritten
+from bench.report.tables import latex, markdown, print_leaderboard
 from bench.runs.run import run
 from bench.sweep.driver import needs_run
 from bench.sweep.dry_run import recorded_rates

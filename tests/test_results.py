@@ -1,4 +1,4 @@
-"""What is committed under results/ and said in the README is what the tables hold."""
+"""What is committed under results/ and said in README and docs is what the tables hold."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from bench.records.tables import all_runs
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
 from bench.report.published import published, published_file
-from bench.report.tables import markdown
+from bench.report.tables import markdown, summary
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.matrix import expand
 from bench.system.yaml_text import read_yaml
@@ -29,6 +29,7 @@ from bench.training.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
 PUBLISHED = ROOT / "results" / "published"
 
 
@@ -73,21 +74,26 @@ def test_committed_descriptions_are_of_the_committed_tables(sweep):
         assert [field["name"] for field in table["field"]] == header
 
 
-def test_the_readmes_leaderboard_is_the_committed_one():
-    path = PUBLISHED / "default" / "leaderboard.csv"
-    assert markdown(pd.read_csv(path, float_precision="round_trip")) in README
+def test_the_leaderboards_of_the_readme_and_the_docs_are_the_committed_one():
+    board = pd.read_csv(PUBLISHED / "default" / "leaderboard.csv", float_precision="round_trip")
+    assert summary(board) in README
+    assert markdown(board) in PAGES["results"]
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 900
 
 
 def test_published_rows_are_found_to_be_cited():
     assert PUBLISHED / "default" / "runs.csv" in all_runs(ROOT / "results")
 
 
-def test_the_readmes_published_numbers_are_the_committed_ones():
+def test_the_published_numbers_of_the_docs_are_the_committed_ones():
     path = ROOT / "results" / "paper_match.csv"
-    assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in README
+    assert paper_match_markdown(pd.read_csv(path, float_precision="round_trip")) in PAGES["papers"]
 
 
-# Sweep, model, and the words of the README around its gain over gated_vae.
+# Sweep, model, and the words of docs/papers.md around its gain over gated_vae.
 GAINS = (
     ("mnist", "gated_vamp_vae", "pseudo-inputs as the prior gain {} nats over the standard normal"),
     ("mnist", "gated_exemplar_vae", "the exemplar prior gains {} (2 seeds against 3, and L_1000"),
@@ -99,9 +105,9 @@ GAINS = (
 )
 
 
-def test_the_readmes_gains_are_unpaired_and_those_of_the_runs():
+def test_the_gains_of_the_docs_are_unpaired_and_those_of_the_runs():
     """Seeds of two models are independent trainings: Welch's interval of the difference."""
-    text, kl = " ".join(README.split()), {}
+    text, kl = " ".join(PAGES["papers"].split()), {}
     for sweep, model, words in GAINS:
         runs = pd.read_csv(ROOT / "results" / sweep / "runs.csv")
         runs = runs[(runs["task"] == f"{sweep}-dynamic") & (runs["split"] == "test")]
@@ -120,7 +126,7 @@ def test_the_readmes_gains_are_unpaired_and_those_of_the_runs():
     assert "with a marginal KL of {} nats against {}.".format(*fashion) in text
 
 
-def test_the_readme_says_of_the_verdicts_what_the_table_has():
+def test_the_docs_say_of_the_verdicts_what_the_table_has():
     table = pd.read_csv(ROOT / "results" / "paper_match.csv").set_index(["task", "model", "column"])
     equivalent = table[table["verdict"] == "equivalent within δ"]
     assert list(equivalent.index) == [("mnist-dynamic", "gated_vamp_vae", "log_likelihood")]
@@ -135,12 +141,11 @@ def test_the_readme_says_of_the_verdicts_what_the_table_has():
         assert len(ends) >= 2 and (ends.abs().max(axis=1) > size / 2).all()
     needed = {row[:2]: int(seeds) for row, seeds in table["seeds_to_decide"].dropna().items()}
     assert needed == {("mnist-dynamic", "gated_vae"): 4, ("fashion-dynamic", "gated_vamp_vae"): 8}
-    text = " ".join(README.split())
+    text = " ".join(PAGES["papers"].split())
     assert "Four seeds in all would decide the gated VAE's row on MNIST and eight the Vamp" in text
     draws = [f"{own['stderr']:.3f}" for own in published_file()["test_draws"].values()]
     words = "{} nats on MNIST and {} on Fashion-MNIST".format(*draws)
-    contract = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-    assert words in text and words in " ".join(contract.split())
+    assert words in text and words in " ".join(PAGES["contract"].split())
 
 
 def test_every_published_number_is_of_a_row_that_its_sweep_makes():
@@ -163,14 +168,14 @@ def test_keys_of_published_runs_are_todays(name):
         assert key_of(validate(record["config"])) == record["key"]
 
 
-def test_the_codecs_of_the_readme_are_those_of_the_csv():
+def test_the_codecs_of_the_docs_are_those_of_the_csv():
     table = pd.read_csv(PUBLISHED / "codecs" / "codecs.csv")
     table = table[table["headers"] == "without"].set_index(["task", "layout", "codec"])
     names = ["PNG", "JPEG XL lossless", "WebP lossless", "deflate", "LZMA"]
     tasks = {"MNIST": "mnist-256", "Fashion-MNIST": "fashion-256"}
     layouts = {"each image": "images", "one strip": "strip"}
     rows = re.findall(
-        r"^\| (MNIST|Fashion-MNIST), (each image|one strip) \| (.*) \|$", README, re.M
+        r"^\| (MNIST|Fashion-MNIST), (each image|one strip) \| (.*) \|$", PAGES["codecs"], re.M
     )
     assert len(rows) == 4
     for task, layout, cells in rows:

@@ -48,7 +48,7 @@ def run_perf(
     from bench.instruments.perf.driver import growth_markdown, markdown, print_table
     from bench.instruments.perf.driver import perf as measure_all
     from bench.instruments.perf.sizes import FULL
-    from bench.report.tables import rewrite_readme
+    from bench.report.pages import rewrite_pages
 
     if not Path(peers).is_file():
         raise InputError(f"perf: no peers at {peers}; `make perf-peers` installs them")
@@ -56,8 +56,8 @@ def run_perf(
         table, growth = measure_all(Path(results) / "perf", Path(peers), FULL, progress)
     print_table(table)
     if page is not None:
-        rewrite_readme(Path(page), "speed", "perf", markdown(table))
-        rewrite_readme(Path(page), "growth", "perf", growth_markdown(growth))
+        tables = {("speed", "perf"): markdown(table), ("growth", "perf"): growth_markdown(growth)}
+        rewrite_pages([Path(page)], tables)
     return 0
 
 

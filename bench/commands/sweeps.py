@@ -161,7 +161,8 @@ def run_report(sweep: str = "default", results: str = "results", readme: str | N
     Args:
         sweep: The sweep's name.
         results: Folder of all results.
-        readme: Markdown file; also rewrite its leaderboard and published numbers, between marks.
+        readme: README; also rewrite the leaderboard and published numbers between marks in it
+            and in docs/ beside it.
     """
     return write_report(Path(results) / sweep, Path(readme) if readme else None)
 
@@ -173,7 +174,7 @@ def write_report(
 
     Args:
         directory: The sweep's folder.
-        readme: Markdown file; also rewrite its leaderboard and published numbers.
+        readme: README; also rewrite its tables and those of docs/ beside it.
         chosen: Keys of the runs that decide the returned value; None is all of them.
     """
     import pandas as pd
@@ -233,17 +234,17 @@ def run_claims(
         address: Address of a running Ray cluster, or RAY_ADDRESS; without one, starts one here.
         workers: Largest number of runs at once on this machine; as many as fit if not given. 0 does
             them one after another in this process, without Ray.
-        readme: Markdown file; also rewrite its table of verdicts, between marks.
+        readme: README; also rewrite the table of verdicts between marks in it and in docs/.
     """
     from bench.claims.driver import claims as drive
     from bench.claims.outcome import markdown, print_verdicts
-    from bench.report.tables import rewrite_readme
+    from bench.report.pages import pages_with, rewrite_pages
 
     running = ray_address(address, workers)
     directory, table, failed = drive(name, Path(results), running, workers)
     print_verdicts(table)
     if readme:
-        rewrite_readme(Path(readme), "claims", directory.name, markdown(table))
+        rewrite_pages(pages_with(Path(readme)), {("claims", directory.name): markdown(table)})
     say(f"written: {directory}/claims.csv, claims.html, figures/")
     for label in failed:
         say(f"failed, and not in the table: {' '.join(label.split())}")

@@ -185,23 +185,30 @@ def chosen_rows(table: pd.DataFrame, row: str, where: str) -> pd.DataFrame:
             )
     else:
         found = table
-        # A model's name may hold spaces and equality signs: only a column's name starts a condition.
-        for name, value in conditions(row, list(table.columns)):
+        for name, value in conditions(row, table):
             found = found[found[name].astype(str) == value]
     if found.empty:
         raise InputError(f"row: no row of {where} matches '{row}'")
     return found
 
 
-def conditions(text: str, columns: list[str]) -> list[tuple[str, str]]:
-    """Return (column, value) of each condition. Raises InputError if one does not name a column."""
+def conditions(text: str, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return (column, value) of each condition. Raises InputError if one does not name a column.
+
+    A model's name may hold spaces and equality signs, as in "model=bernoulli_vae prior=Mixture". So a
+    word starts a condition only if it names a column and the value before it is whole: it occurs in
+    its column.
+    """
     parts: list[tuple[str, str]] = []
     for word in text.split():
         name, equals, value = word.partition("=")
-        if equals and name in columns:
+        column, before = parts[-1] if parts else ("", "")
+        whole = not parts or (table[column].astype(str) == before).any()
+        goes_on = parts and table[column].astype(str).str.startswith(f"{before} {word}").any()
+        if equals and name in table.columns and (whole or not goes_on):
             parts.append((name, value))
         elif parts:
-            parts[-1] = (parts[-1][0], f"{parts[-1][1]} {word}")
+            parts[-1] = (column, f"{before} {word}")
         else:
             raise InputError(
                 f"row: '{word}' is not a condition column=value with a column of runs.csv"

@@ -14,6 +14,7 @@ from bench.report.costs import timings_table
 from bench.report.description import CRATE, description_files
 from bench.report.missing import missing_runs
 from bench.report.package import dictionary_files
+from bench.report.pages import pages_with, rewritten_pages
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
 from bench.report.reduce import (
     environments_of,
@@ -22,7 +23,7 @@ from bench.report.reduce import (
     load_sweep,
     runs_table,
 )
-from bench.report.tables import latex, markdown, read_readme, rewritten
+from bench.report.tables import latex, markdown, summary
 from bench.system.files import refuse_unwritable, write_atomically
 
 
@@ -34,14 +35,15 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
 
     Args:
         directory: The sweep's folder, results/<sweep>.
-        readme: A README to update: the leaderboard and paper_match.csv between their marks.
+        readme: A README; it and the pages of docs/ beside it get the leaderboard and
+            paper_match.csv between their marks.
 
     Returns:
         The leaderboard.
 
     Raises:
         InputError: There is no sweep or no record; a record is damaged; a file of another sweep or
-            the README cannot be read; or a file cannot be written.
+            a page cannot be read; or a file cannot be written.
     """
     records = load_sweep(directory)
     if not records:
@@ -57,7 +59,7 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     if len(match):
         files[directory.parent / "paper_match.csv"] = csv_text(match)
     if readme is not None:
-        files |= readme_files(readme, directory, board, match)
+        files |= rewritten_pages(pages_with(readme), tables_of_pages(directory, board, match))
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
     missing = missing_runs(directory, tables[own], tables[directory / "timings.csv"])
@@ -89,16 +91,17 @@ def table_files(
     return tables | described | dictionary_files(directory.parent)
 
 
-def readme_files(
-    readme: Path, directory: Path, board: pd.DataFrame, match: pd.DataFrame
-) -> dict[Path, str]:
-    """Return {README: new content}; empty if it has no marks or nothing changes."""
-    old = text = read_readme(readme)
-    text = rewritten(text, "leaderboard", directory.name, markdown(board)) or text
+def tables_of_pages(
+    directory: Path, board: pd.DataFrame, match: pd.DataFrame
+) -> dict[tuple[str, str], str]:
+    """Return {mark: table in Markdown} of what the README and the pages of docs/ show of a sweep."""
+    tables = {
+        ("summary", directory.name): summary(board),
+        ("leaderboard", directory.name): markdown(board),
+    }
     if len(match):
-        words = paper_match_markdown(match)
-        text = rewritten(text, "paper_match", directory.parent.name, words) or text
-    return {readme: text} if text != old else {}
+        tables["paper_match", directory.parent.name] = paper_match_markdown(match)
+    return tables
 
 
 def missing_for_page() -> str | None:

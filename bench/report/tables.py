@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import InputError, escaped
+from bench.errors import escaped
 from bench.records.columns import DIFFERENCE
 from bench.records.types import Metrics
 from bench.report.notes import has_order_alone, marks, notes, task_notes
-from bench.system.files import MIB, is_there, read_text, write_atomically
 from bench.system.printing import number, print_table, say
 
 # (column, heading, decimals, with an interval)
@@ -26,7 +24,6 @@ SHOWN = (
     ("sharpness", "sharpness", 2, False),
 )
 MOST_DECIMALS = 6
-LONGEST_README = 16 * MIB
 # What the cells of ``to_best`` mean.
 TO_BEST_WORDS = (
     "Δ to best other ranked row: the difference of bits/dim to the smallest of the other ranked rows. "
@@ -154,6 +151,25 @@ def markdown(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) ->
     return "\n".join(lines)
 
 
+def summary(board: pd.DataFrame, escape: Callable[[str], str] = in_markdown) -> str:
+    """Return one table in Markdown of all tasks, with the columns that say most."""
+    lines = ["| task | ranks | model | bits/dim | Δ to best | mutual inf. | marginal KL |"]
+    lines.append("|---|---:|---|---:|---:|---:|---:|")
+    for task, rows in board.groupby("task", sort=False):
+        shown = [task, *[""] * (len(rows) - 1)]
+        decimals = enough_decimals(rows, DIFFERENCE, 3)
+        for name, texts, (_, row) in zip(shown, texts_of_task(rows), rows.iterrows()):
+            difference = texts[DIFFERENCE]
+            if row[f"{DIFFERENCE}_high"] == 0:  # for certain
+                difference = "best"
+            elif not pd.isna(row[DIFFERENCE]):
+                difference = number(row[DIFFERENCE], decimals, "+")
+            cells = [name, open_ranks(row), row["model"], texts["bits_per_dim"], difference]
+            cells += [texts["mutual_information"], texts["marginal_kl"]]
+            lines.append("| " + " | ".join(map(escape, cells)) + " |")
+    return "\n".join(lines)
+
+
 LATEX_CHARACTERS = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -192,49 +208,6 @@ def latex(board: pd.DataFrame) -> str:
     for note in notes(board):
         lines += [in_latex(note), ""]
     return "\n".join(lines)
-
-
-def rewrite_readme(path: Path, kind: str, sweep: str, text: str) -> bool:
-    """Replace the text between a sweep's marks in a README. Returns whether it has the marks.
-
-    Args:
-        path: The README.
-        kind: leaderboard, or another table.
-        sweep: The sweep's name, or that of the folder of results.
-        text: The new text.
-    """
-    old = read_readme(path)
-    new = rewritten(old, kind, sweep, text)
-    if new is not None and new != old:
-        write_atomically(path, new)
-    return new is not None
-
-
-def read_readme(path: Path) -> str:
-    """Return a README's text, empty if there is none. Raises InputError if it cannot be read."""
-    if not is_there(path):
-        return ""
-    try:
-        return read_text(path, LONGEST_README)
-    except (OSError, ValueError) as error:
-        raise InputError(f"readme: {path} cannot be read: {error}") from None
-
-
-def rewritten(old: str, kind: str, sweep: str, text: str) -> str | None:
-    """Return a README with ``text`` between a sweep's marks; None if it does not have them.
-
-    Raises:
-        InputError: One of the marks occurs more than once, so it is unclear what to replace.
-    """
-    start, end = f"<!-- {kind}:{sweep} -->", f"<!-- /{kind}:{sweep} -->"
-    opening = old.find(start)
-    closing = old.find(end, opening + len(start))
-    if opening < 0 or closing < 0:
-        return None
-    for mark in (start, end):
-        if old.count(mark) > 1:
-            raise InputError(f"readme: {mark} occurs {old.count(mark)} times; keep one of them")
-    return f"{old[:opening]}{start}\n{text}\n{end}{old[closing + len(end) :]}"
 
 
 def print_estimates(metrics: Metrics) -> None:

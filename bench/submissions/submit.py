@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from bench.errors import InputError
@@ -104,19 +105,21 @@ def found_records(folders: Sequence[str], row: str) -> list[Record]:
     Raises:
         InputError: A folder has no record, or one is damaged.
     """
-    found = []
-    wanted = conditions(row, ["task", "model", "seed"]) if row.strip() else []
+    records = []
     for text in folders:
         folder = Path(text)
         paths = [folder / "record.json"] if (folder / "record.json").is_file() else []
         paths = paths or sorted(folder.glob("runs/*/record.json"))
         if not paths:
             raise InputError(f"records: {folder} has neither record.json nor runs/KEY/record.json")
-        for path in paths:
-            record = read_record(path)
-            known: dict[str, Any] = {**record}
-            if all(str(known[name]) == value for name, value in wanted):
-                found.append(record)
+        records += [read_record(path) for path in paths]
+    names = ["task", "model", "seed"]
+    table = pd.DataFrame(
+        [[{**record}[name] for name in names] for record in records], columns=names
+    )
+    for name, value in conditions(row, table):
+        table = table[table[name].astype(str) == value]
+    found = [records[index] for index in table.index]
     if not found:
         raise InputError(f"records: none of them matches '{row}'")
     return found

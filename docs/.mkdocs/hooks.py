@@ -11,12 +11,8 @@ from mkdocs.structure.files import File
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-# Files from outside docs/ that pages show or link to, at the same place under the site.
-RESULTS = (
-    "results/published/perf/perf.png",
-    "results/published/default/claims.html",
-    "results/published/default/figures/digits-binary-decomposition.png",
-)
+# A page's link to a file of results, which is then at the same place under the site.
+OF_RESULTS = re.compile(r"\]\(\.\./(results/[^)#\s]+)")
 # A function's name stands apart from its argument; the conversion leaves no space there.
 FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
@@ -24,7 +20,8 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>
 
 def on_files(files, config):
     files.append(generated(config, "assets/extra.css", (HERE / "extra.css").read_text()))
-    for name in RESULTS:
+    texts = [Path(file.abs_src_path).read_text("utf-8") for file in files.documentation_pages()]
+    for name in sorted({name for text in texts for name in OF_RESULTS.findall(text)}):
         files.append(generated(config, name, (ROOT / name).read_bytes()))
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(file)

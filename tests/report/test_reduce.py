@@ -10,8 +10,9 @@ from bench.records.consistency import check_same_data
 from bench.records.manifest import write_manifest
 from bench.records.record import write_record
 from bench.records.tables import csv_text, parse_leaderboard, parse_runs, read_runs
+from bench.report.pages import pages_with, rewrite_pages
 from bench.report.reduce import interval, leaderboard_table, load_sweep, runs_table
-from bench.report.tables import latex, markdown, rewrite_readme
+from bench.report.tables import latex, markdown, summary
 from tests.made_up import record
 
 RECORDS = [
@@ -116,15 +117,23 @@ def test_the_readmes_leaderboard_is_the_csvs(tmp_path):
     board = leaderboard_table(RECORDS, "s")
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- leaderboard:s -->\nof before\n<!-- /leaderboard:s -->\nafter\n")
-    assert rewrite_readme(readme, "leaderboard", "s", markdown(board)) and not rewrite_readme(
-        readme, "leaderboard", "other", markdown(board)
+    (tmp_path / "docs").mkdir()
+    page, other = tmp_path / "docs" / "page.md", tmp_path / "docs" / "other.md"
+    page.write_text(
+        "<!-- summary:s --><!-- /summary:s -->\n<!-- leaderboard:t --><!-- /leaderboard:t -->"
     )
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "of before" not in text
-    assert markdown(board) in text and "| (1) | – | b | 1 (1 failed) | 1.000&#42; |" in text
-    assert (
-        rewrite_readme(readme, "leaderboard", "s", markdown(board)) and readme.read_text() == text
-    )
+    other.write_text("no marks")
+    tables = {("leaderboard", "s"): markdown(board), ("summary", "s"): summary(board)}
+    for _ in range(2):
+        rewrite_pages(pages_with(readme), tables)
+        text = readme.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "of before" not in text
+        assert markdown(board) in text and "| (1) | – | b | 1 (1 failed) | 1.000&#42; |" in text
+        assert page.read_text().startswith(
+            f"<!-- summary:s -->\n{summary(board)}\n<!-- /summary:s -->"
+        )
+        assert page.read_text().endswith("<!-- leaderboard:t --><!-- /leaderboard:t -->")
+        assert other.read_text() == "no marks"
 
 
 DIAGNOSED = {

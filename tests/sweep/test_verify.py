@@ -326,6 +326,13 @@ def test_rows_are_found_by_names_with_spaces(published):
     table.loc[0, "model"] = "vae latent_dimensions=10"
     found = chosen_rows(table, "model=vae latent_dimensions=10 task=digits-binary", "runs.csv")
     assert len(found) == 1
+    # An option may be called as a column is; after a whole name its word is a condition.
+    table.loc[0, "model"] = "vae prior=Mixture"
+    split = table.loc[0, "split"]
+    for row in ("model=vae prior=Mixture", f"model=vae prior=Mixture split={split}"):
+        assert len(chosen_rows(table, row, "runs.csv")) == 1
+    seed, name = table.loc[1, ["seed", "model"]]
+    assert (chosen_rows(table, f"model={name} seed={seed}", "runs.csv")["model"] == name).all()
     for wrong in ("nothing here", "model=none", "ffffffffffffffffffff"):
         with pytest.raises(InputError):
             chosen_rows(table, wrong, "runs.csv")
