@@ -17,35 +17,45 @@ from bench.system.launchers import hidden, is_a_launchers
 from bench.system.memory import keep_freed_memory
 from bench.system.printing import take_every_character
 
-# {command: (its module in bench.commands, its description)}
+# {command: (its module in bench.commands, its description)}, those first that most users need.
 COMMANDS = {
-    "train": ("runs", "Train, evaluate and record one run."),
-    "sweep": ("sweeps", "Run the matrix configs/sweep/<name>.yaml, skipping what has a record."),
-    "status": ("sweeps", "Show the progress of a sweep, from another terminal or afterwards."),
+    "sweep": ("sweeps", "Run a matrix of trainings, print its leaderboard: bench sweep default."),
+    "train": ("runs", "Train and measure one model: bench train --data … --model …"),
     "score": ("scoring", "Check and measure a model of your own: bench score FILE.py:NAME."),
+    "claims": ("sweeps", "Test the lecture's claims: bench claims default."),
+    "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
+    "status": ("sweeps", "Show the progress of a sweep, from another terminal or afterwards."),
+    "report": ("sweeps", "Rebuild tables, figures and the page of a sweep from its records."),
+    "compare": ("comparing", "Show two runs side by side: bench compare KEY KEY."),
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
     "release": ("runs", "Write a checkpoint for publication, without the optimizer's state."),
-    "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
-    "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
-    "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
-    "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
-    "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
-    "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
-    "export": ("citing", "Write a row's results as a model card for model hubs; nothing is sent."),
+    "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),
+    "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
     "verify": ("citing", "Repeat cited runs and compare the numbers: bench verify TABLE --row …"),
+    "export": ("citing", "Write a row's results as a model card for model hubs; nothing is sent."),
     "submit": ("submitting", "Write a submission to a leaderboard: bench submit RECORDS --out …"),
     "leaderboard": (
         "submitting",
-        "Add a submission to a board, or freeze it: bench leaderboard add",
+        "Add a submission to a board, or freeze it: bench leaderboard add.",
     ),
-    "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
-    "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),
+    "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
+    "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
+    "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
+}
+# {the first command under a heading: the heading}
+HEADINGS = {
+    "sweep": "most used",
+    "status": "runs and sweeps",
+    "verify": "rows for others",
+    "calibrate": "the benchmark itself",
 }
 
 
 def overview() -> str:
-    lines = ["usage: bench COMMAND [options]", "", "commands:"]
-    lines += [f"  {name:12}{words}" for name, (_, words) in COMMANDS.items()]
+    lines = ["usage: bench COMMAND [options]"]
+    for name, (_, words) in COMMANDS.items():
+        lines += ["", f"{HEADINGS[name]}:"] if name in HEADINGS else []
+        lines.append(f"  {name:13}{words}")
     return "\n".join([*lines, "", "bench COMMAND --help explains a command's options."])
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.__main__ import main
+from bench.__main__ import COMMANDS, main
 from bench.commands.sweeps import print_missing
 from bench.records.record import read_record, write_record
 from bench.system.launchers import is_a_launchers
@@ -319,19 +319,53 @@ def test_only_selected_runs_are_listed_as_missing(capsys):
     )
 
 
-@pytest.mark.parametrize("command", ["train", "sweep", "evaluate", "release", "report", "data"])
-def test_help_explains_every_option(command, capsys):
+def test_the_help_of_train_explains_every_option(capsys):
     with pytest.raises(SystemExit) as done:
-        main([command, "--help"])
+        main(["train", "--help"])
     assert done.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: bench {command}")
+    assert text.startswith("usage: bench train")
     # An option whose help is nothing but its type was not explained.
     options = re.split(r"\n  (?=--|\w+ +\w)", text.split("options:")[1])
     for option in options[1:]:
         words = re.split(r"\s{2,}", option.strip(), maxsplit=1)
         explained = len(words) > 1 and not words[1].startswith("(type:")
         assert explained or option.startswith("--trainer CONFIG"), option
+
+
+# {command: what its usage says of the words after it}
+WORDS = {
+    "sweep": "[NAME]",
+    "evaluate": "CHECKPOINT",
+    "compare": "KEYS...",
+    "data": "[NAMES...]",
+    "leaderboard add": "FOLDER",
+}
+
+
+@pytest.mark.parametrize(
+    "command", sorted({*COMMANDS, "leaderboard add"} - {"train", "leaderboard"})
+)
+def test_help_shows_options_as_they_are_typed(command, capsys):
+    """Each is explained, and taken by the command under the name that the help has."""
+    assert main([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: bench {command} {WORDS.get(command, '')}")
+    shown = re.findall(r"^  (--[\w.-]+)(?: \S+)?(?:  +|\n +)(\S+)", text, re.MULTILINE)
+    assert len(shown) == len(re.findall(r"^  --", text, re.MULTILINE))
+    assert (shown or command == "data") and not [name for name, _ in shown if "_" in name]
+    for name, _ in shown:
+        assert main([*command.split(), "x", f"{name}="]) == 2
+        # Refused for its empty value, and not because it is unknown.
+        assert f"{re.sub('[-.]', '_', name[2:])}: is empty" in capsys.readouterr().err
+
+
+def test_bench_alone_shows_first_what_most_users_need(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert shown == list(COMMANDS) and shown[:5] == ["sweep", "train", "score", "claims", "cite"]
+    assert max(map(len, lines)) <= 100
 
 
 def test_print_config_is_a_configuration(capsys, tmp_path):

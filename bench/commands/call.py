@@ -14,17 +14,23 @@ from bench.system.yaml_text import check_nesting
 def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     """Call ``function`` with options: its signature parses them, its docstring explains them.
 
-    Words before the first option are the value, or the values, of its first parameter.
+    Words before the first option are the value, or the values, of its first parameter. With --help
+    the help is printed and nothing is called.
 
     Raises:
         InputError: An unknown option, or a value that the option does not accept.
     """
     import jsonargparse
 
+    from bench.commands.help import help_text
     from bench.configuration.canonical import one_line
 
+    if {"-h", "--help"} & set(arguments):
+        print(help_text(function, name), end="")
+        return 0
+
     parser = jsonargparse.ArgumentParser(
-        prog=f"bench {name}", exit_on_error=False, allow_abbrev=False
+        prog=f"bench {name}", exit_on_error=False, allow_abbrev=False, add_help=False
     )
     parser.add_function_arguments(function)
     leading = list(takewhile(lambda word: not word.startswith("-"), arguments))
