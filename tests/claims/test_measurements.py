@@ -10,7 +10,6 @@ from bench.claims.evidence import (
     dequantization_rows,
     importance_ladder,
     ladder_rows,
-    log_mass_of_pixels,
     naive_rows,
 )
 from bench.claims.flow import flow_rows
@@ -20,6 +19,7 @@ from bench.claims.rows import Subject
 from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Gaussian
+from bench.densities.discretized import log_mass_of_pixels
 from bench.densities.flows import CouplingFlow
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate
