@@ -102,7 +102,10 @@ def test_a_checkpoint_calls_no_function_of_ours(path, part, good, folder, capsys
     init = {"path": str(folder / "victim")} | ({"text": "theirs"} if "write" in path else {})
     held["bench"]["config"]["model"]["init_args"][part] = {"class_path": path, "init_args": init}
     assert main(["evaluate", str(written(folder / "m.ckpt", held))]) == 2
-    assert f"'{path}' is not a model, network, decoder or prior of bench" in capsys.readouterr().err
+    assert (
+        f"'{path}' is not a model, network, decoder, prior or posterior of bench"
+        in capsys.readouterr().err
+    )
     assert (folder / "victim").read_text() == "mine"
 
 

@@ -8,7 +8,7 @@ class Claim:
     """A claim of the lecture.
 
     Attributes:
-        number: 1 to 12.
+        number: 1 to 13.
         title: A few words.
         statement: The claim in words.
         formulas: The claim in LaTeX.
@@ -206,6 +206,27 @@ ALL = (
         "which show the decoder at its best. Spearman's ρ with a bootstrap over models. If mismatch "
         "were the cause, reconstructions and q_agg samples would be sharp and prior samples not.",
         f"{LECTURE}, blurry samples; Hoffman & Johnson 2016; Pech-Pacheco et al. 2000",
+    ),
+    Claim(
+        13,
+        "A unimodal posterior leaves a gap",
+        "The encoder's q(z|x) is a unimodal distribution, here a diagonal normal, and the true posterior "
+        "is not: even the best q leaves a gap, which a richer family closes.",
+        (
+            r"\log p(x) - \mathcal{L}(q) = \underbrace{\log p(x) - \mathcal{L}(q^{*})}_{"
+            r"\text{approximation}} + \underbrace{\mathcal{L}(q^{*}) - \mathcal{L}(q)}_{"
+            r"\text{amortization}}",
+            r"q^{*} = \underset{q \in \mathcal{Q}}{\mathrm{arg\,max}}\; \mathcal{L}(q) "
+            r"\quad \text{for each } x",
+        ),
+        "VAEs trained with a diagonal normal, a normal with a full covariance and a RealNVP over z given "
+        "the image as q, five seeds each. For each test image the best member of the family is found by "
+        "gradient steps; for the diagonal normal also the best normal with a full covariance. ELBOs are "
+        "estimated on other samples than the optimization's, and log p(x) by importance weighting with "
+        "draws from the best distribution that was found. Whether a VAE trained with a richer q has the "
+        "smaller gap, the larger ELBO and the larger log-likelihood is judged by the paired interval "
+        "over seeds.",
+        f"{LECTURE}, limits of VAEs; Cremer et al. 2018; Kingma et al. 2016",
     ),
 )
 CLAIMS = {claim.number: claim for claim in ALL}

@@ -66,6 +66,15 @@ class SampleGrids(CurveSubject):
     images: dict[str, str]
 
 
+class GapsCurve(CurveSubject):
+    """Gaps of a VAE, its ELBO and log-likelihood (nats per image), and their Monte-Carlo errors."""
+
+    figure: Literal["gaps"]
+    posterior: str
+    values: dict[str, float]
+    errors: dict[str, float]
+
+
 class PixelValues(TypedDict):
     """Share of pixels at each level, and the density of dequantized pixels by bin."""
 
@@ -77,4 +86,4 @@ class PixelValues(TypedDict):
     density: list[float]
 
 
-Curve = LadderCurve | EMCurve | LevelsCurve | ExemplarsCurve | SampleGrids | PixelValues
+Curve = LadderCurve | EMCurve | LevelsCurve | ExemplarsCurve | SampleGrids | GapsCurve | PixelValues

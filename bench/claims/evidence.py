@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.claims.curves import LadderCurve, curve_subject
 from bench.claims.rows import STANDARD_ERRORS, Row, Subject, at_most, equal
 from bench.densities.decoders import Gaussian
-from bench.densities.discretized import log_normal_mass
+from bench.densities.discretized import log_mass_of_pixels
 from bench.estimators.estimate import Estimate, MeanEstimate, mean_estimate
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
 from bench.models.realnvp import RealNVP
@@ -210,12 +210,3 @@ def fixed_latent_row(model: VAE, decoder: Gaussian, y: Tensor, seed: int, subjec
         stderr=error,
         unit="bits/dim",
     )
-
-
-def log_mass_of_pixels(decoder: Gaussian, outputs: Tensor, y: Tensor) -> Tensor:
-    """Return log ∫₀¹ p((y + u)/L | z) du/L of each pixel, float64: a normal's mass in y's bin."""
-    loc, log_scale = (part.double() for part in decoder.location_and_log_scale(outputs))
-    precision = (-log_scale).exp()
-    lower, upper = (((y.double() + end) / decoder.levels - loc) * precision for end in (0, 1))
-    closed = torch.zeros_like(lower, dtype=torch.bool)
-    return log_normal_mass(lower, upper, open_below=closed, open_above=closed)

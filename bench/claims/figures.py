@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from bench.claims.across_runs import bits_per_dim, steps_of
 from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelValues
+from bench.claims.gap_figures import inference_gaps
 from bench.claims.latent_figures import blur, exemplars, samples
 from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
 from bench.records.types import EpochRecord, Record
@@ -48,6 +49,7 @@ def draw_all(
         (11, "exemplars", lambda: exemplars([c for c in curves if c["figure"] == "exemplars"])),
         (12, "blur", lambda: blur(records[12])),
         (12, "samples", lambda: samples([c for c in curves if c["figure"] == "samples"])),
+        (13, "gaps", lambda: inference_gaps([c for c in curves if c["figure"] == "gaps"])),
     ]
     shown: dict[int, list[Shown]] = {}
     for claim, name, draw in plots:

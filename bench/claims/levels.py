@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from bench.claims.curves import LevelsCurve, curve_subject
-from bench.claims.evidence import log_mass_of_pixels
 from bench.claims.rows import Row, Subject, at_most
 from bench.data.tasks import ArrayTask, TaskData
 from bench.densities.decoders import Categorical, Gaussian
+from bench.densities.discretized import log_mass_of_pixels
 from bench.models.terms import Model
 from bench.models.vae import VAE
 from bench.noise import Noise

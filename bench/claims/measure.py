@@ -17,6 +17,7 @@ from bench.claims.items import TrainedItem
 from bench.claims.levels import unseen_levels
 from bench.claims.measurements import Measurement, Outcome
 from bench.claims.optimal_prior import exemplar_curves, sample_grids, swap_rows
+from bench.claims.posterior_gaps import posterior_gaps
 from bench.claims.rows import Row, Subject
 from bench.models.vae import VAE
 from bench.noise import derive_seed
@@ -105,4 +106,8 @@ def measured(
         rows += more
         curves += gains
         curves.append(sample_grids(model, data, evaluation, device, subject))
+    if 13 in claims and isinstance(model, VAE):
+        more, of_run = posterior_gaps(model, y, seed, subject)
+        rows += more
+        curves.append(of_run)
     return rows, curves

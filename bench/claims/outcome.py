@@ -16,9 +16,10 @@ from bench.claims.across_runs import (
 )
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
-from bench.claims.curves import Curve
+from bench.claims.curves import Curve, GapsCurve
 from bench.claims.items import Item, TrainedItem
 from bench.claims.measurements import Measurement
+from bench.claims.richer_posteriors import richer_rows, richer_sentences
 from bench.claims.rows import PlainRow, Row
 from bench.records.provenance import commit_label
 from bench.records.tables import csv_text
@@ -62,6 +63,7 @@ def all_rows(
     across += alternating_rows(records_for(5, items, records))
     across += dequantization_gap_rows(curves_of(measurements))
     across += blur_rows(records_for(12, items, records))
+    across += richer_rows(gaps_in(curves_of(measurements)))
     rows += [row.plain() for row in across]
     return sorted(rows, key=lambda row: row["claim"])
 
@@ -77,6 +79,11 @@ def curves_of(measurements: dict[str, Measurement]) -> list[Curve]:
     return [curve for measurement in measurements.values() for curve in measurement["curves"]]
 
 
+def gaps_in(curves: list[Curve]) -> list[GapsCurve]:
+    """Return the measured gaps of claim 13."""
+    return [curve for curve in curves if curve["figure"] == "gaps"]
+
+
 def table_of(rows: list[PlainRow]) -> pd.DataFrame:
     """Return claims.csv."""
     commit = commit_label()
@@ -86,7 +93,7 @@ def table_of(rows: list[PlainRow]) -> pd.DataFrame:
 
 
 def conclusions_of(
-    items: Sequence[Item], records: dict[str, Record], table: pd.DataFrame
+    items: Sequence[Item], records: dict[str, Record], table: pd.DataFrame, gaps: list[GapsCurve]
 ) -> dict[int, str]:
     """Return, for each claim with rows, sentences that sum them up."""
     sentences: dict[int, str] = {}
@@ -100,6 +107,8 @@ def conclusions_of(
         sentences[int(number)] = text
     for task, own in blur_records(records_for(12, items, records)).items():
         sentences[12] = sentences.get(12, "") + " " + blur_sentence(task, own)
+    if gaps:
+        sentences[13] = sentences.get(13, "") + " " + richer_sentences(gaps)
     return sentences
 
 
@@ -147,13 +156,14 @@ def write_outcome(
         The table of claims.csv.
     """
     table = table_of(all_rows(items, records, measurements))
-    conclusions = conclusions_of(items, records, table)
+    curves = curves_of(measurements)
+    conclusions = conclusions_of(items, records, table, gaps_in(curves))
     write_atomically(directory / "claims.csv", csv_text(table))
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 
     shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12)}
-    front, figures = draw_all(shown, curves_of(measurements), directory / "figures")
+    front, figures = draw_all(shown, curves, directory / "figures")
     write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
     return table
 

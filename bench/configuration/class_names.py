@@ -23,7 +23,7 @@ CLASS_PACKAGES = ("bench.densities", "bench.models")
 # Excluded: wraps the caller's own objects, which no configuration describes.
 EXCLUDED_MODULE = "bench.library.external"
 # Base classes: every class that a configuration may name descends from one of them.
-FAMILIES = frozenset({"Model", "Network", "Decoder", "Prior"})
+FAMILIES = frozenset({"Model", "Network", "Decoder", "Prior", "Posterior"})
 # Largest number of values and names in a configuration; the longest file of configs/ has 46.
 MOST_OPTIONS = 1000
 
@@ -107,7 +107,7 @@ def check_class(text: Any, where: str) -> str:
         if isinstance(text, str) and (plugin := defines_other(text)):
             raise InputError(f"{where}: {text} of {plugin.name} is no part: {what_parts_need()}")
         raise InputError(
-            f"{where}: {quoted(text)} is not a model, network, decoder or prior of bench; code "
+            f"{where}: {quoted(text)} is not a model, network, decoder, prior or posterior of bench; code "
             "outside bench is refused, unless --plugin gives it"
         )
     return name

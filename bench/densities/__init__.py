@@ -1,4 +1,4 @@
-"""Likelihoods p(y|z) and priors p(z), by name: ``densities.Bernoulli``, ``densities.Vamp``, …
+"""Likelihoods p(y|z), priors p(z) and posteriors q(z|y), by name: ``densities.Bernoulli``, …
 
 A likelihood gets the outputs of a network for z, (…, outputs_per_dimension, D). Log-probabilities
 are in nats, summed over the D dimensions:
@@ -23,6 +23,10 @@ from bench.densities.decoders import Gaussian as Gaussian
 from bench.densities.discretized import DiscretizedGaussian as DiscretizedGaussian
 from bench.densities.discretized import DiscretizedLogistic as DiscretizedLogistic
 from bench.densities.exemplar import Exemplar as Exemplar
+from bench.densities.posteriors import FlowPosterior as FlowPosterior
+from bench.densities.posteriors import FullCovariancePosterior as FullCovariancePosterior
+from bench.densities.posteriors import NormalPosterior as NormalPosterior
+from bench.densities.posteriors import Posterior as Posterior
 from bench.densities.priors import Aggregate as Aggregate
 from bench.densities.priors import Density as Density
 from bench.densities.priors import Flow as Flow

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.densities.decoders import SMALLEST_LOG_SCALE, LocationScaleDecoder
+from bench.densities.decoders import SMALLEST_LOG_SCALE, Gaussian, LocationScaleDecoder
 from bench.densities.dequantization import quantize
 from bench.noise import Noise
 
@@ -151,3 +151,12 @@ def log_normal_mass(lower: Tensor, upper: Tensor, open_below: Tensor, open_above
     log_ratio = torch.special.log_ndtr(far) - log_near
     rest = torch.log(-torch.expm1(torch.where(is_open, -1.0, log_ratio)))
     return log_near + torch.where(is_open, 0.0, rest)
+
+
+def log_mass_of_pixels(decoder: Gaussian, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return log ∫₀¹ p((y + u)/L | z) du/L of each pixel, float64: a normal's mass in y's bin."""
+    loc, log_scale = (part.double() for part in decoder.location_and_log_scale(outputs))
+    precision = (-log_scale).exp()
+    lower, upper = (((y.double() + end) / decoder.levels - loc) * precision for end in (0, 1))
+    closed = torch.zeros_like(lower, dtype=torch.bool)
+    return log_normal_mass(lower, upper, open_below=closed, open_above=closed)

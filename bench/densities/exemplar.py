@@ -40,6 +40,7 @@ class Exemplar(Prior):
     """
 
     excludes_own = True
+    is_encoded = True
 
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, neighbours: int = 4):
         super().__init__(latent_dimensions, dimensions, levels)

@@ -1,29 +1,226 @@
-"""Amortized posteriors q(z|y): the encoder of a VAE."""
+"""Amortized posteriors q(z|y): the encoder of a VAE.
 
+A posterior is a network whose outputs are the parameters of a distribution over z for each image, and
+that distribution. Three families are here: the diagonal normal, the normal with a full covariance, and a
+normalizing flow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+import torch
 from torch import Tensor, nn
 
+from bench.densities.flows import AffineCoupling, split_dimensions
+from bench.densities.full_covariance import FullCovarianceNormal, below_diagonal
 from bench.densities.normal import DiagonalNormal
 from bench.networks.mlp import Network, widened
+from bench.noise import Noise
+from bench.settings import check_at_least_one
 
 # Standard deviations from exp(−6) to exp(6). A healthy run stays far inside; a diverging encoder
 # still gives finite numbers.
 LOG_VARIANCE_BOUNDS = (-12.0, 12.0)
+# From the number of outputs to the encoder's network with so many.
+NetworkOf = Callable[[int], Network]
 
 
-class NormalPosterior(nn.Module):
-    """q(z|y) = N(z; μ(y), diag σ²(y)) by one network (Kingma & Welling 2014, eq. 9).
+class Encoded(Protocol):
+    """Distributions over z, one for each image of a batch."""
+
+    @property
+    def loc(self) -> Tensor:
+        """Their means, or other centres, (batch, latent)."""
+
+    def sample(self, noise: Noise, samples: int) -> Tensor:
+        """Draw (samples, batch, latent) by reparameterization."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log-densities in nats of z (..., batch, latent), shape (..., batch)."""
+
+
+def diagonal_normal(outputs: Tensor) -> DiagonalNormal:
+    """Return the normals of means and log-variances (batch, 2·latent)."""
+    loc, log_variance = outputs.chunk(2, dim=-1)
+    return DiagonalNormal(loc, 0.5 * log_variance.clamp(*LOG_VARIANCE_BOUNDS))
+
+
+class Posterior(nn.Module):
+    """q(z|y), whose parameters are the outputs of one network.
 
     Args:
-        network: Maps images (..., D), scaled to [0, 1], to mean and log-variance (..., 2·latent).
+        network_of: Makes the network, from images (..., D), scaled to [0, 1], to so many outputs.
+        latent_dimensions: Number of dimensions of z.
         levels: Number of values that a pixel takes.
     """
 
-    def __init__(self, network: Network, levels: int):
+    def __init__(self, network_of: NetworkOf, latent_dimensions: int, levels: int):
         super().__init__()
-        self.network, self.levels = network, levels
+        self.latent_dimensions, self.levels = latent_dimensions, levels
+        self.network = network_of(self.outputs(latent_dimensions))
 
-    def forward(self, y: Tensor) -> DiagonalNormal:
-        """Encode y (batch, D): integer images, or real-valued pseudo-inputs in the same range."""
+    def outputs(self, latent_dimensions: int) -> int:
+        """Return the number of outputs that the network needs."""
+        raise NotImplementedError
+
+    def distribution(self, outputs: Tensor) -> Encoded:
+        """Return the distributions over z of the network's outputs (batch, outputs)."""
+        raise NotImplementedError
+
+    def parameters_of(self, y: Tensor) -> Tensor:
+        """Return the network's outputs for y (batch, D), shape (batch, outputs)."""
         x = y.float() / (self.levels - 1) if self.levels > 2 else y.float()
-        loc, log_variance = widened(self.network(x)).chunk(2, dim=-1)
-        return DiagonalNormal(loc, 0.5 * log_variance.clamp(*LOG_VARIANCE_BOUNDS))
+        return widened(self.network(x))
+
+    def forward(self, y: Tensor) -> Encoded:
+        """Encode y (batch, D): integer images, or real-valued pseudo-inputs in the same range."""
+        return self.distribution(self.parameters_of(y))
+
+
+class NormalPosterior(Posterior):
+    """q(z|y) = N(z; μ(y), diag σ²(y)) by one network (Kingma & Welling 2014, eq. 9)."""
+
+    def outputs(self, latent_dimensions: int) -> int:
+        return 2 * latent_dimensions
+
+    def distribution(self, outputs: Tensor) -> DiagonalNormal:
+        return diagonal_normal(outputs)
+
+
+class FullCovariancePosterior(Posterior):
+    """q(z|y) = N(z; μ(y), L(y) L(y)ᵀ) with a lower triangular L (Kingma et al. 2016, appendix A).
+
+    L = diag(σ) · A, and the network's last outputs are the entries of A below its diagonal of ones.
+    """
+
+    def outputs(self, latent_dimensions: int) -> int:
+        return 2 * latent_dimensions + below_diagonal(latent_dimensions)
+
+    def distribution(self, outputs: Tensor) -> FullCovarianceNormal:
+        sizes = (2 * self.latent_dimensions, below_diagonal(self.latent_dimensions))
+        of_normal, lower = outputs.split(sizes, dim=-1)
+        normal = diagonal_normal(of_normal)
+        return FullCovarianceNormal(normal.loc, normal.log_scale, lower)
+
+
+class ConditionalCouplings(nn.Module):
+    """Affine couplings of z whose networks also get a context, alternately on two halves of z.
+
+    Dinh et al. 2017 (Real NVP, eq. 4 and 8). Their inverse takes as long as they do. A new one is the
+    identity.
+    """
+
+    first: Tensor
+    second: Tensor
+    order: Tensor
+
+    def __init__(self, dimensions: int, context: int, couplings: int, widths: list[int]):
+        super().__init__()
+        first, second = split_dimensions((dimensions,), "half")
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
+        sizes = [len(first), len(second)]
+        self.couplings = nn.ModuleList(
+            AffineCoupling(sizes[i % 2] + context, sizes[1 - i % 2], widths)
+            for i in range(couplings)
+        )
+
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Map z (..., batch, d) to (..., batch, d), and return log |det| (..., batch) in nats.
+
+        ``context`` has shape (batch, c).
+        """
+        parts, seen = self._halves(z), context.expand(*z.shape[:-1], -1)
+        terms = []
+        for i, coupling in enumerate(self.couplings):
+            given, changed = i % 2, 1 - i % 2
+            parts[changed], term = coupling(torch.cat([parts[given], seen], -1), parts[changed])
+            terms.append(term)
+        return torch.cat(parts, dim=-1).index_select(-1, self.order), reduce(torch.add, terms)
+
+    def inverse(self, base: Tensor, context: Tensor) -> Tensor:
+        """Map back to z, of the same shape."""
+        parts, seen = self._halves(base), context.expand(*base.shape[:-1], -1)
+        for i, coupling in reversed(list(enumerate(self.couplings))):
+            assert isinstance(coupling, AffineCoupling)
+            given, changed = i % 2, 1 - i % 2
+            inputs = torch.cat([parts[given], seen], -1)
+            parts[changed] = coupling.inverse(inputs, parts[changed])
+        return torch.cat(parts, dim=-1).index_select(-1, self.order)
+
+    def _halves(self, z: Tensor) -> list[Tensor]:
+        return [z.index_select(-1, self.first), z.index_select(-1, self.second)]
+
+
+@dataclass(frozen=True)
+class FlowedNormal:
+    """The distributions of f⁻¹(ε; h), ε ~ N(μ, diag σ²), for a batch of μ, σ and contexts h.
+
+    Attributes:
+        base: The distributions of ε.
+        couplings: f.
+        context: h, (batch, c).
+    """
+
+    base: DiagonalNormal
+    couplings: ConditionalCouplings
+    context: Tensor
+
+    @property
+    def loc(self) -> Tensor:
+        """The image of the base's mean, (batch, dimensions): a centre, in general not the mean."""
+        return self.couplings.inverse(self.base.loc, self.context)
+
+    def sample(self, noise: Noise, samples: int) -> Tensor:
+        """Draw (samples, batch, dimensions) by reparameterization."""
+        return self.couplings.inverse(self.base.sample(noise, samples), self.context)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch)."""
+        base, log_determinant = self.couplings(z, self.context)
+        return self.base.log_prob(base) + log_determinant
+
+
+class FlowPosterior(Posterior):
+    """q(z|y) is a RealNVP over z given y: the law of f⁻¹(ε; h(y)), ε ~ N(μ(y), diag σ²(y)).
+
+    Rezende & Mohamed 2015 introduce flows as posteriors, and Kingma et al. 2016 give them a context h
+    from the encoder. Theirs is autoregressive, so that only the density of its own samples is cheap.
+    The inverse of couplings is as cheap as they are. A new flow is the identity, and q a diagonal normal.
+
+    q_agg would need the flow of each datum at the samples of all others, n² flows. Therefore the KL of a
+    VAE with this posterior is not split into mutual information and marginal KL.
+
+    Args:
+        network_of: See ``Posterior``.
+        latent_dimensions: Number of dimensions of z, two or more.
+        levels: Number of values that a pixel takes.
+        couplings: Number of affine couplings.
+        widths: Hidden units of each layer of each coupling's network.
+        context: Number of outputs of the encoder's network that the couplings see.
+    """
+
+    # Three of the parameters belong to every posterior, the others are options of configurations.
+    def __init__(
+        self,
+        network_of: NetworkOf,
+        latent_dimensions: int,
+        levels: int,
+        couplings: int = 4,
+        widths: list[int] = [64],
+        context: int = 32,
+    ):
+        check_at_least_one("model.posterior.", couplings=couplings, context=context)
+        self.context = context
+        super().__init__(network_of, latent_dimensions, levels)
+        self.flow = ConditionalCouplings(latent_dimensions, context, couplings, widths)
+
+    def outputs(self, latent_dimensions: int) -> int:
+        return 2 * latent_dimensions + self.context
+
+    def distribution(self, outputs: Tensor) -> FlowedNormal:
+        base = diagonal_normal(outputs[..., : -self.context])
+        return FlowedNormal(base, self.flow, outputs[..., -self.context :])

@@ -41,6 +41,8 @@ class Prior(nn.Module):
 
     # Whether a datum's own component is left out in training, which takes the datum's index.
     excludes_own = False
+    # Whether it is made of encoded images, which then are diagonal normals.
+    is_encoded = False
 
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int):
         super().__init__()
@@ -94,6 +96,7 @@ class Aggregate(Prior):
     """
 
     excludes_own = True
+    is_encoded = True
 
     def __init__(self, latent_dimensions: int, dimensions: int, levels: int, exemplars: int = 500):
         super().__init__(latent_dimensions, dimensions, levels)
@@ -173,6 +176,8 @@ class Vamp(Prior):
         pseudo_inputs: Number K of pseudo-inputs.
         learned_weights: Whether the w_k are learned too; otherwise each is 1/K.
     """
+
+    is_encoded = True
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.data.tasks import TaskData
-from bench.densities.normal import DiagonalNormal, uniform_mixture
+from bench.densities.full_covariance import NormalDistribution, aggregate_of
 from bench.estimators.diagnostics import bound_estimates, error_is_known, joined, mean_with_error
 from bench.estimators.estimate import Estimate, MeanEstimate, exact, mean_estimate
 from bench.estimators.evidence import check_evaluation_mode, diagnosed_bound
@@ -42,7 +42,7 @@ def evaluate(
     """
     check_evaluation_mode(model)
     results: dict[Split, dict[str, Estimate]] = {}
-    training: DiagonalNormal | None = None
+    training: NormalDistribution | None = None
     for number, split in enumerate(SPLITS):
         images = data.split(split).to(device)
         columns, elbo, encodings = evaluate_terms(model, images, config, (seed, split), training)
@@ -60,7 +60,7 @@ def evaluate(
 
 
 def evaluate_sharpness(
-    model: Any, images: Tensor, data: TaskData, seed: int, training: DiagonalNormal | None
+    model: Any, images: Tensor, data: TaskData, seed: int, training: NormalDistribution | None
 ) -> dict[str, Estimate]:
     """Return the sharpness of samples relative to test images; for a VAE also two references.
 
@@ -71,7 +71,7 @@ def evaluate_sharpness(
     noise = lambda name: Noise(seed, "sharpness", name, device=images.device)
     shown = {"sharpness": model.sample_mean(SHARPNESS_SAMPLES, noise("prior"))}
     if training is not None and hasattr(model, "decode_mean"):
-        aggregate = uniform_mixture(training)
+        aggregate = aggregate_of(training)
         z = aggregate.sample(SHARPNESS_SAMPLES, noise("aggregate"))
         shown["sharpness_aggregate"] = model.decode_mean(z)
         shown["sharpness_reconstruction"] = model.reconstruct(images[:SHARPNESS_SAMPLES])
@@ -87,15 +87,15 @@ def evaluate_terms(
     images: Tensor,
     config: EvaluationConfig,
     key: tuple[int, str],
-    training: DiagonalNormal | None,
-) -> tuple[dict[str, Estimate], Tensor, DiagonalNormal | None]:
+    training: NormalDistribution | None,
+) -> tuple[dict[str, Estimate], Tensor, NormalDistribution | None]:
     """Return a split's columns of the ELBO and its surgery, each sample's ELBO, and the encodings.
 
     The samples' ELBO has shape (samples, n), in nats. ``training`` holds the training split's
     encodings; None if this is the training split.
     """
     surgery, analytic = ELBOSurgery(training), MeanEstimate()
-    reconstruction, elbos = [], []
+    reconstruction, kl, elbos = [], [], []
     for number, y in enumerate(images.split(EVALUATION_BLOCK)):
         terms = terms_of_block(model, y, config.elbo_samples, *key, number)
         elbos.append(terms.elbo.double())
@@ -105,7 +105,11 @@ def evaluate_terms(
                 analytic.update(terms.kl_analytic, torch.zeros_like(terms.kl_analytic), 0)
         else:
             reconstruction.append(terms.reconstruction)
+            if terms.log_posterior is not None and terms.log_prior is not None:
+                kl.append(terms.log_posterior - terms.log_prior)
     elbo = torch.cat(elbos, dim=1)
+    if kl:
+        return terms_without_surgery(reconstruction, kl, elbo), elbo, None
     if reconstruction:
         parts = torch.cat(reconstruction, dim=1)
         is_flow = terms.log_prior is not None
@@ -131,6 +135,17 @@ def terms_of_block(model: Any, y: Tensor, samples: int, *key: int | str) -> Term
         for sample in range(samples)
     ]
     return Terms.join(draws)
+
+
+def terms_without_surgery(
+    reconstruction: list[Tensor], kl: list[Tensor], elbo: Tensor
+) -> dict[str, Estimate]:
+    """Return the columns of a VAE whose q(z|y) is not normal: q_agg is not known, the KL not split."""
+    return {
+        "elbo": mean_estimate(elbo),
+        "reconstruction": mean_estimate(torch.cat(reconstruction, dim=1).double()),
+        "kl": mean_estimate(torch.cat(kl, dim=1).double()),
+    }
 
 
 def terms_without_posterior(

@@ -10,12 +10,19 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from bench.densities.full_covariance import (
+    FullCovarianceNormal,
+    NormalDistribution,
+    aggregate_of,
+)
 from bench.densities.mixture_table import GPU_ROW_BLOCK, ROW_BLOCK
-from bench.densities.normal import DiagonalNormal, uniform_mixture
+from bench.densities.normal import DiagonalNormal
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate, exact, mean_estimate, synchronised
 
 ACTIVE_VARIANCE = 0.01
+# The parameters of posteriors; diagonal normals do not have the last.
+ENCODED = ("loc", "log_scale", "lower")
 
 
 class ELBOSurgery(Metric):
@@ -56,15 +63,18 @@ class ELBOSurgery(Metric):
     latent: list[Tensor]
     loc: list[Tensor]
     log_scale: list[Tensor]
+    lower: list[Tensor]
     training_loc: Tensor | None
     training_log_scale: Tensor | None
+    training_lower: Tensor | None
 
-    def __init__(self, training: DiagonalNormal | None = None, **options: Any):
+    def __init__(self, training: NormalDistribution | None = None, **options: Any):
         super().__init__(**options)
-        for name in ("loc", "log_scale"):
-            value = None if training is None else getattr(training, name).detach()
+        for name in ENCODED:
+            value = getattr(training, name, None)
+            value = None if value is None else value.detach()
             self.register_buffer(f"training_{name}", value, persistent=False)
-        for name in ("reconstruction", "log_prior", "latent", "loc", "log_scale"):
+        for name in ("reconstruction", "log_prior", "latent", *ENCODED):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, terms: Any) -> None:
@@ -85,6 +95,8 @@ class ELBOSurgery(Metric):
         self.latent.append(terms.latent.detach().transpose(0, 1))
         self.loc.append(terms.posterior.loc.detach())
         self.log_scale.append(terms.posterior.log_scale.detach())
+        if isinstance(terms.posterior, FullCovarianceNormal):
+            self.lower.append(terms.posterior.lower.detach())
 
     def compute(self) -> dict[str, Tensor]:
         """Return the value of every column of the surgery, float64 scalars in nats."""
@@ -109,7 +121,7 @@ class ELBOSurgery(Metric):
         own = self.encodings()
         n = latent.shape[1]
         # In float64, so that log q(z_i|x_i) − log q_agg(z_i) stays below log n to rounding.
-        own_double = DiagonalNormal(own.loc.double(), own.log_scale.double())
+        own_double = in_double(own)
         log_posterior = own_double.log_prob(latent.double())
         log_aggregate = self.log_density(own, latent)
         mutual_information = log_posterior - log_aggregate
@@ -130,7 +142,7 @@ class ELBOSurgery(Metric):
             "marginal_kl_aggregate": mean_estimate(log_aggregate - log_swapped),
         }
 
-    def log_density(self, components: DiagonalNormal, latent: Tensor) -> Tensor:
+    def log_density(self, components: NormalDistribution, latent: Tensor) -> Tensor:
         """Return log-densities in nats of latents (samples, n, dimensions) under a uniform mixture.
 
         After synchronisation every rank has all states, and computes a share of the latents' blocks:
@@ -138,7 +150,7 @@ class ELBOSurgery(Metric):
         bytes of a single rank. Without synchronisation states differ between ranks, and each computes
         all of its own.
         """
-        mixture = uniform_mixture(components)
+        mixture = aggregate_of(components)
         if not self._is_synced:
             return mixture.log_prob(latent)
         group = self.process_group
@@ -151,15 +163,31 @@ class ELBOSurgery(Metric):
         return torch.cat(parts).view(latent.shape[:2])
 
     @property
-    def training_encodings(self) -> DiagonalNormal | None:
+    def training_encodings(self) -> NormalDistribution | None:
         """q(z|x_j) of the training split, if it is another one than this."""
         if self.training_loc is None or self.training_log_scale is None:
             return None
-        return DiagonalNormal(self.training_loc, self.training_log_scale)
+        return normals(self.training_loc, self.training_log_scale, self.training_lower)
 
-    def encodings(self) -> DiagonalNormal:
+    def encodings(self) -> NormalDistribution:
         """Return q(z|x_j) for every datum of the split."""
-        return DiagonalNormal(dim_zero_cat(self.loc), dim_zero_cat(self.log_scale))
+        # Synchronised states are tensors, and lists otherwise.
+        lower = dim_zero_cat(self.lower) if len(self.lower) else None
+        return normals(dim_zero_cat(self.loc), dim_zero_cat(self.log_scale), lower)
+
+
+def normals(loc: Tensor, log_scale: Tensor, lower: Tensor | None) -> NormalDistribution:
+    """Return diagonal normals, or those with a full covariance if there is a ``lower``."""
+    if lower is None:
+        return DiagonalNormal(loc, log_scale)
+    return FullCovarianceNormal(loc, log_scale, lower)
+
+
+def in_double(posteriors: NormalDistribution) -> NormalDistribution:
+    """Return posteriors with parameters in float64."""
+    if isinstance(posteriors, FullCovarianceNormal):
+        return posteriors.double()
+    return DiagonalNormal(posteriors.loc.double(), posteriors.log_scale.double())
 
 
 def active_units(posterior_means: Tensor) -> int:

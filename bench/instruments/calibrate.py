@@ -19,6 +19,7 @@ from bench.instruments.evidence_truths import (
     evidence_instruments,
     hard_instruments,
 )
+from bench.instruments.gap_truths import gap_instruments
 from bench.instruments.known_truths import (
     Expected,
     Instrument,
@@ -185,6 +186,7 @@ def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
         hard_instruments,
         mixed_instruments,
         toy_instruments,
+        gap_instruments,
         sample_instruments,
     )
     instruments = [instrument for group in groups for instrument in group()]

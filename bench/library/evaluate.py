@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.tasks import TaskData
-from bench.densities.normal import DiagonalNormal
+from bench.densities.full_covariance import NormalDistribution
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate
 from bench.estimators.evaluate import evaluate as measure
@@ -150,7 +150,7 @@ def check_posterior(terms: Terms, samples: int, batch: int) -> None:
         raise InputError(
             "model: terms() gave a posterior without log_prior, log_posterior and latent"
         )
-    if not isinstance(posterior, DiagonalNormal):
+    if not isinstance(posterior, NormalDistribution):
         raise InputError(
             f"model: the posterior is a {type(posterior).__name__}, not bench.DiagonalNormal; for "
             "another kind of encoder leave it out, and the KL is not split"

@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from bench.densities.normal import DiagonalNormal
+from bench.densities.full_covariance import NormalDistribution
 from bench.noise import Noise
 from bench.settings import Bound
 
@@ -26,7 +26,7 @@ class Terms:
         log_prior: log p(z), (samples, batch).
         log_posterior: log q(z|y), (samples, batch).
         latent: z, (samples, batch, latent).
-        posterior: q(z|y), the distribution of ``latent``; ELBO surgery needs it.
+        posterior: q(z|y), the distribution of ``latent``, if it is normal; ELBO surgery needs it.
         kl_analytic: KL(q(z|y) ‖ p(z)) in closed form, (batch,).
 
     Examples:
@@ -38,7 +38,7 @@ class Terms:
     log_prior: Tensor | None = None
     log_posterior: Tensor | None = None
     latent: Tensor | None = None
-    posterior: DiagonalNormal | None = None
+    posterior: NormalDistribution | None = None
     kl_analytic: Tensor | None = None
 
     @classmethod

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.densities.decoders import Decoder, Gaussian
+from bench.densities.full_covariance import NormalDistribution
 from bench.densities.near_components import FEWEST_COMPONENTS
-from bench.densities.normal import DiagonalNormal
-from bench.densities.posteriors import NormalPosterior
+from bench.densities.posteriors import Encoded, NetworkOf, NormalPosterior, Posterior
 from bench.densities.priors import Density, Prior, StandardNormal
+from bench.errors import InputError
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import MLP, Network, Shape, widened
 from bench.noise import Noise
@@ -41,6 +42,10 @@ class VAE(Model):
         decoder: The likelihood p(y|z), which the field also calls the observation model. It is not
             the network; `ExternalVAE` calls it likelihood.
         prior: The prior p(z).
+        posterior: The family of q(z|y).
+
+    Raises:
+        InputError: The prior is made of encoded images, and the posterior is not a diagonal normal.
     """
 
     # Each parameter is an option of configurations and part of run keys.
@@ -53,6 +58,7 @@ class VAE(Model):
         decoder_network: Callable[[Shape, Shape], Network] = MLP,
         decoder: Callable[[int, int], Decoder] = Gaussian,
         prior: Callable[[int, int, int], Prior] = StandardNormal,
+        posterior: Callable[[NetworkOf, int, int], Posterior] = NormalPosterior,
     ):
         super().__init__(shape, levels)
         check_at_least_one("model.", latent_dimensions=latent_dimensions)
@@ -60,11 +66,17 @@ class VAE(Model):
         self.latent_dimensions = latent_dimensions
         self.decoder = decoder(dimensions, levels)
         self.output_shape = (self.decoder.outputs_per_dimension, dimensions)
-        self.posterior = NormalPosterior(encoder(shape, (2 * latent_dimensions,)), levels)
+        network_of: NetworkOf = lambda outputs: encoder(shape, (outputs,))
+        self.posterior = posterior(network_of, latent_dimensions, levels)
         self.decoder_network = decoder_network((latent_dimensions,), self.output_shape)
         self.prior = prior(latent_dimensions, dimensions, levels)
         self.decoder_name = type(self.decoder).__name__
         self.prior_name = type(self.prior).__name__
+        if self.prior.is_encoded and not isinstance(self.posterior, NormalPosterior):
+            raise InputError(
+                f"model.prior: {self.prior_name} is made of encoded images, each a diagonal normal; "
+                f"with posterior {type(self.posterior).__name__} take another prior"
+            )
         self.bound = self.decoder.bound
         self._evaluation_prior: Density | None = None
         self.register_load_state_dict_post_hook(forget_prior_of)
@@ -130,7 +142,7 @@ class VAE(Model):
 
     def _terms_given(
         self,
-        posterior: DiagonalNormal,
+        posterior: Encoded,
         y: Tensor,
         noise: Noise,
         samples: int,
@@ -139,7 +151,8 @@ class VAE(Model):
     ) -> Terms:
         z = posterior.sample(noise, samples)
         reconstruction = self.decoder.log_prob(self.decode(z), y, noise)
-        analytic = isinstance(self.prior, StandardNormal)
+        normal = posterior if isinstance(posterior, NormalDistribution) else None
+        analytic = normal is not None and isinstance(self.prior, StandardNormal)
         # A training step on one sample uses the analytic KL, so the sampled one is not computed.
         # ``prepared`` adds the prior of joined draws.
         sampled = not (analytic and self.training and samples == 1)
@@ -149,8 +162,8 @@ class VAE(Model):
             log_prior=density.log_prob(z) if density is not None else None,
             log_posterior=posterior.log_prob(z) if sampled else None,
             latent=z,
-            posterior=posterior,
-            kl_analytic=posterior.kl_to_standard_normal() if analytic else None,
+            posterior=normal,
+            kl_analytic=normal.kl_to_standard_normal() if normal and analytic else None,
         )
 
     def reconstruction_from_prior(self, y: Tensor, noise: Noise, samples: int) -> Tensor:
@@ -173,5 +186,5 @@ class VAE(Model):
         return self.decode(self.prior_density(noise, None).sample(n, noise))
 
     def reconstruct(self, y: Tensor) -> Tensor:
-        """Return E[y|z] at the posterior's mean, shape (batch, D), in units of levels."""
+        """Return E[y|z] at the posterior's ``loc``, shape (batch, D), in units of levels."""
         return self.decode_mean(self.posterior(y).loc)

@@ -42,7 +42,13 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "claims/measure.py",
         "claims/measurements.py",
         "claims/optimal_prior.py",
+        "claims/posterior_gaps.py",
+        "claims/richer_posteriors.py",
         "claims/rows.py",
+        "inspection/gap_samples.py",
+        "inspection/gaps.py",
+        "inspection/joint_density.py",
+        "inspection/local_posteriors.py",
     ),
 }
 OWN_PATH = "bench/records/code.py"

@@ -53,6 +53,7 @@ ADDED: dict[str, dict[str, Any]] = {
 # The same for arguments of the models' classes.
 ADDED_TO_MODELS: dict[str, dict[str, Any]] = {
     "RealNVP": {"shift": "after_scaling"},
+    "VAE": {"posterior": {"class_path": "NormalPosterior"}},
 }
 
 
@@ -68,12 +69,12 @@ def hashed_part(config: Config) -> Config:
     for section, added in ADDED.items():
         if isinstance(config.get(section), dict):
             kept[section] = without(added, config[section])
-    model = config.get("model")
-    if isinstance(model, dict):
+    if isinstance(config.get("model"), dict):
+        model = with_historical_paths(config["model"])
         if isinstance(model.get("init_args"), dict):
             added = ADDED_TO_MODELS.get(bare_name(str(model.get("class_path"))), {})
             model = model | {"init_args": without(added, model["init_args"])}
-        kept["model"] = with_historical_paths(model)
+        kept["model"] = model
     if "plugins" in config:
         # By their source alone: a file may be renamed.
         sources = ({"version": p["version"], "sha256": p["sha256"]} for p in config["plugins"])

@@ -14,7 +14,9 @@ from bench.claims.across_runs import (
     value_of,
 )
 from bench.claims.blur import blur_rows, correlation
+from bench.claims.gap_figures import inference_gaps
 from bench.claims.outcome import blur_sentence, table_of
+from bench.claims.richer_posteriors import richer_rows, richer_sentences
 from bench.claims.rows import Subject, at_most, equal
 
 
@@ -182,3 +184,43 @@ def test_the_table_has_its_columns_and_keeps_what_does_not_hold():
         "stderr", "tolerance", "holds",
     ]  # fmt: skip
     assert not table["holds"].iloc[0] and table["difference"].iloc[0] == 1.0
+
+
+def gaps_curve(posterior, seed, approximation, elbo=-20.0, log_likelihood=-19.0, task="t"):
+    values = {
+        "approximation_gap": approximation,
+        "amortization_gap": 0.2,
+        "elbo": elbo,
+        "log_likelihood": log_likelihood,
+    }
+    subject = {"figure": "gaps", "task": task, "model": f"m {posterior}", "seed": seed}
+    return {**subject, "posterior": posterior, "values": values, "errors": dict(values)}
+
+
+def test_richer_posteriors_are_compared_by_the_paired_interval_over_seeds():
+    """Differences of 0.10, 0.12 and 0.08: mean 0.1, half width 4.303 · 0.02 / √3 = 0.0497."""
+    diagonal = [gaps_curve("NormalPosterior", seed, 0.3 + seed) for seed in (1, 2, 3)]
+    better = [
+        gaps_curve("Flow", seed, 0.3 + seed - less, -20 + seed, -19.1)
+        for seed, less in ((1, 0.10), (2, 0.12), (3, 0.08))
+    ]
+    alone = [gaps_curve("Full", 1, 0.0), gaps_curve("NormalPosterior", 1, 0.5, task="other")]
+    gap, elbo, likelihood = richer_rows([*diagonal, *better, *alone])
+    assert gap.holds and gap.subject == Subject("t", "Flow")
+    assert (gap.right - gap.left, gap.tolerance) == pytest.approx((0.1, -0.0497), abs=1e-4)
+    # Differences of 1, 2 and 3, whose half width is 2.5.
+    assert elbo.left == -20 and elbo.right == -18 and not elbo.holds
+    assert not likelihood.holds  # it is smaller
+    barely = [gaps_curve("Flow", s, 0.3 + s - less) for s, less in ((1, 0.1), (2, 0.02), (3, 0.0))]
+    assert not richer_rows([*diagonal, *barely])[0].holds
+    text = richer_sentences(diagonal)
+    assert "with NormalPosterior, 3 seeds: log-likelihood -19.00" in text and "gap 2.30" in text
+
+
+def test_the_gaps_have_a_figure():
+    curves = [gaps_curve(name, 1, 0.3) for name in ("NormalPosterior", "Flow")]
+    figure, caption = inference_gaps(curves)
+    assert "best member" in caption
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights == pytest.approx([0.3, 0.3, 0.2, 0.2])
+    assert inference_gaps([]) is None

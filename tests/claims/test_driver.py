@@ -87,7 +87,8 @@ def test_committed_files_measure_every_claim_on_three_seeds(name):
     items, _ = committed(name)
     trained = [item for item in items if isinstance(item, TrainedItem)]
     assert sum(isinstance(item, ClosedFormItem) for item in items) >= 3  # claims 1, 3 and 4
-    for claim in (1, 2, 5, 6, 7, 8, 9, 10, 11, 12):
+    # Claim 13 is measured on digits alone.
+    for claim in (1, 2, 5, 6, 7, 8, 9, 10, 11, 12, *([13] if name == "default" else [])):
         seeds = {item.job.config["seed"] for item in trained if claim in item.claims}
         assert len(seeds) >= 3, claim
     least = 24 if name == "default" else 12
@@ -104,7 +105,7 @@ def test_committed_files_measure_every_claim_on_three_seeds(name):
         (lambda c: c["closed_form"].update(data="digits-17"), "closed_form needs two lists"),
         (lambda c: c["closed_form"].update(seed=["one"]), "'one' is not a whole number"),
         (lambda c: c.update(closed_form={"data": ["nowhere"], "seed": [1]}), "nowhere"),
-        (lambda c: c["experiments"]["vae"].update(claims=[13]), "claims must be a list of numbers"),
+        (lambda c: c["experiments"]["vae"].update(claims=[0]), "claims must be a list of numbers"),
         (
             lambda c: c["experiments"]["vae"].update(claims=[[1]]),
             "claims must be a list of numbers",

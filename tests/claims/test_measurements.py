@@ -10,19 +10,21 @@ from bench.claims.evidence import (
     dequantization_rows,
     importance_ladder,
     ladder_rows,
-    log_mass_of_pixels,
     naive_rows,
 )
 from bench.claims.flow import flow_rows
 from bench.claims.levels import masses_of_images, unseen_levels
 from bench.claims.optimal_prior import block_gains, mean_elbo, swap_rows, swapped
+from bench.claims.posterior_gaps import gap_rows
 from bench.claims.rows import Subject
 from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Gaussian
+from bench.densities.discretized import log_mass_of_pixels
 from bench.densities.flows import CouplingFlow
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate
+from bench.inspection.gaps import InferenceGaps
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.models.terms import Terms
 from bench.noise import Noise
@@ -184,3 +186,25 @@ def test_gains_by_number_of_exemplars_are_the_direct_sums():
                     total = torch.stack([log_density(j, z[s, i]) for j in members]).logsumexp(0)
                     expected = total - log(len(members)) - log_prior[s, i].double()
                     assert found[position, s, i].item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def made_up_gaps(approximation, closed, stderr=0.01):
+    estimate = lambda value: Estimate(value, stderr, 100, 50, 0.1)
+    full = None if closed is None else estimate(closed)
+    numbers = dict.fromkeys(InferenceGaps.__dataclass_fields__)
+    numbers |= {"approximation_gap": estimate(approximation), "closed_by_full_covariance": full}
+    return InferenceGaps(**numbers)
+
+
+@pytest.mark.parametrize(
+    "gap, closed, held",
+    [
+        (1.0, 0.9, [True, True]),
+        (0.03, 0.03, [False, True]),  # within four standard errors of 0
+        (1.0, 0.3, [True, False]),
+        (1.0, None, []),  # q is not a diagonal normal
+    ],
+)
+def test_a_gap_that_a_full_covariance_closes(gap, closed, held):
+    rows = gap_rows(made_up_gaps(gap, closed), Subject("task", "model", 1))
+    assert [row.holds for row in rows] == held

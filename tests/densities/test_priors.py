@@ -19,7 +19,7 @@ D, LEVELS = 5, 17
 
 def encoder(latent):
     torch.manual_seed(0)
-    posterior = NormalPosterior(MLP((D,), (2 * latent,), [8]), LEVELS)
+    posterior = NormalPosterior(lambda outputs: MLP((D,), (outputs,), [8]), latent, LEVELS)
     for parameter in posterior.parameters():
         nn.init.normal_(parameter, std=0.6)
     return posterior

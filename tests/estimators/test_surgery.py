@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.claims.rows import STANDARD_ERRORS
+from bench.densities.full_covariance import FullCovarianceNormal, aggregate_of
 from bench.densities.mixture_table import ROW_BLOCK
 from bench.densities.normal import DiagonalNormal, standard_normal_log_prob
 from bench.estimators.surgery import ELBOSurgery, active_units
@@ -41,6 +42,49 @@ def test_against_a_direct_sum():
     assert columns["marginal_kl"].value == pytest.approx(
         (log_aggregate - log_prior).mean().item(), abs=1e-6
     )
+
+
+def test_a_full_covariance_against_a_direct_sum():
+    torch.manual_seed(0)
+    parts = torch.randn(60, 3), torch.randn(60, 3), torch.randn(60, 3)
+    q = FullCovarianceNormal(*parts)
+    z = q.sample(Noise(0), 2)
+    log_prior, log_own = standard_normal_log_prob(z), q.log_prob(z)
+    surgery = ELBOSurgery(FullCovarianceNormal(*(part[:20] for part in parts)))
+    for rows in (slice(0, 35), slice(35, 60)):
+        own = FullCovarianceNormal(*(part[rows] for part in parts))
+        likelihood = torch.zeros(2, len(own.loc))
+        surgery.update(Terms(likelihood, log_prior[:, rows], log_own[:, rows], z[:, rows], own))
+    value = {name: estimate.value for name, estimate in surgery.estimates().items()}
+    normals = [
+        torch.distributions.MultivariateNormal(loc, scale_tril=factor)
+        for loc, factor in zip(q.loc.double(), q.factor.double())
+    ]
+    pairs = torch.stack([normal.log_prob(z.double()) for normal in normals])
+    aggregate = pairs.logsumexp(0) - log(60)
+    own = torch.stack([pairs[i, :, i] for i in range(60)], 1)
+    swapped = pairs[:20].logsumexp(0) - log(20)
+    expected = {
+        "mutual_information": own - aggregate,
+        "marginal_kl": aggregate - log_prior,
+        "marginal_kl_aggregate": aggregate - swapped,
+    }
+    for name, values in expected.items():
+        assert value[name] == pytest.approx(values.mean().item(), abs=1e-6)
+
+
+def test_samples_of_a_mixture_of_full_covariances_follow_it():
+    parts = (
+        torch.tensor([[-3.0, 0.0], [3.0, 1.0]]),
+        torch.zeros(2, 2),
+        torch.tensor([[0.9], [-2.0]]),
+    )
+    mixture = aggregate_of(FullCovarianceNormal(*parts))
+    drawn = mixture.sample(20_000, Noise(0))
+    right = drawn[:, 0] > 0
+    assert right.double().mean().item() == pytest.approx(0.5, abs=0.02)
+    slopes = [part.T.cov()[0, 1].item() for part in (drawn[~right], drawn[right])]
+    assert slopes == pytest.approx([0.9, -2.0], abs=0.1)
 
 
 def test_the_identities():

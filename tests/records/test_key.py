@@ -1,10 +1,12 @@
 """The key of a run: which parts of a configuration it is a function of."""
 
+import json
 from copy import deepcopy
 
 import pytest
 
-from bench.records.key import key_of
+from bench.records.key import bare_name, key_of
+from bench.system.checkout import REPOSITORY
 
 CONFIG = {
     "seed": 1,
@@ -41,3 +43,20 @@ def test_an_added_option_at_its_old_value_is_as_if_it_were_not_there():
     del older["data"]["leave_out_every"], older["model"]["init_args"]["shift"]
     del older["trainer"]["samples"], older["evaluation"]["importance_data_train"]
     assert key_of(older) == key_of(CONFIG)
+
+
+def test_committed_records_keep_their_keys_also_with_the_default_posterior():
+    paths = sorted(REPOSITORY.glob("results/**/record.json"))
+    assert len(paths) > 100
+    with_posterior = 0
+    for path in paths:
+        record = json.loads(path.read_text())
+        config = deepcopy(record["config"])
+        assert key_of(config) == record["key"], path
+        if bare_name(config["model"]["class_path"]) == "VAE":
+            config["model"]["init_args"]["posterior"] = {"class_path": "NormalPosterior"}
+            assert key_of(config) == record["key"], path
+            config["model"]["init_args"]["posterior"] = {"class_path": "FullCovariancePosterior"}
+            assert key_of(config) != record["key"], path
+            with_posterior += 1
+    assert with_posterior > 50

@@ -35,6 +35,8 @@ KERNELS = {
     "gated_flow_vae": 185,
     "gated_mixture_vae": 175,
     "iwae_paper_vae": 101,
+    "full_covariance_vae": 112,
+    "flow_posterior_vae": 272,
     "realnvp": 108,
     "variational_realnvp": 221,
     "convolutional_realnvp": 237,

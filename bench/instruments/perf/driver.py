@@ -13,6 +13,7 @@ from bench.instruments.perf.estimators import aggregate_rows, evidence_rows
 from bench.instruments.perf.growth import growth_rows
 from bench.instruments.perf.interleaved import Comparison
 from bench.instruments.perf.lightning_loop import lightning_rows
+from bench.instruments.perf.local_optimization import optimization_rows
 from bench.instruments.perf.peers import peer_rows
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.sweeps import sweep_rows
@@ -48,10 +49,11 @@ def perf(
     silence_lightning()
     # (part, its share of the time on two cores, its function)
     comparisons: list[tuple[str, float, Callable[[Sizes, PartProgress], list[Comparison]]]] = [
-        ("training", 0.37, training_rows),
+        ("training", 0.36, training_rows),
         ("steps at once", 0.05, lightning_rows),
         ("aggregated posterior", 0.06, aggregate_rows),
         ("importance-weighted bound", 0.02, evidence_rows),
+        ("local optimization", 0.01, optimization_rows),
         ("start-up and packing", 0.08, sweep_rows),
         ("peers", 0.33, partial(peer_rows, peers)),
     ]

@@ -8,6 +8,8 @@ from bench.configuration.models import build_model
 from bench.configuration.parsing import parse_run
 from bench.densities.mixture_table import MixtureTable
 from bench.estimators.evidence import importance_weighted_bound
+from bench.inspection.local_posteriors import LocalOptimization
+from bench.instruments.perf import local_optimization
 from bench.instruments.perf.bolts_epoch import bolts_epoch, bolts_vae
 from bench.instruments.perf.driver import growth_markdown, markdown
 from bench.instruments.perf.estimators import (
@@ -68,6 +70,22 @@ def test_the_bound_of_one_image_at_a_time_is_the_same_bound():
         ours, variance = importance_weighted_bound(model, y, 2000, 0)
         other = one_image_at_a_time(model, y, 2000).double()
     assert ((ours - other).abs() < 6 * (2 * variance).sqrt() + 1e-3).all()
+
+
+def test_the_local_optimization_of_one_image_at_a_time_finds_the_same():
+    config = parse_run(vae_options(Architecture("", (20,), "relu", 2), 100, 1))
+    model = build_model(config, (1, 28, 28), 2).eval()
+    y = torch.randint(2, (3, 784), dtype=torch.uint8)
+    how = LocalOptimization(steps=60, most_stages=1)
+    start, ours, other = (
+        torch.cat(parts, dim=1)
+        for parts in (
+            (model.posterior(y).loc, model.posterior(y).log_scale),
+            local_optimization.optimize_block(model, y, how),
+            local_optimization.one_image_at_a_time(model, y, how),
+        )
+    )
+    assert (ours - other).norm() < 0.3 * (start - other).norm()
 
 
 def test_the_hand_written_loop_trains_the_same_network():
