@@ -74,7 +74,7 @@ def check_both_sides(model, start):
     "decoder, levels",
     [
         (Bernoulli, 2),
-        (DiscretizedLogistic, 17),
+        (partial(DiscretizedLogistic, scale="shared"), 17),
         (partial(Gaussian, sigma=0.4), 17),
         (Categorical, 3),
     ],
@@ -106,7 +106,7 @@ def test_a_path_with_a_poor_part_of_the_prior_still_bounds(monkeypatch):
     """The last weight exchanges the part for the whole, on both sides."""
     import bench.inspection.blocks as blocks
 
-    near = partial(blocks.NearMixture, nearest=400)
+    near = partial(blocks.NearMixture, nearest=150)
     monkeypatch.setattr(blocks, "NearMixture", near)
     check_both_sides(small_vae(prior=Aggregate, images=1500), "posterior")
 
