@@ -17,7 +17,7 @@ from bench.configuration.parsing import parse_run
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Bernoulli, Categorical, Gaussian
 from bench.densities.discretized import DiscretizedGaussian, DiscretizedLogistic
-from bench.instruments.annealing import annealed_importance_sampling
+from bench.estimators.annealing import annealed_importance_sampling
 from bench.instruments.frechet import frechet_distance
 from bench.instruments.minibatch import stratified_log_aggregate, weighted_log_aggregate
 from bench.noise import Noise

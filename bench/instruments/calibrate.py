@@ -3,7 +3,7 @@
 The 95 % intervals of an estimator must cover its own expectation in 92 to 98 % of the repeats in
 which it gives a standard error. The expectation of an unbiased estimator is the truth; that of one
 that is biased by construction differs from the truth on the side, and by as much, as an independent
-simulation says. `bench verify` must let an honest repetition pass in 95 % of cases.
+simulation says. A sandwich must have the truth inside in 98 of 100 repeats. `bench verify` must let an honest repetition pass in 95 % of cases.
 """
 
 import time
@@ -30,6 +30,13 @@ from bench.instruments.known_truths import (
 from bench.instruments.mixed_truths import mixed_instruments
 from bench.instruments.progress import PartProgress, split_progress
 from bench.instruments.repetitions import Repetitions, repetitions
+from bench.instruments.sandwich_truths import (
+    INSIDE,
+    Sandwiched,
+    mean_and_error,
+    reverse_instruments,
+    sandwiches,
+)
 from bench.instruments.toy_truths import toy_instruments
 from bench.records.provenance import commit_label
 from bench.settings import Progress
@@ -153,6 +160,35 @@ def row_of_repetitions(found: Repetitions) -> CalibrationRow:
     }
 
 
+def row_of_sandwich(found: Sandwiched) -> CalibrationRow:
+    """Return the row of a sandwich: the truth lies inside, and each mean bound on its own side.
+
+    ``mean_estimate`` is the mean gap, ``coverage`` the share of repeats with the truth between the
+    bounds, each moved outwards by its error.
+    """
+    lower, lower_stderr = mean_and_error(found.lower)
+    upper, upper_stderr = mean_and_error(found.upper)
+    gap, gap_stderr = mean_and_error([high - low for low, high in zip(found.lower, found.upper)])
+    inside = sum(found.inside) / len(found.inside)
+    is_below = lower <= TOLERATED_ERRORS * lower_stderr
+    is_above = upper >= -TOLERATED_ERRORS * upper_stderr
+    return {
+        "estimator": "sandwich of log p(x)",
+        "setting": f"{found.setting}; lower {lower:+.3f}, upper {upper:+.3f} nats off the truth",
+        "truth": 0.0,
+        "mean_estimate": gap,
+        "bias": gap,
+        "bias_stderr": gap_stderr,
+        "expected": "above",
+        "expected_bias": upper - lower,
+        "expected_bias_stderr": 0.0,
+        "coverage": inside,
+        "empty": 0.0,
+        "repeats": len(found.inside),
+        "calibrated": inside >= INSIDE and is_below and is_above,
+    }
+
+
 def expected_seconds(instrument: Instrument) -> float:
     """Return the time of all repeats, extrapolated from one."""
     started = time.perf_counter()
@@ -188,6 +224,7 @@ def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
         toy_instruments,
         gap_instruments,
         sample_instruments,
+        reverse_instruments,
     )
     instruments = [instrument for group in groups for instrument in group()]
     weights = [expected_seconds(instrument) for instrument in instruments]
@@ -195,6 +232,9 @@ def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
     rows = []
     for instrument, part in zip(instruments, parts):
         rows.append(measure(instrument, part))
+        tell(rows[-1])
+    for sandwiched in sandwiches():
+        rows.append(row_of_sandwich(sandwiched))
         tell(rows[-1])
     for repeat in repetitions(REPOSITORY / "results"):
         rows.append(row_of_repetitions(repeat()))

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from bench.densities.decoders import Gaussian
 from bench.densities.normal import standard_normal_log_prob
+from bench.estimators.annealing import annealed_importance_sampling
 from bench.estimators.diagnostics import bound_estimates, mean_with_error
 from bench.estimators.estimate import Estimate, mean_estimate
 from bench.estimators.evidence import diagnosed_bound, diagnosed_naive_evidence
-from bench.instruments.annealing import annealed_importance_sampling
 from bench.instruments.expectations import (
     Expectation,
     Numbers,

@@ -7,8 +7,19 @@ import pandas as pd
 import pytest
 
 from bench.estimators.estimate import Estimate
-from bench.instruments import evidence_truths, known_truths, mixed_truths, toy_truths
-from bench.instruments.calibrate import calibrate, measure, row_of_repetitions
+from bench.instruments import (
+    evidence_truths,
+    known_truths,
+    mixed_truths,
+    sandwich_truths,
+    toy_truths,
+)
+from bench.instruments.calibrate import (
+    calibrate,
+    measure,
+    row_of_repetitions,
+    row_of_sandwich,
+)
 from bench.instruments.expectations import (
     Expectation,
     bound_series,
@@ -17,6 +28,7 @@ from bench.instruments.expectations import (
 )
 from bench.instruments.known_truths import Instrument, elbo_instruments
 from bench.instruments.repetitions import Repetitions
+from bench.instruments.sandwich_truths import Sandwiched
 from bench.instruments.toy_truths import toy_evidence, toy_vae
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
@@ -125,6 +137,8 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     for group in ("surgery", "evidence", "hard", "mixed", "toy", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
     monkeypatch.setattr("bench.instruments.calibrate.repetitions", lambda results: ())
+    monkeypatch.setattr("bench.instruments.calibrate.reverse_instruments", none)
+    monkeypatch.setattr("bench.instruments.calibrate.sandwiches", none)
     reports = []
     table = calibrate(tmp_path, lambda *report: reports.append(report))
     assert capsys.readouterr().out.count(" bias ") == len(table) == 4
@@ -155,6 +169,24 @@ def test_repetitions_must_pass_and_not_differ_on_average(
     assert row["bias"] == difference and row["repeats"] == 100
 
 
+@pytest.mark.parametrize(
+    "lower, upper, inside, calibrated",
+    [
+        (-1.0, 1.0, 98, True),
+        (-1.0, 1.0, 97, False),
+        (0.5, 1.0, 100, False),  # the lower bound is above the truth
+        (-1.0, -0.5, 100, False),  # the upper bound is below it
+    ],
+)
+def test_a_sandwich_must_hold_the_truth_between_its_bounds(lower, upper, inside, calibrated):
+    spread = [0.1 if number % 2 else -0.1 for number in range(100)]
+    lowers, uppers = ([bound + own for own in spread] for bound in (lower, upper))
+    found = Sandwiched("x", lowers, uppers, [True] * inside + [False] * (100 - inside))
+    row = row_of_sandwich(found)
+    assert row["calibrated"] == calibrated and row["coverage"] == inside / 100
+    assert row["mean_estimate"] == pytest.approx(upper - lower) and row["repeats"] == 100
+
+
 GROUPS = (
     (known_truths, "surgery"),
     (known_truths, "sample"),
@@ -163,6 +195,7 @@ GROUPS = (
     (evidence_truths, "hard"),
     (mixed_truths, "mixed"),
     (toy_truths, "toy"),
+    (sandwich_truths, "reverse"),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.instruments.perf.annealing import annealing_rows
 from bench.instruments.perf.estimators import aggregate_rows, evidence_rows
 from bench.instruments.perf.growth import growth_rows
 from bench.instruments.perf.interleaved import Comparison
@@ -54,8 +55,9 @@ def perf(
         ("aggregated posterior", 0.06, aggregate_rows),
         ("importance-weighted bound", 0.02, evidence_rows),
         ("local optimization", 0.01, optimization_rows),
+        ("annealing", 0.03, annealing_rows),
         ("start-up and packing", 0.08, sweep_rows),
-        ("peers", 0.33, partial(peer_rows, peers)),
+        ("peers", 0.29, partial(peer_rows, peers)),
     ]
     names = [*(name for name, _, _ in comparisons), "growth"]
     weights = [*(weight for _, weight, _ in comparisons), 0.14]

@@ -16,6 +16,7 @@ class Sizes:
         components: Sizes of an aggregated posterior; only the comparison with the floor covers all
             of them, the others the first.
         samples: K of the importance-weighted bound.
+        temperatures: Steps of annealing; the time is proportional to it.
         steps: Training steps of a flow in one pair.
         seconds: Duration of the work of two processes side by side.
         aggregates, latents, bounds, widths, surgeries, peaks, runs: Sizes over which growth is
@@ -31,6 +32,7 @@ class Sizes:
     repeats: int = 7
     components: tuple[int, ...] = (10_000, 60_000)
     samples: int = 500
+    temperatures: int = 10
     steps: int = 20
     seconds: float = 2.0
     aggregates: tuple[int, ...] = (300, 1000, 3000, 10_000, 30_000)

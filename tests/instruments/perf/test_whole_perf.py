@@ -47,7 +47,7 @@ from tests.work_clock import WorkClock, work_clock
 # An epoch has enough steps for a report of progress within it.
 SMALL = Sizes(
     images=400, peer_images=200, batches=(4,), epochs=2, repeats=2, components=(512, 700),
-    samples=40, steps=2, seconds=0.01, aggregates=(300, 3000), latents=(40, 400), bounds=(10, 100),
+    samples=40, temperatures=2, steps=2, seconds=0.01, aggregates=(300, 3000), latents=(40, 400), bounds=(10, 100),
     widths=(64, 256), surgeries=(600, 1200), peaks=(20, 40), runs=(2, 20),
 )  # fmt: skip
 PAGE = "<!-- speed:perf -->\n<!-- /speed:perf -->\n<!-- growth:perf -->\n<!-- /growth:perf -->\n"
@@ -123,7 +123,7 @@ def in_one_process(clock: WorkClock):
     )
     context = SimpleNamespace(Pool=Pool)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("estimators", "peers"):
+        for module in ("annealing", "estimators", "peers"):
             name = f"bench.instruments.perf.{module}.separate_process"
             patch.setattr(name, lambda: nullcontext(timed))
         for module in ("sweeps", "growth"):
@@ -167,7 +167,7 @@ def forward(architecture: Architecture) -> float:
 @pytest.mark.long
 def test_every_part_of_perf_is_measured(measured):
     table, growth, page = measured
-    assert len(table) == 31 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
+    assert len(table) == 33 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
     assert len(growth) == 8 and page.count("\n| ") == 2 + len(table) + len(growth)
     pairs = table["repeats"].groupby(table["unit"]).agg(set)
     assert pairs["ms"] == {SMALL.epochs - 1, SMALL.repeats} and pairs["s"] == {SMALL.repeats}
@@ -189,6 +189,10 @@ def test_floors_have_the_matrix_products_of_what_they_are_compared_with(measured
     assert list(products["other"]) == pytest.approx(list(loops["other"]), rel=1e-9)
     # An encoder for each image beside the decoder for each sample; one of 81 columns is a constant.
     assert against(table, "the decoder's")["ratio"].item() == pytest.approx(0.974, abs=1e-3)
+    # A value and its gradient where the chains start; the encoder; a loop takes a value more each time.
+    steps = 3 * SMALL.temperatures
+    annealing = against(table, "products of values")["ratio"].item()
+    assert annealing == pytest.approx(steps / (steps + 1), rel=1e-2)
     floors = against(table, "product of depth")
     assert set(floors["ratio"].round(4)) == {81 / 80, 2.025}  # points need half of the products
     assert list(floors["other"]) == pytest.approx([2e3 * 81] * len(floors))

@@ -1,8 +1,8 @@
 from bench.configuration.models import build_model
 from bench.data.tasks import Task, load_task
 from bench.densities.normal import standard_normal_log_prob
+from bench.estimators.annealing import annealed_importance_sampling
 from bench.estimators.evidence import importance_weighted_bound, naive_evidence
-from bench.instruments.annealing import annealed_importance_sampling
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 from tests.conftest import small_config
