@@ -10,6 +10,7 @@ from bench.claims.across_runs import bits_per_dim, steps_of
 from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelValues
 from bench.claims.latent_figures import blur, exemplars, samples
 from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
+from bench.claims.prior_figures import prior_gains
 from bench.records.types import EpochRecord, Record
 from bench.report.png import figure_png
 
@@ -23,7 +24,7 @@ def draw_all(
     """Draw every figure of the claims.
 
     Args:
-        records: {claim: records of its runs} of claims 5, 7, 11 and 12.
+        records: {claim: records of its runs} of claims 5, 7, 11, 12 and 14.
         curves: The curves of all measurements.
         figures: Folder of the files.
 
@@ -48,6 +49,7 @@ def draw_all(
         (11, "exemplars", lambda: exemplars([c for c in curves if c["figure"] == "exemplars"])),
         (12, "blur", lambda: blur(records[12])),
         (12, "samples", lambda: samples([c for c in curves if c["figure"] == "samples"])),
+        (14, "priors", lambda: prior_gains(records[14])),
     ]
     shown: dict[int, list[Shown]] = {}
     for claim, name, draw in plots:

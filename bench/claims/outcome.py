@@ -19,6 +19,7 @@ from bench.claims.catalogue import CLAIMS
 from bench.claims.curves import Curve
 from bench.claims.items import Item, TrainedItem
 from bench.claims.measurements import Measurement
+from bench.claims.prior_gain import prior_gain_rows, prior_gain_sentences
 from bench.claims.rows import PlainRow, Row
 from bench.records.provenance import commit_label
 from bench.records.tables import csv_text
@@ -62,6 +63,7 @@ def all_rows(
     across += alternating_rows(records_for(5, items, records))
     across += dequantization_gap_rows(curves_of(measurements))
     across += blur_rows(records_for(12, items, records))
+    across += prior_gain_rows(records_for(14, items, records))
     rows += [row.plain() for row in across]
     return sorted(rows, key=lambda row: row["claim"])
 
@@ -100,6 +102,8 @@ def conclusions_of(
         sentences[int(number)] = text
     for task, own in blur_records(records_for(12, items, records)).items():
         sentences[12] = sentences.get(12, "") + " " + blur_sentence(task, own)
+    if gained := prior_gain_sentences(records_for(14, items, records)):
+        sentences[14] = f"{sentences[14]} {gained}"
     return sentences
 
 
@@ -152,7 +156,7 @@ def write_outcome(
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 
-    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12)}
+    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12, 14)}
     front, figures = draw_all(shown, curves_of(measurements), directory / "figures")
     write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
     return table

@@ -42,6 +42,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "claims/measure.py",
         "claims/measurements.py",
         "claims/optimal_prior.py",
+        "claims/prior_gain.py",
         "claims/rows.py",
     ),
 }
