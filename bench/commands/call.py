@@ -8,6 +8,7 @@ from typing import get_origin
 
 from bench.commands.places import check_option
 from bench.errors import InputError
+from bench.system.printing import say
 from bench.system.yaml_text import check_nesting
 
 
@@ -26,7 +27,8 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     from bench.configuration.canonical import one_line
 
     if {"-h", "--help"} & set(arguments):
-        print(help_text(function, name), end="")
+        for line in help_text(function, name).splitlines():
+            say(line)
         return 0
 
     parser = jsonargparse.ArgumentParser(

@@ -73,7 +73,7 @@ def test_it_prints_both_sides(capsys):
     )
     said = capsys.readouterr().out
     assert "first:  mnist-dynamic, gated_vae, seed 1, 2, 3" in said
-    assert "model.prior" in said and "paired over the 3 shared seeds" in said
+    assert "model.prior" in said and "paired over 3 shared seeds" in said
 
 
 @pytest.mark.parametrize(
