@@ -8,7 +8,7 @@ class Claim:
     """A claim of the lecture.
 
     Attributes:
-        number: 1 to 13.
+        number: 1 to 14.
         title: A few words.
         statement: The claim in words.
         formulas: The claim in LaTeX.
@@ -227,6 +227,21 @@ ALL = (
         "smaller gap, the larger ELBO and the larger log-likelihood is judged by the paired interval "
         "over seeds.",
         f"{LECTURE}, limits of VAEs; Cremer et al. 2018; Kingma et al. 2016",
+    ),
+    Claim(
+        14,
+        "Where a better prior helps",
+        "A better prior raises the evidence lower bound, and most of the gain is reconstruction "
+        "rather than a smaller KL.",
+        (
+            r"\Delta \mathcal{L} = \Delta\, \mathbb{E}_{q} \log p(x \mid z) - "
+            r"\Delta\, \mathbb{I}_q[x, z] - \Delta\, \mathrm{KL}\left(q_{\text{agg}}(z) \,\|\, p(z)\right)",
+        ),
+        "One network, trained with each prior and three seeds or more. The ELBO of each prior less "
+        "that of the standard normal, seed by seed, is split into its three parts on the whole test "
+        "split. Xu et al. report −58.7 to −53.6 nats of reconstruction at an equal KL for a RealNVP "
+        "prior on MNIST.",
+        "Xu et al. 2019, learned prior; Hoffman & Johnson 2016",
     ),
 )
 CLAIMS = {claim.number: claim for claim in ALL}

@@ -11,6 +11,7 @@ from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelV
 from bench.claims.gap_figures import inference_gaps
 from bench.claims.latent_figures import blur, exemplars, samples
 from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
+from bench.claims.prior_figures import prior_gains
 from bench.records.types import EpochRecord, Record
 from bench.report.png import figure_png
 
@@ -24,7 +25,7 @@ def draw_all(
     """Draw every figure of the claims.
 
     Args:
-        records: {claim: records of its runs} of claims 5, 7, 11 and 12.
+        records: {claim: records of its runs} of claims 5, 7, 11, 12 and 14.
         curves: The curves of all measurements.
         figures: Folder of the files.
 
@@ -50,6 +51,7 @@ def draw_all(
         (12, "blur", lambda: blur(records[12])),
         (12, "samples", lambda: samples([c for c in curves if c["figure"] == "samples"])),
         (13, "gaps", lambda: inference_gaps([c for c in curves if c["figure"] == "gaps"])),
+        (14, "priors", lambda: prior_gains(records[14])),
     ]
     shown: dict[int, list[Shown]] = {}
     for claim, name, draw in plots:

@@ -19,6 +19,7 @@ from bench.claims.catalogue import CLAIMS
 from bench.claims.curves import Curve, GapsCurve
 from bench.claims.items import Item, TrainedItem
 from bench.claims.measurements import Measurement
+from bench.claims.prior_gain import prior_gain_rows, prior_gain_sentences
 from bench.claims.richer_posteriors import richer_rows, richer_sentences
 from bench.claims.rows import PlainRow, Row
 from bench.records.provenance import commit_label
@@ -64,6 +65,7 @@ def all_rows(
     across += dequantization_gap_rows(curves_of(measurements))
     across += blur_rows(records_for(12, items, records))
     across += richer_rows(gaps_in(curves_of(measurements)))
+    across += prior_gain_rows(records_for(14, items, records))
     rows += [row.plain() for row in across]
     return sorted(rows, key=lambda row: row["claim"])
 
@@ -109,6 +111,8 @@ def conclusions_of(
         sentences[12] = sentences.get(12, "") + " " + blur_sentence(task, own)
     if gaps:
         sentences[13] = sentences.get(13, "") + " " + richer_sentences(gaps)
+    if gained := prior_gain_sentences(records_for(14, items, records)):
+        sentences[14] = f"{sentences[14]} {gained}"
     return sentences
 
 
@@ -162,7 +166,7 @@ def write_outcome(
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 
-    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12)}
+    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12, 14)}
     front, figures = draw_all(shown, curves, directory / "figures")
     write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
     return table

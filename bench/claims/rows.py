@@ -49,7 +49,7 @@ class Row:
     """One measurement of a claim.
 
     Attributes:
-        claim: Number of the claim, 1 to 13.
+        claim: Number of the claim, 1 to 14.
         statement: The relation of ``left`` and ``right``, in words.
         subject: Task, model, seed and run.
         left: Left side.

@@ -44,6 +44,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "claims/optimal_prior.py",
         "claims/posterior_gaps.py",
         "claims/richer_posteriors.py",
+        "claims/prior_gain.py",
         "claims/rows.py",
         "inspection/gap_samples.py",
         "inspection/gaps.py",
