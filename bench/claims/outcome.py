@@ -17,6 +17,7 @@ from bench.claims.across_runs import (
 from bench.claims.blur import blur_records, blur_rows, correlation
 from bench.claims.catalogue import CLAIMS
 from bench.claims.curves import Curve, GapsCurve
+from bench.claims.dequantization import dequantization_table
 from bench.claims.items import Item, TrainedItem
 from bench.claims.measurements import Measurement
 from bench.claims.prior_gain import prior_gain_rows, prior_gain_sentences
@@ -148,7 +149,7 @@ def write_outcome(
     records: dict[str, Record],
     measurements: dict[str, Measurement],
 ) -> pd.DataFrame:
-    """Write claims.csv, figures/claim-*.png and claims.html into a sweep's folder.
+    """Write claims.csv, dequantization.csv, figures/claim-*.png and claims.html into a sweep's folder.
 
     Args:
         directory: The folder.
@@ -159,10 +160,13 @@ def write_outcome(
     Returns:
         The table of claims.csv.
     """
-    table = table_of(all_rows(items, records, measurements))
-    curves = curves_of(measurements)
+    rows = all_rows(items, records, measurements)
+    table, curves = table_of(rows), curves_of(measurements)
+    gaps = dequantization_table(records_for(6, items, records), rows)
     conclusions = conclusions_of(items, records, table, gaps_in(curves))
     write_atomically(directory / "claims.csv", csv_text(table))
+    if len(gaps):
+        write_atomically(directory / "dequantization.csv", csv_text(gaps))
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 

@@ -34,3 +34,4 @@ from bench.densities.priors import Mixture as Mixture
 from bench.densities.priors import Prior as Prior
 from bench.densities.priors import StandardNormal as StandardNormal
 from bench.densities.priors import Vamp as Vamp
+from bench.densities.variational_gaussian import VariationalGaussian as VariationalGaussian

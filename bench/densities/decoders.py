@@ -181,6 +181,10 @@ class Gaussian(LocationScaleDecoder):
 
     def log_prob_of_pixels(self, outputs: Tensor, y: Tensor, noise: Noise) -> Tensor:
         x = dequantize(y, self.levels, outputs.shape[0], noise, self.dequantization)
+        return self.log_density_of_pixels(outputs, x)
+
+    def log_density_of_pixels(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Return log N(x; μ, σ²) − log L for each pixel of dequantized x (samples, batch, D)."""
         loc, log_scale = self.location_and_log_scale(outputs)
         if self.sigma == "optimal" and self.training:
             error = (x - loc).square().mean()

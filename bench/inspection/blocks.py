@@ -10,6 +10,7 @@ from bench.densities.decoders import Gaussian
 from bench.densities.dequantization import LARGEST_NOISE, quantize
 from bench.densities.normal import DiagonalNormal, NormalMixture
 from bench.densities.priors import Density
+from bench.densities.variational_gaussian import VariationalGaussian
 from bench.errors import InputError
 from bench.estimators.annealing import LogDensity, ValueAndGradient, automatic
 from bench.estimators.evidence import check_evaluation_mode
@@ -117,6 +118,11 @@ def check_model(model: object) -> VAE:
     if model.bound == "none":
         raise InputError(
             "model.decoder: without dequantization its density bounds no probability of images"
+        )
+    if isinstance(model.decoder, VariationalGaussian):
+        raise InputError(
+            "model.decoder: of learned dequantization noise annealing knows nothing; take a Gaussian, "
+            "whose noise is uniform"
         )
     return model.requires_grad_(False)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from bench.densities.decoders import Gaussian
 from bench.densities.discretized import log_mass_of_pixels
 from bench.densities.normal import NormalMixture, standard_normal_log_prob
+from bench.densities.variational_gaussian import VariationalGaussian
 from bench.errors import InputError
 from bench.inspection.local_posteriors import LogJoint
 from bench.models.vae import VAE
@@ -49,6 +50,7 @@ def joint_density(model: VAE, y: Tensor, *noise_key: int | str) -> JointDensity:
             "no gaps"
         )
     decoder = model.decoder
+    normal = decoder.gaussian if isinstance(decoder, VariationalGaussian) else decoder
     unused = Noise("not used", device=y.device)
     with torch.no_grad():
         prior = model.prior_density(unused, None)
@@ -59,8 +61,8 @@ def joint_density(model: VAE, y: Tensor, *noise_key: int | str) -> JointDensity:
 
     def log_likelihood(z: Tensor) -> Tensor:
         outputs = model.decode(z)
-        if isinstance(decoder, Gaussian):
-            return log_mass_of_pixels(decoder, outputs, y).sum(-1)
+        if isinstance(normal, Gaussian):
+            return log_mass_of_pixels(normal, outputs, y).sum(-1)
         return decoder.log_prob(outputs, y, unused)
 
     def exact(z: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ def joint_density(model: VAE, y: Tensor, *noise_key: int | str) -> JointDensity:
     return JointDensity(
         exact,
         lambda z: log_likelihood(z) + near(z),
-        dequantized if isinstance(decoder, Gaussian) else None,
+        dequantized if isinstance(normal, Gaussian) else None,
     )
 
 
