@@ -28,6 +28,7 @@ COMMANDS = {
     "report": ("sweeps", "Rebuild tables, figures and the page of a sweep from its records."),
     "compare": ("comparing", "Show two runs side by side: bench compare KEY KEY."),
     "evaluate": ("runs", "Measure a trained model: bench evaluate CHECKPOINT."),
+    "inspect": ("inspecting", "Show one trained VAE on a page: bench inspect CHECKPOINT."),
     "release": ("runs", "Write a checkpoint for publication, without the optimizer's state."),
     "data": ("instruments", "Fetch MNIST and Fashion-MNIST, or other data sets."),
     "dashboard": ("dashboards", "Send a sweep to W&B: logs, artifacts, a saved report."),
