@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from bench.data.arrays import task_from_arrays
+from bench.densities.decoders import Bernoulli
 from bench.densities.normal import DiagonalNormal, uniform_mixture
+from bench.densities.posteriors import FlowPosterior, FullCovariancePosterior
 from bench.estimators.evaluate import evaluate
 from bench.estimators.samples import laplacian_variance
 from bench.models.terms import Terms
+from bench.models.vae import VAE
+from bench.networks.mlp import MLP
 from bench.noise import Noise
 from bench.settings import EvaluationConfig
 
@@ -140,3 +144,14 @@ def test_images_of_the_aggregate_are_those_of_the_training_split():
         found["sharpness_aggregate"].value == pytest.approx(expected, rel=1e-6) and expected > 0.05
     )
     assert found["sharpness_reconstruction"].value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("posterior", [FullCovariancePosterior, FlowPosterior])
+def test_the_kl_is_split_where_q_agg_is_known(data, posterior):
+    network = lambda inputs, outputs: MLP(inputs, outputs, widths=[8])
+    model = VAE((3, 4, 4), 2, 2, network, network, Bernoulli, posterior=posterior).eval()
+    columns = evaluate(model, data, CONFIG, 0)["test"]
+    parts = {"mutual_information", "marginal_kl", "elbo_aggregate", "sharpness_aggregate"}
+    assert parts & set(columns) == (parts if posterior is FullCovariancePosterior else set())
+    difference = columns["reconstruction"].value - columns["kl"].value
+    assert columns["elbo"].value == pytest.approx(difference, abs=1e-4)

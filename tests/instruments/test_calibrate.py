@@ -134,7 +134,7 @@ def test_it_measures_and_writes_its_table(tmp_path, monkeypatch, capsys):
     few = lambda: (replace(i, repeats=60) for i in elbo_instruments())
     none = lambda: ()
     monkeypatch.setattr("bench.instruments.calibrate.elbo_instruments", few)
-    for group in ("surgery", "evidence", "hard", "mixed", "toy", "sample"):
+    for group in ("surgery", "evidence", "hard", "mixed", "toy", "gap", "sample"):
         monkeypatch.setattr(f"bench.instruments.calibrate.{group}_instruments", none)
     monkeypatch.setattr("bench.instruments.calibrate.repetitions", lambda results: ())
     monkeypatch.setattr("bench.instruments.calibrate.reverse_instruments", none)

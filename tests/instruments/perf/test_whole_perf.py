@@ -123,7 +123,7 @@ def in_one_process(clock: WorkClock):
     )
     context = SimpleNamespace(Pool=Pool)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("annealing", "estimators", "peers"):
+        for module in ("annealing", "estimators", "local_optimization", "peers"):
             name = f"bench.instruments.perf.{module}.separate_process"
             patch.setattr(name, lambda: nullcontext(timed))
         for module in ("sweeps", "growth"):
@@ -167,7 +167,7 @@ def forward(architecture: Architecture) -> float:
 @pytest.mark.long
 def test_every_part_of_perf_is_measured(measured):
     table, growth, page = measured
-    assert len(table) == 33 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
+    assert len(table) == 34 and np.isfinite(table[["ours", "other", "ratio"]]).all(axis=None)
     assert len(growth) == 8 and page.count("\n| ") == 2 + len(table) + len(growth)
     pairs = table["repeats"].groupby(table["unit"]).agg(set)
     assert pairs["ms"] == {SMALL.epochs - 1, SMALL.repeats} and pairs["s"] == {SMALL.repeats}
