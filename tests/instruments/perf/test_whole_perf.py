@@ -192,7 +192,7 @@ def test_floors_have_the_matrix_products_of_what_they_are_compared_with(measured
     # A value and its gradient where the chains start; the encoder; a loop takes a value more each time.
     steps = 3 * SMALL.temperatures
     annealing = against(table, "products of values")["ratio"].item()
-    assert annealing == pytest.approx(steps / (steps + 1), rel=1e-2)
+    assert annealing == pytest.approx(steps / (steps + 1), rel=2e-2)
     floors = against(table, "product of depth")
     assert set(floors["ratio"].round(4)) == {81 / 80, 2.025}  # points need half of the products
     assert list(floors["other"]) == pytest.approx([2e3 * 81] * len(floors))
