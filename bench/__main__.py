@@ -28,6 +28,7 @@ COMMANDS = {
     "claims": ("sweeps", "Measure the lecture's claims: bench claims default."),
     "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
     "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
+    "peers": ("instruments", "Train and rank models of other libraries beside ours."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
     "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
