@@ -40,14 +40,12 @@ def take_libraries(python: Path) -> None:
     sys.path += [str(folder) for folder in found if str(folder) not in sys.path]
 
 
+# Its parameters are those of the command.
 def scored(
     peer: Peer, seed: int, trained: Trained, data: TaskData, evaluation: EvaluationConfig,
     folder: Path, progress: PartProgress,
 ) -> Record:  # fmt: skip
-    """Return the record of a seed by `bench score`, from the folder if it is there already.
-
-    Its parameters are those of the command.
-    """
+    """Return the record of a seed by `bench score`, from the folder if it is there already."""
     for path in sorted(folder.glob("runs/*/record.json")):
         record = read_record(path)
         if record["scored"]["checkpoint_sha256"] == trained.sha256:
