@@ -7,6 +7,9 @@ from typing import Any
 import normflows
 from torch import Tensor
 
+# The loop of its README takes no step for a batch whose loss is NaN or infinite.
+SKIPS_WHAT_IS_NOT_FINITE = True
+
 
 def build(
     shape: Sequence[int], couplings: int = 2, widths: Sequence[int] = (8,), alpha: float = 0.05

@@ -61,8 +61,10 @@ def trained(work: dict[str, Any], report: Report) -> dict[str, float]:
         )
     else:
         given = Given(work["images"], int(data["largest"]) + 1)
-        plain_loop(library, model, tensors["train"], given, work["training"], report)
+        skipped = plain_loop(library, model, tensors["train"], given, work["training"], report)
         numbers = {"elbo": mean_bound(library, model, tensors["test"], given)}
+        if skipped:
+            numbers["skipped_batches"] = skipped
     # Lightning's name for the arguments that a model is built with.
     content = {"state_dict": model.state_dict(), "hyper_parameters": work["model"]}
     partial = Path(work["out"] + ".partial")
@@ -99,9 +101,17 @@ class Given:
 # Its parameters are the parts of a training.
 def plain_loop(
     library: Any, flow: Any, train: Tensor, given: Given, training: dict[str, Any], report: Report
-) -> None:
-    """Do the loop that the flows' documentation shows: shuffled batches, Adam, nothing else."""
-    size = training["batch_size"]
+) -> int:
+    """Do the loop that the flows' documentation shows: shuffled batches, Adam, nothing else.
+
+    Returns:
+        The number of batches that were skipped, where the library's documentation skips those whose
+        loss is not finite.
+
+    Raises:
+        ArithmeticError: A loss is not finite, and the documentation has no such rule.
+    """
+    size, skipped = training["batch_size"], 0
     optimizer = torch.optim.Adam(flow.parameters(), lr=training["learning_rate"])
     for epoch in range(training["epochs"]):
         order = torch.randperm(len(train))
@@ -109,11 +119,15 @@ def plain_loop(
             x, _ = given.of(train[index])
             loss = library.loss(flow, x)
             if not loss.isfinite():
+                skipped += 1
+                if getattr(library, "SKIPS_WHAT_IS_NOT_FINITE", False):
+                    continue
                 raise ArithmeticError(f"the loss is {loss.item()} in epoch {epoch + 1}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         report(epoch + 1)
+    return skipped
 
 
 @torch.no_grad()
