@@ -10,7 +10,7 @@ TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RES
 GPU ?= --seconds 560
 LINES ?= gpu-out/gpu.jsonl
 # For maintainers: tracked pages whose tables are also rewritten:
-# README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`.
+# README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`, PAGE=docs/peers.md by `make peers`.
 README =
 PAGE =
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -91,7 +91,7 @@ perf: $(VENV)/.ready perf-peers  ## measure speed against floors, hand-written l
 
 peers: $(VENV)/.ready-for-tests perf-peers  ## train models of other libraries by their own code and rank them beside ours: results/peers/
 	@$(BENCH) sweep equal-budget --results $(RESULTS)/peers $(OPTIONS)
-	@$(BENCH) peers --results $(RESULTS) --peers $(PEERS)/bin/python
+	@$(BENCH) peers --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))
 
 perf-peers: $(PEERS)/.ready  ## install the peers of `make perf` and `make peers` into a separate environment
 

@@ -25,7 +25,9 @@ def checks_of(peers: list[Peer], directory: Path, board: Path) -> pd.DataFrame:
             path = files_of(peer, seed, directory / "trained")[1]
             numbers = json.loads(path.read_text(encoding="utf-8"))["numbers"]
             test = records[seed]["metrics"]["test"]
-            for quantity, theirs in numbers.items():
+            for quantity, said in numbers.items():
+                # A log-mass is never positive: pythae 0.1.2's get_nll is log p and not −log p.
+                theirs = -abs(said) if quantity == "log_likelihood" else said
                 ours = test[quantity]["value"] if quantity in test else nan
                 error = test[quantity]["stderr"] if quantity in test else None
                 rows.append(

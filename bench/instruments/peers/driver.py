@@ -28,7 +28,7 @@ LONGEST = 64 * 2**20
 
 def peers(
     directory: Path, python: Path, progress: Progress, settings: Path = CONFIGS / "peers"
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Train, score and rank all peers, and write leaderboard.csv and checks.csv.
 
     What is done already is not done again.
@@ -40,7 +40,7 @@ def peers(
         settings: Folder with a file for each peer.
 
     Returns:
-        The table, and a line for each peer that failed.
+        leaderboard.csv, checks.csv, and a line for each peer that failed.
 
     Raises:
         InputError: There is no such environment or no such sweep, or settings are wrong.
@@ -65,9 +65,10 @@ def peers(
         raise InputError(f"peers: all of them failed: {'; '.join(failed)}")
     path = board / f"{versions[-1].name}.csv"
     write_atomically(directory / "leaderboard.csv", read_bytes(path, LONGEST))
-    table = checks_of([peer for peer in chosen if entry_of(board, peer)], directory, board)
-    write_atomically(directory / "checks.csv", csv_text(table))
-    return pd.read_csv(directory / "leaderboard.csv", float_precision="round_trip"), failed
+    checks = checks_of([peer for peer in chosen if entry_of(board, peer)], directory, board)
+    write_atomically(directory / "checks.csv", csv_text(checks))
+    table = pd.read_csv(directory / "leaderboard.csv", float_precision="round_trip")
+    return table, checks, failed
 
 
 def do_peer(

@@ -153,7 +153,7 @@ def test_peers_are_ranked_beside_ours_and_nothing_is_done_twice(settings, tmp_pa
     words = ["--results", str(results), "--workers", "0", "--wandb", "disabled"]
     assert main(["sweep", str(tmp_path / "equal-budget.yaml"), *words]) == 0
     progress = lambda phase, share, text: None
-    table, failed = driver.peers(results, PYTHON, progress, folder)
+    table, _, failed = driver.peers(results, PYTHON, progress, folder)
     assert failed == []
     rows = table.set_index("model")["verification"]
     assert rows["zuko RealNVP"] == "evaluated" and rows["realnvp"] == "own run"
