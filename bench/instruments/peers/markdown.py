@@ -8,6 +8,10 @@ from bench.report.tables import rewrite_readme
 from bench.system.printing import number
 
 
+def shown(value: float) -> str:
+    return "–" if pd.isna(value) else number(value, 2)
+
+
 def rewrite_page(page: Path, board: pd.DataFrame, checks: pd.DataFrame) -> None:
     """Rewrite both tables between their marks in a page."""
     rewrite_readme(page, "board", "peers", board_markdown(board))
@@ -26,9 +30,9 @@ def board_markdown(board: pd.DataFrame) -> str:
             row.model,
             row.verification,
             number(row.bits_per_dim, 3),
-            number(row.log_likelihood, 2),
+            shown(row.log_likelihood),
             "exact" if row.bound == "exact" else f"{row.importance_samples:.0f}",
-            number(row.elbo, 2),
+            shown(row.elbo),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
@@ -41,9 +45,8 @@ def checks_markdown(checks: pd.DataFrame) -> str:
         "|---|---|---:|---:|---:|",
     ]
     for row in checks.itertuples():
-        ours, difference = number(row.ours, 2), number(row.difference, 2)
-        if pd.notna(row.stderr):
-            difference += f" ± {number(row.stderr, 2)}"
-        cells = [row.peer, row.quantity, number(row.theirs, 2), ours, difference]
+        error = f" ± {shown(row.stderr)}" if pd.notna(row.stderr) else ""
+        difference = shown(row.difference) + error
+        cells = [row.peer, row.quantity, shown(row.theirs), shown(row.ours), difference]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])

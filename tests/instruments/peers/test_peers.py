@@ -17,6 +17,7 @@ from bench.configuration.files import CONFIGS, resolve
 from bench.data.tasks import Task, load_task
 from bench.errors import InputError
 from bench.instruments.peers import driver
+from bench.instruments.peers.markdown import rewrite_page
 from bench.instruments.peers.score import take_libraries
 from bench.instruments.peers.settings import read_peer, read_peers
 from bench.instruments.peers.train import files_of, read_trained, train, write_arrays
@@ -168,3 +169,19 @@ def test_peers_are_ranked_beside_ours_and_nothing_is_done_twice(settings, tmp_pa
     assert (results / "leaderboard.csv").read_bytes() == before
     (description,) = results.glob("trained/*.json")
     assert json.loads(description.read_text())["made_of"]["task"] == "digits-17"
+
+
+def test_the_page_shows_what_has_no_counterpart_as_missing(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- board:peers -->\n<!-- /board:peers -->\n<!-- checks:peers -->\n<!-- /checks:peers -->\n"
+    )
+    row = {"task": "mnist-256", "model": "x", "verification": "evaluated", "bits_per_dim": 2.5}
+    row |= {"log_likelihood": -1.234, "bound": "upper", "importance_samples": 50, "elbo": nan}
+    check = {"peer": "x", "quantity": "elbo", "theirs": -2.0, "ours": -2.5, "difference": 0.5}
+    other = {"peer": "x", "quantity": "minus_loss", "theirs": -1.0, "ours": nan, "difference": nan}
+    rewrite_page(page, pd.DataFrame([row]), pd.DataFrame([check | {"stderr": 0.25}, other]))
+    text = page.read_text()
+    assert "| mnist-256 | x | evaluated | 2.500 | -1.23 | 50 | – |" in text
+    assert "| x | elbo | -2.00 | -2.50 | 0.50 ± 0.25 |" in text
+    assert "| x | minus_loss | -1.00 | – | – |" in text
