@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import pandas as pd
