@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long test-peers chaos faults docs report claims verify calibrate codecs dashboard perf perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
+.PHONY: help setup sweep test test-long test-peers chaos faults docs report claims verify calibrate codecs dashboard perf peers perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
@@ -10,7 +10,7 @@ TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RES
 GPU ?= --seconds 560
 LINES ?= gpu-out/gpu.jsonl
 # For maintainers: tracked pages whose tables are also rewritten:
-# README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`.
+# README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`, PAGE=docs/peers.md by `make peers`.
 README =
 PAGE =
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -89,7 +89,11 @@ codecs: $(VENV)/.ready  ## measure PNG, WebP, JPEG XL and others on the 8-bit te
 perf: $(VENV)/.ready perf-peers  ## measure speed against floors, hand-written loops and peers: results/perf/
 	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))
 
-perf-peers: $(PEERS)/.ready  ## install the peers of `make perf` into a separate environment
+peers: $(VENV)/.ready-for-tests perf-peers  ## train models of other libraries by their own code and rank them beside ours: results/peers/
+	@$(BENCH) sweep equal-budget --results $(RESULTS)/peers $(OPTIONS)
+	@$(BENCH) peers --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))
+
+perf-peers: $(PEERS)/.ready  ## install the peers of `make perf` and `make peers` into a separate environment
 
 $(PEERS)/.ready:
 	@echo "setting up $(PEERS) (once; a minute or two)"

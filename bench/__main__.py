@@ -41,6 +41,7 @@ COMMANDS = {
     ),
     "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
     "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
+    "peers": ("instruments", "Train and rank models of other libraries beside ours."),
     "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
 }
 # {the first command under a heading: the heading}

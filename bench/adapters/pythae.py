@@ -9,13 +9,17 @@ from torch import Tensor, nn
 
 from bench.adapters.adapted import Adapted, Wanted
 from bench.adapters.encoder_decoder import adapt_encoder_decoder
+from bench.densities.normal import DiagonalNormal, NormalMixture, uniform_mixture
 from bench.errors import InputError
+from bench.noise import Noise
 
 # Its models with a normal q(z|x) of diagonal covariance and a standard normal prior.
 PLAIN = (
     "VAE", "BetaVAE", "DisentangledBetaVAE", "FactorVAE", "BetaTCVAE", "InfoVAE_MMD", "IWAE", "MIWAE",
     "PIWAE", "CIWAE",
 )  # fmt: skip
+# Its VAE with the prior of Tomczak & Welling 2018, a uniform mixture of q(z|u) of learned u.
+MIXTURE = "VAMP"
 CONFIG = "model_config.json"
 # The files of a saved model; the last two are there where networks are the user's own.
 FILES = ("model.pt", CONFIG, "encoder.pkl", "decoder.pkl")
@@ -34,6 +38,7 @@ class PythaeParts(nn.Module):
     def __init__(self, model: Any, to_logits: bool):
         super().__init__()
         self.model, self.to_logits = model, to_logits
+        self.prior = PseudoInputs(self) if hasattr(model, "pseudo_inputs") else None
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z|x) for images in [0, 1]."""
@@ -44,6 +49,35 @@ class PythaeParts(nn.Module):
         """Return the reconstruction, or the logits of its probabilities."""
         image: Tensor = self.model.decoder(z).reconstruction
         return torch.logit(image, 1e-6) if self.to_logits else image
+
+
+class PseudoInputs:
+    """The prior of pythae's VAMP: 1/C Σ_c q(z|u_c), where u_c are its C pseudo-inputs.
+
+    Args:
+        parts: The encoder and the pseudo-inputs' network.
+    """
+
+    def __init__(self, parts: PythaeParts):
+        self.parts = (parts,)  # in a tuple, so that it is no submodule of its own parts
+
+    @property
+    def mixture(self) -> NormalMixture:
+        """The mixture, by the weights that the model has now."""
+        (parts,) = self.parts
+        model = parts.model
+        device = next(model.parameters()).device
+        inputs = model.pseudo_inputs(model.idle_input.to(device))
+        loc, log_variance = parts.encode(inputs.view(-1, *model.model_config.input_dim))
+        return uniform_mixture(DiagonalNormal(loc, 0.5 * log_variance))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log-densities in nats of z (..., batch, latent), shape (..., batch)."""
+        return self.mixture.log_prob(z)
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """Draw (n, latent)."""
+        return self.mixture.sample(n, noise)
 
 
 def is_saved(folder: Path) -> bool:
@@ -75,10 +109,11 @@ def adapt_pythae(model: Any, wanted: Wanted) -> Adapted:
             which leaves σ open, and nobody said which likelihood.
     """
     name = getattr(model, "model_name", type(model).__name__)
-    if name not in PLAIN:
+    if name not in (*PLAIN, MIXTURE):
         raise InputError(
             f"model: pythae's {name} has a prior or a posterior of its own; a standard normal and a "
-            f"diagonal normal are read from {', '.join(PLAIN)}; for another give terms()"
+            f"diagonal normal are read from {', '.join(PLAIN)}, and pseudo-inputs from {MIXTURE}; for "
+            "another give terms()"
         )
     loss = getattr(model.model_config, "reconstruction_loss", None)
     said = wanted.said(model, "likelihood")

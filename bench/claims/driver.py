@@ -159,4 +159,6 @@ def execute(item: Item, assigned: "Assigned") -> Outcome:
         return {"record": None, "measurement": measure(item.task, item.seed, progress)}
     from bench.claims.measure import train_and_measure
 
+    # A run that was trained before is measured without ``run``, which loads them otherwise.
+    item.job.load_outside()
     return train_and_measure(item, progress, assigned.gpus)

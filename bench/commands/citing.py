@@ -17,21 +17,30 @@ def cite(arguments: list[str]) -> int:
 
 
 def run_cite(key: str, results: str = "results", bibtex: bool = False) -> int:
-    """Print what to cite for a run, or for a row of a leaderboard.
+    """Print what to cite for a run, for a row of a leaderboard, or for that of a submission.
 
     Args:
         key: A run's key or its beginning; or conditions such as 'task=digits-17 model=realnvp'.
-        results: Folder of all results.
-        bibtex: Print BibTeX entries: of the code at its commit, and of the row.
+        results: Folder of all results, or of a board that submissions were added to.
+        bibtex: Print BibTeX entries: of the code at its commit, and of the row; of a submission its
+            own, and of the row with its level of verification.
     """
     from bench.report.bibtex import bibtex as entries
     from bench.report.citation import citation
+    from bench.submissions import cited
 
-    found, left_out = found_rows(key, results, "cite")
+    submitted = cited.cited_rows(Path(results), key)
+    try:
+        found, left_out = found_rows(key, results, "cite")
+    except InputError:
+        if not submitted:
+            raise
+        found, left_out = {}, []
     if bibtex:
-        texts = [entries(found)]
+        texts = [entries(found)] if found else []
     else:
         texts = [citation(rows, directory) for directory, rows in found.items()]
+    texts += [cited.bibtex(row) if bibtex else cited.text(row) for row in submitted]
     for line in "\n".join(texts).split("\n"):
         say(line)
     for line in left_out:

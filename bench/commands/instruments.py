@@ -1,4 +1,4 @@
-"""Commands for instruments and data: ``bench calibrate``, ``perf``, ``codecs`` and ``data``."""
+"""Commands for instruments and data: ``bench calibrate``, ``perf``, ``peers``, ``codecs``, ``data``."""
 
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,37 @@ def run_perf(
         tables = {("speed", "perf"): markdown(table), ("growth", "perf"): growth_markdown(growth)}
         rewrite_pages([Path(page)], tables)
     return 0
+
+
+def peers(arguments: list[str]) -> int:
+    return call(run_peers, "peers", arguments)
+
+
+def run_peers(
+    results: str = "results", peers: str = ".venv-peers/bin/python", page: str | None = None
+) -> int:
+    """Train models of other libraries by their own code, score them, and rank them beside ours.
+
+    Args:
+        results: Folder of all results; peers/equal-budget in it is the sweep of our own models.
+        peers: Python of the peers' environment, which `make perf-peers` makes.
+        page: Markdown file; also rewrite its tables, between marks.
+    """
+    from bench.commands.time_left import telling_time_left
+    from bench.instruments.peers.driver import peers as do_all
+    from bench.instruments.peers.markdown import rewrite_page
+    from bench.submissions.shown import print_board
+
+    directory = Path(results) / "peers"
+    with telling_time_left() as progress:
+        table, checks, failed = do_all(directory, Path(peers), progress)
+    if page is not None:
+        rewrite_page(Path(page), table, checks)
+    print_board(table)
+    say(f"written: {directory}/leaderboard.csv, checks.csv")
+    for line in failed:
+        say(f"failed, and not in the table: {line}")
+    return 1 if failed else 0
 
 
 def data(arguments: list[str]) -> int:

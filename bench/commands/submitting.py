@@ -36,6 +36,7 @@ def run_submit(
     weights_sha256: list[str] = [],
     source: list[str] = [],
     recipe: str | None = None,
+    budget: str | None = None,
 ) -> int:
     """Write a submission to a leaderboard: records, weights, source, licence and citation in a folder.
 
@@ -53,6 +54,7 @@ def run_submit(
         source: File of the model's code, or of a plugin's. May be given several times.
         recipe: FILE.py:NAME, among the source, of a function that trains: NAME(seed, path) writes
             weights to the path.
+        budget: What a seed took, in a line.
     """
     from bench.submissions.submit import Given, found_records
     from bench.submissions.submit import submit as write
@@ -66,6 +68,7 @@ def run_submit(
         weights_sha256,
         [Path(path) for path in source],
         recipe,
+        budget,
     )
     submission = write(found_records(records, row), given, Path(out))
     seeds = ", ".join(str(claim.seed) for claim in submission.seeds)

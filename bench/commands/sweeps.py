@@ -225,6 +225,7 @@ def run_claims(
     address: str | None = None,
     workers: int | None = None,
     readme: str | None = None,
+    plugin: list[str] = [],
 ) -> int:
     """Measure the lecture's claims; write claims.csv, figures and claims.html.
 
@@ -235,11 +236,15 @@ def run_claims(
         workers: Largest number of runs at once on this machine; as many as fit if not given. 0 does
             them one after another in this process, without Ray.
         readme: README; also rewrite the table of verdicts between marks in it and in docs/.
+        plugin: Python file, entry point or module with parts of your own, which the experiments may
+            then name. May be given several times.
     """
     from bench.claims.driver import claims as drive
     from bench.claims.outcome import markdown, print_verdicts
+    from bench.configuration.load_plugin import load_plugins
     from bench.report.pages import pages_with, rewrite_pages
 
+    load_plugins(plugin)
     running = ray_address(address, workers)
     directory, table, failed = drive(name, Path(results), running, workers)
     print_verdicts(table)

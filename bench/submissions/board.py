@@ -185,7 +185,7 @@ def without_older(
             if LEVELS.index(older.level) >= LEVELS.index(entry.level):
                 raise InputError(f"submission: is in {version.name} already, as {older.level}")
             continue
-        other = read_submission(board / older.folder)
+        other = read_submission(board / older.folder, without_weights=True)
         if (other.task, other.name) == name:
             raise InputError(
                 f"name: {version.name} has another row {name[1]} on {name[0]}; give another name"
@@ -206,7 +206,7 @@ def table_of(
     behind: dict[tuple[str, str], dict[str, str]] = {}
     facts: dict[str, TaskFacts] = {}
     for entry in version.entries:
-        submission = read_submission(board / entry.folder)
+        submission = read_submission(board / entry.folder, without_weights=True)
         if submission.sha256 != entry.sha256:
             raise InputError(f"board: {entry.folder} is not the submission that was added")
         task = submission.task

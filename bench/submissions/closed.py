@@ -47,6 +47,7 @@ def done_closed(
             "readable": readable(folder),
             "writable": [str(own), "/dev/null"],
             "probe": str(probe),
+            "path": importable(),
             "must_be_closed": must_be_closed,
         }
         with (
@@ -68,12 +69,15 @@ def readable(folder: Path) -> list[str]:
     """Return what is read: Python's and the benchmark's files, the data and the submission."""
     package = Path(bench.__file__).parent
     own = [package, package.parent / "configs", folder.absolute(), cache_directory()]
-    python = [*sys.path, sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()]
-    # The folder from which the command was started is on the path, and is the user's.
-    known = [path for path in python if path and Path(path).resolve() != Path.cwd()]
-    found = [*SYSTEM, *known, *map(str, own), fonts(), os.environ.get("BENCH_DATA") or "/usr"]
+    python = [*importable(), sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()]
+    found = [*SYSTEM, *python, *map(str, own), fonts(), os.environ.get("BENCH_DATA") or "/usr"]
     home = {str(Path.home()), "/", "/tmp"}
     return sorted({path for path in found if str(Path(path).resolve()) not in home})
+
+
+def importable() -> list[str]:
+    """Return where this process finds modules, but for the folder it was started from: the user's."""
+    return [path for path in sys.path if path and Path(path).resolve() != Path.cwd()]
 
 
 def fonts() -> str:

@@ -11,6 +11,7 @@ from bench.records.schema import LARGEST, SHA256, is_key, is_line, is_task
 from bench.records.types import Record
 from bench.submissions.bibtex import check_bibtex
 from bench.submissions.contents import check_contents, check_hash, check_path, sha256_of, text_of
+from bench.system.files import is_there
 from bench.system.yaml_text import read_yaml
 
 NAME = "submission.yaml"
@@ -96,8 +97,13 @@ class Submission:
         return [claim.record for claim in self.seeds if claim.record is not None]
 
 
-def read_submission(folder: Path) -> Submission:
+def read_submission(folder: Path, without_weights: bool = False) -> Submission:
     """Read a submission's folder. Nothing in it is executed.
+
+    Args:
+        folder: The folder.
+        without_weights: Whether its weights may be missing, as on a board that is published without
+            them: what was made from them is there.
 
     Raises:
         InputError: A file is missing, is another than it is said to be, or cannot be read; or
@@ -112,14 +118,14 @@ def read_submission(folder: Path) -> Submission:
     if citation not in files:
         raise InputError(f"citation: {citation} is not in the folder")
     source = checked_source(says.get("source", {}), folder)
-    seeds = tuple(seed_claim(folder, seed, says["task"]) for seed in says["seeds"])
+    seeds = tuple(seed_claim(folder, seed, says["task"], without_weights) for seed in says["seeds"])
     numbers = [claim.seed for claim in seeds]
     for seed in numbers:
         if numbers.count(seed) > 1:
             raise InputError(f"seeds: seed {seed} occurs {numbers.count(seed)} times")
     kept = {NAME, citation, *(f"source/{name}" for name in source)}
     kept |= {f"runs/{claim.record['key']}/record.json" for claim in seeds if claim.record}
-    kept |= {c.weights.file for c in seeds if c.weights and c.weights.file}
+    kept |= {c.weights.file for c in seeds if c.weights and c.weights.file} & set(files)
     return Submission(
         folder,
         says["name"],
@@ -199,7 +205,7 @@ def as_hash(what: str, value: Any) -> str:
     return value
 
 
-def seed_claim(folder: Path, given: Any, task: str) -> SeedClaim:
+def seed_claim(folder: Path, given: Any, task: str, without_weights: bool) -> SeedClaim:
     """Return what is claimed of a seed. Raises InputError if it cannot be read."""
     if not isinstance(given, dict) or type(given.get("seed")) is not int:
         raise InputError("seeds: one has no whole number as its seed")
@@ -225,7 +231,7 @@ def seed_claim(folder: Path, given: Any, task: str) -> SeedClaim:
             )
     elif failed is None and not {"log_likelihood", "bits_per_dim"} & numbers.keys():
         raise InputError(f"{what}: has neither log_likelihood nor bits_per_dim, nor failed: why")
-    weights = weights_in(folder, what, given.get("weights"))
+    weights = weights_in(folder, what, given.get("weights"), without_weights)
     return SeedClaim(given["seed"], numbers, error, failed, record, weights)
 
 
@@ -235,7 +241,7 @@ def as_number(what: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def weights_in(folder: Path, what: str, given: Any) -> Weights | None:
+def weights_in(folder: Path, what: str, given: Any, may_be_missing: bool) -> Weights | None:
     """Return where a seed's weights are. Raises InputError if the file is not the one of the hash."""
     if given is None:
         return None
@@ -249,5 +255,6 @@ def weights_in(folder: Path, what: str, given: Any) -> Weights | None:
             raise InputError(f"{what}: weights: url is not an address that begins with https://")
         return Weights(None, url, sha256)
     path = check_path(f"{what}: weights", given["file"])
-    check_hash(f"{what}: weights", folder, path, sha256)
+    if not may_be_missing or is_there(folder / path):
+        check_hash(f"{what}: weights", folder, path, sha256)
     return Weights(path, None, sha256)

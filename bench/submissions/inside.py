@@ -27,6 +27,8 @@ def main() -> int:
         return NOT_CLOSED
     from bench.errors import InputError
 
+    # Libraries of the submission's code that the process which waits can import; last, as there.
+    sys.path += [path for path in work["path"] if path not in sys.path]
     try:
         answer: dict[str, Any] = {"records": [record_of(seed | work) for seed in work["seeds"]]}
         code = 0

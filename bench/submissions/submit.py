@@ -42,6 +42,7 @@ class Given:
         hashes: Their SHA-256.
         source: Files of code.
         recipe: FILE.py:NAME of the function that trains.
+        budget: What a seed took, in a line.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Given:
     hashes: Sequence[str] = ()
     source: Sequence[Path] = ()
     recipe: str | None = None
+    budget: str | None = None
 
 
 def submit(records: list[Record], given: Given, out: Path) -> Submission:
@@ -244,4 +246,6 @@ def description(first: Record, given: Given, seeds: list[dict[str, Any]]) -> dic
                 says[name] = value
     if given.recipe is not None:
         says["recipe"] = given.recipe
+    if given.budget is not None:
+        says["budget"] = given.budget
     return says | {"seeds": seeds}

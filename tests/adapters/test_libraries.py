@@ -167,6 +167,35 @@ def test_a_saved_vae_of_pythae_has_its_own_loss(loss, tmp_path):
     assert torch.allclose(terms.reconstruction[0], by_hand, atol=1e-4)
 
 
+def test_a_vamp_of_pythae_has_the_mixture_of_its_pseudo_inputs_as_its_prior():
+    models = library("pythae.models")
+    torch.manual_seed(0)
+    config = models.VAMPConfig(
+        input_dim=SHAPE, latent_dim=2, reconstruction_loss="bce", number_components=3
+    )
+    theirs, y = models.VAMP(config).eval(), Y.clamp(max=1)
+    theirs.encoder.embedding.weight.data *= 30  # so that posteriors and components differ
+    adapted = adapt(theirs, Wanted(SHAPE, 2))
+    with torch.no_grad():
+        terms = adapted.model.terms(y, Noise("z"), 1)
+        z, images = terms.latent[0], y.view(7, *SHAPE).float()
+        code = theirs.encoder(images)
+        parts = (code.embedding, code.log_covariance, z, 1)
+        loss, _, kl = theirs.loss_function(theirs.decoder(z).reconstruction, images, *parts)
+        # Its prior leaves out the constant of a normal density of two dimensions.
+        own = theirs._log_p_z(z) - log(2 * pi)
+    assert torch.allclose(terms.log_prior[0].float(), own, atol=1e-5)
+    difference = (terms.log_posterior - terms.log_prior).mean().item()
+    assert difference == pytest.approx(kl.item(), rel=1e-4)
+    assert -terms.elbo.mean().item() == pytest.approx(loss.item(), rel=1e-4)
+    assert adapted.model.prior_name == "PseudoInputs"
+    assert adapted.model.prior.density.sample(5, Noise("p")).shape == (5, 2)
+    with pytest.raises(InputError, match="pythae's WAE_MMD has a prior or a posterior of its own"):
+        adapt(
+            models.WAE_MMD(models.WAE_MMD_Config(input_dim=SHAPE, latent_dim=2)), Wanted(SHAPE, 2)
+        )
+
+
 def noise_after(vae, y):
     """Return the u that follows z in the stream of a VAE's noise."""
     noise = Noise("z")

@@ -1,5 +1,7 @@
 """Boards: rows of others beside ours, in versions that are never written again."""
 
+import hashlib
+
 import pandas as pd
 import pytest
 
@@ -102,3 +104,19 @@ def test_what_is_no_action_is_one_line(words, board, capsys):
     assert main(["leaderboard", *words, *(["--board", str(board)] if words else [])]) == 2
     error = capsys.readouterr().err
     assert error.startswith("bench: error: ") and error.count("\n") == 1
+
+
+def test_a_board_may_be_published_without_weights_and_a_submission_may_not(claim, add, board):
+    digest = hashlib.sha256(b"weights").hexdigest()
+    where = {"file": "weights/1.pt", "sha256": digest}
+    folder = claim(seed={"bits_per_dim": 2.2, "weights": where})
+    assert "weights/1.pt is not in the folder" in add(folder)[1]
+    (folder / "weights").mkdir()
+    (folder / "weights" / "1.pt").write_bytes(b"weights")
+    assert add(folder)[0] == 0
+    (kept,) = board.glob("submissions/*/weights/1.pt")
+    kept.unlink()
+    assert add(claim("second", name="Second"))[0] == 0
+    assert set(table(board)["model"]) == {"a", "b", "Theirs", "Second"}
+    kept.write_bytes(b"others")
+    assert "has SHA-256" in add(claim("third", name="Third"))[1]

@@ -1,0 +1,56 @@
+"""What each library says of the test images, beside what was measured here."""
+
+import json
+from math import nan, sqrt
+from pathlib import Path
+
+import pandas as pd
+
+from bench.instruments.peers.settings import Peer
+from bench.instruments.peers.train import files_of
+from bench.records.record import read_record
+from bench.records.types import Record
+
+
+def checks_of(peers: list[Peer], directory: Path, board: Path) -> pd.DataFrame:
+    """Return a row for each number of a library: its value, ours, and their difference, nats.
+
+    Both are estimates by draws of their own from the same weights and test images, so that the
+    standard error of their difference is √2 times ours. ``minus_loss`` has no counterpart here.
+    """
+    rows = []
+    for peer in peers:
+        records = records_of(peer, board)
+        for seed in peer.seeds:
+            path = files_of(peer, seed, directory / "trained")[1]
+            numbers = json.loads(path.read_text(encoding="utf-8"))["numbers"]
+            test = records[seed]["metrics"]["test"]
+            for quantity, said in numbers.items():
+                # A log-mass is never positive: pythae 0.1.2's get_nll is log p and not −log p.
+                theirs = -abs(said) if quantity == "log_likelihood" else said
+                ours = test[quantity]["value"] if quantity in test else nan
+                error = test[quantity]["stderr"] if quantity in test else None
+                rows.append(
+                    {
+                        "peer": peer.name,
+                        "task": peer.task,
+                        "seed": seed,
+                        "quantity": quantity,
+                        "theirs": theirs,
+                        "ours": ours,
+                        "difference": theirs - ours,
+                        "stderr": nan if error is None else sqrt(2) * error,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def records_of(peer: Peer, board: Path) -> dict[int, Record]:
+    """Return {seed: record that was made from the submission's weights} of a peer on the board."""
+    from bench.instruments.peers.score import entry_of
+
+    entry = entry_of(board, peer)
+    assert entry is not None
+    paths = (board / entry.folder / entry.level / "runs").glob("*/record.json")
+    found = [read_record(path) for path in sorted(paths)]
+    return {record["seed"]: record for record in found}
