@@ -104,7 +104,7 @@ def run_codecs(
 ) -> int:
     """Measure lossless codecs, and trained VAEs as codecs, on test images; write codecs/*.csv.
 
-    Rows of codecs.csv that are not measured by this call stay as they are.
+    Rows of these tables that are not measured by this call stay as they are.
 
     Args:
         tasks: Names under configs/data of 8-bit or binary tasks, for PNG and the like.
@@ -121,6 +121,8 @@ def run_codecs(
     from bench.instruments.progress import prefixed, split_progress
 
     codecs(), coder_library()  # a missing codec ends the command here
+    if not tasks and not checkpoints:
+        raise InputError("codecs: neither tasks nor checkpoints are given")
     with telling_time_left() as progress:
         whole = partial(progress, "codecs")
         parts = split_progress(whole, [1] * (len(tasks) + len(checkpoints)))

@@ -15,8 +15,9 @@ from bench.records.provenance import describe_data
 from bench.records.tables import csv_text
 from bench.system.files import write_atomically
 
-# What a row of codecs.csv is of: a later row of the same replaces an earlier one.
-IDENTITY = ["task", "codec", "layout", "headers"]
+# What a row is of: a later row of the same replaces an earlier one.
+CODEC = ["task", "codec", "layout", "headers"]
+MESSAGE = ["task", "key", "latent_bits", "n"]
 
 
 def of_tasks(names: Sequence[str], parts: Sequence[PartProgress]) -> list[pd.DataFrame]:
@@ -29,23 +30,29 @@ def of_tasks(names: Sequence[str], parts: Sequence[PartProgress]) -> list[pd.Dat
 
 
 def write_codecs(path: Path, tables: list[pd.DataFrame], coded: list[Coded]) -> pd.DataFrame:
-    """Write codecs.csv and return what was measured, as text; the file's other rows stay, to the byte."""
-    measured = [as_text(table) for table in tables]
-    measured += [as_text(pd.DataFrame(one.codecs)) for one in coded]
-    known = [pd.read_csv(path, dtype=str, keep_default_na=False)] if path.is_file() else []
-    table = pd.concat([*known, *measured]).drop_duplicates(IDENTITY, keep="last")
-    write_atomically(path, csv_text(table))
-    return pd.concat(measured) if measured else table
-
-
-def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its cells as they are written."""
-    return pd.read_csv(io.StringIO(csv_text(table)), dtype=str, keep_default_na=False)
+    """Write rows into codecs.csv, and return them as text."""
+    measured = pd.concat([*tables, *(pd.DataFrame(one.codecs) for one in coded)])
+    return write_rows(path, measured, CODEC)
 
 
 def write_bits_back(folder: Path, coded: list[Coded]) -> None:
-    """Write bits_back.csv, and timings.csv, which differs when the same is measured again."""
+    """Write rows into bits_back.csv, and into timings.csv, which differ when they are measured again."""
     rows = pd.DataFrame([row for one in coded for row in one.rows])
     rows["importance_samples"] = rows["importance_samples"].astype("Int64")
-    write_atomically(folder / "bits_back.csv", csv_text(rows))
-    write_atomically(folder / "timings.csv", csv_text(pd.DataFrame([one.speed for one in coded])))
+    write_rows(folder / "bits_back.csv", rows, MESSAGE)
+    write_rows(folder / "timings.csv", pd.DataFrame([one.speed for one in coded]), MESSAGE[:2])
+
+
+def write_rows(path: Path, table: pd.DataFrame, identity: list[str]) -> pd.DataFrame:
+    """Write rows into a table, and return them as text. Its other rows stay as they are, to the byte."""
+    new = read_text(io.StringIO(csv_text(table)))
+    known = [read_text(path)] if path.is_file() else []
+    write_atomically(
+        path, csv_text(pd.concat([*known, new]).drop_duplicates(identity, keep="last"))
+    )
+    return new
+
+
+def read_text(source: Path | io.StringIO) -> pd.DataFrame:
+    """Read a table with each cell as it is written."""
+    return pd.read_csv(source, dtype=str, keep_default_na=False)
