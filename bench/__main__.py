@@ -29,7 +29,10 @@ COMMANDS = {
     "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
     "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
     "report": ("sweeps", "Rebuild tables and figures of a sweep from its records."),
-    "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
+    "codecs": (
+        "instruments",
+        "Measure PNG, WebP and others, and trained VAEs as codecs, on test images.",
+    ),
     "cite": ("citing", "Print what to cite for a run or a row: bench cite KEY."),
     "export": ("citing", "Write a row's results as a model card for model hubs; nothing is sent."),
     "verify": ("citing", "Repeat cited runs and compare the numbers: bench verify TABLE --row …"),
