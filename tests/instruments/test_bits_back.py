@@ -154,6 +154,21 @@ def test_the_rate_is_the_elbo_of_the_model_with_bins_and_not_below_its_evidence(
     assert found > evidence
 
 
+def test_z_is_drawn_from_the_posterior_whatever_z_the_stack_held_before():
+    """Uncleaned, one z in 1.5 ± 0.1 would choose the next at its own quantile under the prior, 0.93."""
+    model = small_vae()
+    last = model.posterior.network.layers[-1]
+    last.weight.data.zero_()
+    last.bias.data.copy_(torch.tensor([1.5] * LATENT + [2 * log(0.1)] * LATENT))
+    codec, drawn = BitsBack(model, 16), []
+    likelihood = codec.likelihood
+    codec.likelihood = lambda index: (drawn.append(codec.bins.medians(index)), likelihood(index))[1]
+    codec.compress(random_images(2, 300))
+    z = np.array(drawn)
+    np.testing.assert_allclose(z.mean(0), 1.5, atol=4 * 0.1 / 300**0.5)
+    np.testing.assert_allclose(z.std(0), 0.1, rtol=4 / 600**0.5)
+
+
 @lru_cache
 def trained_vae(prior):
     """Return a VAE after 200 steps on binary digits, and the test images."""
@@ -166,7 +181,7 @@ def trained_vae(prior):
         optimizer.zero_grad()
         (-model.objective(model.terms(y, Noise(step)), 1.0).mean()).backward()
         optimizer.step()
-    return model.eval(), data.test[:150]
+    return model.eval(), data.test[:100]
 
 
 @pytest.mark.parametrize("prior, cost_of_two_bins", [(StandardNormal, 1.0), (Mixture, 0.0)])
@@ -174,10 +189,10 @@ def test_the_rate_is_the_models_own_elbo_and_two_bins_cost_more(prior, cost_of_t
     """That of ``terms``, which knows nothing of bins and of integers."""
     model, images = trained_vae(prior)
     with torch.no_grad():
-        elbo = -model.terms(images, Noise(1), 20).elbo.double() / log(2)
+        elbo = -model.terms(images, Noise(1), 10).elbo.double() / log(2)
     # Of a mean over images with one z each.
     stderr = (elbo.var(0).sum() / len(images) ** 2).sqrt().item()
-    assert stderr < 0.3
+    assert stderr < 0.4
     assert abs(rate(BitsBack(model, 12), images) - elbo.mean().item()) < 4 * stderr
     assert rate(BitsBack(model, 1), images) > elbo.mean().item() + cost_of_two_bins
 
