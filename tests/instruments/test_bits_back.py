@@ -1,7 +1,7 @@
 """Bits back: images come back identical, and the message is as long as −ELBO says."""
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import log
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bench.instruments.bits_back.stack import BitStack, frequencies
 from bench.instruments.codec_tables import write_bits_back, write_codecs
 from bench.models.reference import Uniform
 from bench.models.vae import VAE
+from bench.networks.mlp import MLP
 from bench.noise import Noise
 from bench.runs.trained import Trained
 from tests.conftest import patience
@@ -40,13 +41,14 @@ DECODERS = [
     (DiscretizedLogistic, 256),
     (DiscretizedGaussian, 256),
 ]
+NETWORKS = {name: partial(MLP, widths=[32]) for name in ("encoder", "decoder_network")}
 PRIORS = [StandardNormal, Mixture, Vamp, Aggregate]
 
 
 def small_vae(decoder=Bernoulli, levels=2, prior=StandardNormal, seed=0, spread=1.0, shape=SHAPE):
     """Return a VAE with random weights, ``spread`` times as large as those that training starts from."""
     torch.manual_seed(seed)
-    model = VAE(shape, levels, LATENT, decoder=decoder, prior=prior)
+    model = VAE(shape, levels, LATENT, decoder=decoder, prior=prior, **NETWORKS)
     for name, weight in model.named_parameters():
         if "network" in name:
             weight.data.mul_(spread)
@@ -141,7 +143,7 @@ def exact_bits(codec, images):
 def test_the_rate_is_the_elbo_of_the_model_with_bins_and_not_below_its_evidence(decoder, levels):
     """Both are sums over 32 bins of one latent dimension; the rate's error is that of random z."""
     torch.manual_seed(3)
-    model = VAE(SHAPE, levels, 1, decoder=decoder)
+    model = VAE(SHAPE, levels, 1, decoder=decoder, **NETWORKS)
     model.attach(random_images(levels, 20, 1))
     for weight in model.decoder_network.parameters():
         weight.data.mul_(2)
@@ -174,7 +176,7 @@ def trained_vae(prior):
     """Return a VAE after 200 steps on binary digits, and the test images."""
     data = load_task(Task("digits", "threshold"))
     torch.manual_seed(0)
-    model = VAE(data.shape, 2, LATENT, decoder=Bernoulli, prior=prior)
+    model = VAE(data.shape, 2, LATENT, decoder=Bernoulli, prior=prior, **NETWORKS)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):
         y = data.train[torch.randint(len(data.train), (100,))]
