@@ -114,7 +114,7 @@ def run_codecs(
         results: Folder of all results.
     """
     from bench.commands.time_left import telling_time_left
-    from bench.instruments.bits_back.rows import measure_checkpoint
+    from bench.instruments.bits_back.rows import measure_codec, open_checkpoint
     from bench.instruments.bits_back.stack import coder_library
     from bench.instruments.codec_tables import of_tasks, write_bits_back, write_codecs
     from bench.instruments.codecs import codecs
@@ -123,13 +123,14 @@ def run_codecs(
     codecs(), coder_library()  # a missing codec ends the command here
     if not tasks and not checkpoints:
         raise InputError("codecs: neither tasks nor checkpoints are given")
+    opened = [open_checkpoint(path, latent_bits) for path in checkpoints]
     with telling_time_left() as progress:
         whole = partial(progress, "codecs")
         parts = split_progress(whole, [1] * (len(tasks) + len(checkpoints)))
         tables = of_tasks(tasks, parts[: len(tasks)])
         coded = [
-            measure_checkpoint(path, latent_bits, importance_samples, prefixed(part, path))
-            for path, part in zip(checkpoints, parts[len(tasks) :])
+            measure_codec(trained, codec, importance_samples, prefixed(part, trained.name))
+            for (trained, codec), part in zip(opened, parts[len(tasks) :])
         ]
     folder = Path(results) / "codecs"
     table = write_codecs(folder / "codecs.csv", tables, coded)

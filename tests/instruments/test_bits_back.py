@@ -290,7 +290,8 @@ def test_rows_hold_what_is_sent_beside_the_bounds(trained, monkeypatch, tmp_path
     monkeypatch.setattr(rows, "load_trained", lambda path: trained)
     monkeypatch.setattr(rows, "FEWER_LATENT_BITS", (1,))
     shares = []
-    coded = rows.measure_checkpoint("one.ckpt", 12, 50, lambda share, text: shares.append(share))
+    opened = rows.open_checkpoint("one.ckpt", 12)
+    coded = rows.measure_codec(*opened, 50, lambda share, text: shares.append(share))
     assert shares == sorted(shares) and 0 <= shares[0] and shares[-1] < 1
     sent, two_bins = coded.rows
     assert (sent["latent_bits"], two_bins["latent_bits"], sent["n"]) == (12, 1, 60)
@@ -310,7 +311,8 @@ def test_rows_hold_what_is_sent_beside_the_bounds(trained, monkeypatch, tmp_path
 def test_tables_keep_the_rows_that_were_not_measured_again(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(rows, "load_trained", lambda path: trained)
     monkeypatch.setattr(rows, "FEWER_LATENT_BITS", ())
-    coded = [rows.measure_checkpoint("one.ckpt", 12, 10, lambda share, text: None)]
+    opened = rows.open_checkpoint("one.ckpt", 12)
+    coded = [rows.measure_codec(*opened, 10, lambda share, text: None)]
     published = Path("results/published/codecs/codecs.csv").read_text()
     old = [line for line in published.splitlines() if "bits back" not in line]
     path = tmp_path / "codecs.csv"

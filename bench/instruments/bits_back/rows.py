@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.estimators.evaluate import evaluate_evidence, terms_of_block
-from bench.instruments.bits_back.chain import BitsBack, Message, one_thread
+from bench.instruments.bits_back.chain import BitsBack, Message, codable, one_thread
 from bench.instruments.codecs import CodecRow
 from bench.instruments.progress import PartProgress, split_progress
 from bench.noise import EVALUATION_BLOCK, derive_seed
@@ -109,27 +109,34 @@ class Coded:
     speed: Speed
 
 
-def measure_checkpoint(
-    checkpoint: Path | str, latent_bits: int, importance_samples: int, progress: PartProgress
-) -> Coded:
-    """Compress the whole test split by a checkpoint's model, decompress it, and compare.
+def open_checkpoint(checkpoint: Path | str, latent_bits: int) -> tuple[Trained, BitsBack]:
+    """Return a checkpoint's content, ready for evaluation, and its model as a codec.
 
     Raises:
         InputError: The checkpoint cannot be read, or its model cannot be coded.
-        RuntimeError: A decoded image differs from the original.
     """
     trained = load_trained(checkpoint)
-    model, images = trained.model.eval(), trained.data.test
-    model.attach(trained.data.train)
-    codec = BitsBack(model, latent_bits)
+    trained.model.eval()
+    codable(trained.model).attach(trained.data.train)
+    return trained, BitsBack(trained.model, latent_bits)
+
+
+def measure_codec(
+    trained: Trained, codec: BitsBack, importance_samples: int, progress: PartProgress
+) -> Coded:
+    """Compress the whole test split, decompress it, compare, and take the bounds of the same images.
+
+    Raises:
+        RuntimeError: A decoded image differs from the original.
+    """
     bounds, sending, fewer = split_progress(progress, [1, 2, 1])
     elbo, importance = evidence(trained, importance_samples, lambda done: bounds(done, "bounds"))
     message, speed = sent_and_received(codec, trained, sending)
     rows = [row_of(codec, trained, message, elbo, (importance_samples, importance))]
     for number, bits in enumerate(FEWER_LATENT_BITS):
         fewer(number / len(FEWER_LATENT_BITS), f"2^{bits} bins")
-        other = BitsBack(model, bits)
-        few = other.compress(images[:FEWER_IMAGES])
+        other = BitsBack(codec.model, bits)
+        few = other.compress(trained.data.test[:FEWER_IMAGES])
         rows.append(row_of(other, trained, few, elbo[:, :FEWER_IMAGES], (None, None)))
     return Coded(codec_rows_of(trained, message), rows, speed)
 
