@@ -13,6 +13,9 @@ LINES ?= gpu-out/gpu.jsonl
 # README=README.md by `make claims` and `make report`, PAGE=docs/perf.md by `make perf`, PAGE=docs/peers.md by `make peers`.
 README =
 PAGE =
+# Trained VAEs that `make codecs` compresses test images with.
+VAES = $(addprefix results/mnist/checkpoints/,d6726cebe9cf4dd8.ckpt dd7b73ee6d9cff77.ckpt) \
+	$(addprefix results/weights/,mnist/585fc8df46ce5f14.ckpt fashion/73be168d5eed7214.ckpt fashion/ad7200978441efba.ckpt)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 PEERS := .venv-peers
@@ -82,9 +85,14 @@ dashboard: $(VENV)/.ready  ## send SWEEP to W&B: runs, artifacts, a saved report
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dashboard]'
 	@$(BENCH) dashboard $(SWEEP) --results $(RESULTS)
 
-codecs: $(VENV)/.ready  ## measure PNG, WebP, JPEG XL and others on the 8-bit test images: results/codecs/
+codecs: $(VENV)/.ready $(VAES)  ## measure PNG, WebP and others, and trained VAEs as codecs, on test images: results/codecs/
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[codecs]'
-	@$(BENCH) codecs --results $(RESULTS)
+	@$(BENCH) codecs --results $(RESULTS) $(addprefix --checkpoints ,$(VAES))
+
+# results/weights/SWEEP/KEY.ckpt: weights that are not kept, from the history.
+results/weights/%.ckpt:
+	@mkdir -p $(@D)
+	@git cat-file blob 'f3d422d^:results/$(*D)/checkpoints/$(*F).ckpt' > $@.part && mv $@.part $@
 
 perf: $(VENV)/.ready perf-peers  ## measure speed against floors, hand-written loops and peers: results/perf/
 	@$(BENCH) perf --results $(RESULTS) --peers $(PEERS)/bin/python $(if $(PAGE),--page $(PAGE))

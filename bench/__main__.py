@@ -40,7 +40,7 @@ COMMANDS = {
         "Add a submission to a board, or freeze it: bench leaderboard add.",
     ),
     "calibrate": ("instruments", "Compare every estimator with a known truth, over many repeats."),
-    "codecs": ("instruments", "Measure PNG, WebP, JPEG XL and others on the 8-bit test images."),
+    "codecs": ("instruments", "Measure PNG, WebP, … and trained VAEs as codecs, on test images."),
     "peers": ("instruments", "Train and rank models of other libraries beside ours."),
     "perf": ("instruments", "Compare speed with floors, bare loops and peers."),
 }

@@ -183,6 +183,34 @@ def test_the_codecs_of_the_docs_are_those_of_the_csv():
         assert cells.split(" | ") == [f"{value:.3f}" for value in bits]
 
 
+def test_the_rates_of_the_page_on_bits_back_are_those_of_the_csv():
+    """And each is that of the message in the table of all codecs."""
+    table = pd.read_csv(PUBLISHED / "codecs" / "bits_back.csv")
+    codecs = pd.read_csv(PUBLISHED / "codecs" / "codecs.csv")
+    bare = codecs[(codecs["headers"] == "without") & (codecs["layout"] != "images")]
+    bare = bare.set_index(["task", "codec"])["bits_per_dim"]
+    page = (ROOT / "docs" / "bits-back.md").read_text()
+    rows = re.findall(r"^\| ((?:MNIST|Fashion), .*?) \| (.*\|.*\|.*) \|$", page, re.M)
+    whole = table[table["n"] == 10_000]
+    names = {"MNIST": "mnist", "Fashion": "fashion", "binary": "dynamic", "256 levels": "256"}
+    shown = []
+    for name, cells in rows[: len(whole)]:
+        images, levels, *prior = name.split(", ")
+        task = f"{names[images]}-{names[levels]}"
+        model = "gated_vamp_vae" if prior else "gated_vae"
+        row = whole[(whole["task"] == task) & (whole["model"] == model)].iloc[0]
+        numbers = row["bits_per_dim"], row["bits_per_dim_with_start_up"], row["elbo_bits_per_dim"]
+        above = f"{row['bits_above_elbo']:+.4f} ± {row['bits_above_elbo_stderr']:.4f}"
+        expected = [f"{value:.4f}" for value in numbers] + [above.replace("-", "−")]
+        expected.append(f"{row['importance_bits_per_dim']:.4f}")
+        others = ("PNG", "WebP lossless", "JPEG XL lossless", "LZMA")
+        expected += [f"{bare[task, codec]:.3f}" for codec in others]
+        assert cells.split(" | ") == expected
+        assert abs(bare[task, f"bits back, {model}"] - row["bits_per_dim"]) < 1e-5
+        shown.append((task, model))
+    assert len(set(shown)) == len(whole) > 0
+
+
 def test_released_checkpoints_are_of_published_runs():
     paths = [path for sweep in SWEEPS for path in sorted(sweep.glob("checkpoints/*.ckpt"))]
     for sums in {path.parent / "SHA256SUMS" for path in paths}:

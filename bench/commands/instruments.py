@@ -125,37 +125,50 @@ def codecs(arguments: list[str]) -> int:
     return call(run_codecs, "codecs", arguments)
 
 
-def run_codecs(tasks: list[str] = ["mnist-256", "fashion-256"], results: str = "results") -> int:
-    """Measure lossless codecs on the test images of 8-bit tasks; write codecs/codecs.csv.
+# Its parameters are the command's options.
+def run_codecs(
+    tasks: list[str] = ["mnist-256", "fashion-256", "mnist-dynamic", "fashion-dynamic"],
+    checkpoints: list[str] = [],
+    latent_bits: int = 16,
+    importance_samples: int = 100,
+    results: str = "results",
+) -> int:
+    """Measure lossless codecs, and trained VAEs as codecs, on test images; write codecs/*.csv.
+
+    Rows of these tables that are not measured by this call stay as they are.
 
     Args:
-        tasks: Names under configs/data.
+        tasks: Names under configs/data of 8-bit or binary tasks, for PNG and the like.
+        checkpoints: Trained VAEs, for bits-back coding of the test images of their tasks.
+        latent_bits: Logarithm of the number of bins of each dimension of z.
+        importance_samples: K of the bound L_K beside what a VAE really sends.
         results: Folder of all results.
     """
-    import pandas as pd
-
     from bench.commands.time_left import telling_time_left
-    from bench.configuration.files import named_task
-    from bench.data.tasks import load_task
-    from bench.instruments.codecs import codec_rows, codecs
-    from bench.instruments.progress import split_progress
-    from bench.records.provenance import describe_data
-    from bench.records.tables import csv_text
-    from bench.system.files import write_atomically
+    from bench.instruments.bits_back.rows import measure_codec, open_checkpoint
+    from bench.instruments.bits_back.stack import coder_library
+    from bench.instruments.codec_tables import of_tasks, write_bits_back, write_codecs
+    from bench.instruments.codecs import codecs
+    from bench.instruments.progress import prefixed, split_progress
 
-    codecs()  # a missing codec ends the command here
-    tables = []
+    codecs(), coder_library()  # a missing codec ends the command here
+    if not tasks and not checkpoints:
+        raise InputError("codecs: neither tasks nor checkpoints are given")
+    opened = [open_checkpoint(path, latent_bits) for path in checkpoints]
     with telling_time_left() as progress:
-        for number, name in enumerate(tasks):
-            data = load_task(named_task(name))
-            whole = partial(progress, data.task.name)
-            part = split_progress(whole, [1] * len(tasks))[number]
-            tables.append(codec_rows(data, describe_data(data), part))
-    table = pd.concat(tables)
-    path = Path(results) / "codecs" / "codecs.csv"
-    write_atomically(path, csv_text(table))
-    shown = table[["task", "codec", "layout", "headers", "bits_per_dim"]]
-    rows = [[*row[:-1], f"{row[-1]:.6f}"] for row in shown.itertuples(index=False)]
-    print_table("lossless codecs", list(shown), rows, texts=range(4))
-    say(f"written: {path}")
+        whole = partial(progress, "codecs")
+        parts = split_progress(whole, [1] * (len(tasks) + len(checkpoints)))
+        tables = of_tasks(tasks, parts[: len(tasks)])
+        coded = [
+            measure_codec(trained, codec, importance_samples, prefixed(part, trained.name))
+            for (trained, codec), part in zip(opened, parts[len(tasks) :])
+        ]
+    folder = Path(results) / "codecs"
+    table = write_codecs(folder / "codecs.csv", tables, coded)
+    if coded:
+        write_bits_back(folder, coded)
+    shown = ["task", "codec", "layout", "headers", "bits_per_dim"]
+    rows = [[*row[:-1], f"{float(row[-1]):.6f}"] for row in table[shown].to_numpy().tolist()]
+    print_table("lossless codecs", shown, rows, texts=range(4))
+    say(f"written: {folder}")
     return 0

@@ -1,7 +1,8 @@
 """Lossless codecs on the test images: the bits/dim that a code reaches without learning.
 
 A lossless code of b bytes is a model with −log2 P(y) = 8 b, so its bits/dim compare with those of
-the leaderboard; a likelihood model that loses to PNG is in trouble.
+the leaderboard; a likelihood model that loses to PNG is in trouble. The code that a trained VAE gives
+is in ``bits_back``.
 """
 
 import io
@@ -10,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import TypedDict
 
 import numpy as np
@@ -34,7 +36,8 @@ class Codec:
     """A lossless code.
 
     Attributes:
-        encode: From pixels (height, width) or (height, width, 3), uint8, to bytes.
+        encode: From pixels (height, width) or (height, width, 3), uint8, to bytes. Of binary images
+            they are 0 and 255.
         decode: Back, given the shape.
         header: Number of bytes of a code that state its format and the image's size, which a model
             that knows the task need not send.
@@ -55,8 +58,9 @@ class CodecRow(TypedDict):
     Attributes:
         task: The task's name.
         codec: The codec's name.
-        layout: images: each by itself; strip: one below the other.
-        headers: Whether the headers count: with or without.
+        layout: images: each by itself; strip: one below the other; chain: one after the other, on
+            one stack of bits.
+        headers: Whether the headers count: with or without. Of a chain, the start-up bits too.
         bytes: Size of all codes.
         bits_per_dim: The same in bits per pixel and channel.
         n: Number of images.
@@ -77,10 +81,15 @@ class CodecRow(TypedDict):
     data_sha256: str
 
 
-def pillow_encode(form: str, **options: int) -> Callable[[np.ndarray], bytes]:
+def pillow_encode(
+    form: str, mode: str | None = None, **options: int
+) -> Callable[[np.ndarray], bytes]:
+    """Return the function that encodes pixels in a format of Pillow, in another of its modes if given."""
+
     def encode(pixels: np.ndarray) -> bytes:
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, form, **options)
+        stream, image = io.BytesIO(), Image.fromarray(pixels)
+        image = image if mode is None else image.convert(mode)
+        image.save(stream, form, **options)
         return stream.getvalue()
 
     return encode
@@ -102,15 +111,23 @@ def png_header(code: bytes) -> int:
 
 
 def raw_codec(
-    compress: Callable[[bytes], bytes], expand: Callable[[bytes], bytes], software: str
+    compress: Callable[[bytes], bytes], expand: Callable[[bytes], bytes], software: str, levels: int
 ) -> Codec:
-    """Return the codec of a general compressor of bytes, which writes no header."""
-    return Codec(
-        encode=lambda pixels: compress(pixels.tobytes()),
-        decode=lambda code, shape: np.frombuffer(expand(code), np.uint8).reshape(shape),
-        header=lambda code: 0,
-        software=software,
-    )
+    """Return the codec of a general compressor of bytes, which writes no header.
+
+    It gets a byte for each pixel and channel, or of binary images a byte for eight pixels.
+    """
+    if levels == 2:
+        encode = lambda pixels: compress(np.packbits(pixels > 0).tobytes())
+        unpack = lambda content, n: 255 * np.unpackbits(content, count=n)
+    else:
+        encode = lambda pixels: compress(pixels.tobytes())
+        unpack = lambda content, n: content
+
+    def decode(code: bytes, shape: tuple[int, ...]) -> np.ndarray:
+        return unpack(np.frombuffer(expand(code), np.uint8), prod(shape)).reshape(shape)
+
+    return Codec(encode, decode, header=lambda code: 0, software=software)
 
 
 def lzma_filters(size: int) -> list[dict[str, int]]:
@@ -133,8 +150,8 @@ def deflate(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
-def codecs() -> dict[str, Codec]:
-    """Return every codec. Raises InputError where one is not installed."""
+def codecs(levels: int = 256) -> dict[str, Codec]:
+    """Return every codec for images of 256 or 2 levels. Raises InputError where one is not installed."""
     try:
         import pillow_jxl  # noqa: F401  registers JPEG XL with Pillow
     except ImportError:
@@ -145,7 +162,12 @@ def codecs() -> dict[str, Codec]:
         raise InputError("codecs: this build of Pillow has no WebP")
     pillow = f"Pillow {package_version('pillow')}"
     return {
-        "PNG": Codec(pillow_encode("PNG", optimize=True), pillow_decode, png_header, pillow),
+        "PNG": Codec(
+            pillow_encode("PNG", "1" if levels == 2 else None, optimize=True),
+            pillow_decode,
+            png_header,
+            pillow,
+        ),
         "WebP lossless": Codec(
             pillow_encode("WEBP", lossless=True, quality=100, method=6),
             pillow_decode,
@@ -159,8 +181,10 @@ def codecs() -> dict[str, Codec]:
             lambda code: 2,  # the signature; the rest of the header ends within a byte
             f"pillow-jxl-plugin {package_version('pillow-jxl-plugin')}",
         ),
-        "deflate": raw_codec(deflate, lambda code: zlib.decompress(code, -15), "zlib, level 9"),
-        "LZMA": raw_codec(lzma_encode, lzma_decode, "liblzma, preset 9 extreme"),
+        "deflate": raw_codec(
+            deflate, lambda code: zlib.decompress(code, -15), "zlib, level 9", levels
+        ),
+        "LZMA": raw_codec(lzma_encode, lzma_decode, "liblzma, preset 9 extreme", levels),
     }
 
 
@@ -205,9 +229,10 @@ def with_progress(
 
 
 def pixels_of(data: TaskData) -> np.ndarray:
-    """Return the test images, (n, height, width) or (n, height, width, channels)."""
+    """Return the test images, (n, height, width) or (n, height, width, channels), 0 or 255 if binary."""
     channels, height, width = data.shape
     pixels = data.test.numpy().reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+    pixels = pixels * np.uint8(255) if data.task.levels == 2 else pixels
     return np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels)
 
 
@@ -215,7 +240,7 @@ def codec_rows(data: TaskData, described: DataRecord, progress: PartProgress) ->
     """Return a row for each codec, layout and count of headers, on a task's test split.
 
     Args:
-        data: A task of 8-bit images.
+        data: A task of 8-bit or binary images.
         described: The task's hashes, as records hold them.
         progress: Called with the share done and what is being measured.
 
@@ -223,13 +248,12 @@ def codec_rows(data: TaskData, described: DataRecord, progress: PartProgress) ->
         The columns of ``CodecRow``.
 
     Raises:
-        InputError: The task's images do not have 8 bits.
+        InputError: The task's images have neither 256 levels nor 2.
     """
-    if data.task.levels != 256:
-        raise InputError(
-            f"codecs: {data.task.name} has {data.task.levels} levels, codecs are for 256"
-        )
-    pixels, known = pixels_of(data), codecs()
+    levels = data.task.levels
+    if levels not in (2, 256):
+        raise InputError(f"codecs: {data.task.name} has {levels} levels, codecs are for 256 and 2")
+    pixels, known = pixels_of(data), codecs(levels)
     cases = [(name, layout) for name in known for layout in ("images", "strip")]
     weights = [expected_seconds(known[name], layout, pixels) for name, layout in cases]
     parts = split_progress(progress, weights)

@@ -54,5 +54,14 @@ def test_rows_of_grey_and_of_colour():
     colour = np.random.default_rng(1).integers(0, 256, (2, 3, 32, 32), np.uint8)
     table = codec_rows(task_data(colour, "cifar10"), described, progress)
     assert set(table["n"]) == {2} and (table["bits_per_dim"] >= 8).all()
-    with pytest.raises(InputError, match="codecs are for 256"):
-        codec_rows(task_data(NOISE[:3, None] % 2, "mnist", "static"), described, progress)
+    with pytest.raises(InputError, match="17 levels, codecs are for 256 and 2"):
+        codec_rows(task_data(NOISE[:3, None] % 17, "digits"), described, progress)
+
+
+def test_random_binary_images_cost_a_bit_for_each_pixel():
+    described = {"payload_sha256": {}, "split_sha256": ""}
+    data = task_data(NOISE[:3, None] % 2, "mnist", "static")
+    table = codec_rows(data, described, lambda share, text: None)
+    bare = table[(table["headers"] == "without") & (table["layout"] == "strip")]
+    bits = bare.set_index("codec")["bits_per_dim"]
+    assert (bits >= 1).all() and (bits < 1.5).all() and (bits[["deflate", "LZMA"]] < 1.1).all()
