@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.tables import rewrite_readme
+from bench.report.pages import rewrite_pages
 from bench.system.printing import number
 
 
@@ -14,8 +14,11 @@ def shown(value: float) -> str:
 
 def rewrite_page(page: Path, board: pd.DataFrame, checks: pd.DataFrame) -> None:
     """Rewrite both tables between their marks in a page."""
-    rewrite_readme(page, "board", "peers", board_markdown(board))
-    rewrite_readme(page, "checks", "peers", checks_markdown(checks))
+    tables = {
+        ("board", "peers"): board_markdown(board),
+        ("checks", "peers"): checks_markdown(checks),
+    }
+    rewrite_pages([page], tables)
 
 
 def board_markdown(board: pd.DataFrame) -> str:
