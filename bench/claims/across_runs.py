@@ -237,7 +237,8 @@ def dequantization_gap_rows(curves: list[Curve]) -> list[Row]:
     }
     rows = []
     for (task, model, seed), learned in ladders.items():
-        uniform = ladders.get((task, "realnvp", seed))
+        # The twin that is trained alike: the same options follow on its name.
+        uniform = ladders.get((task, model.removeprefix("variational_"), seed))
         if not model.startswith("variational_realnvp") or uniform is None:
             continue
         gaps, variances = [], []
