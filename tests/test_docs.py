@@ -235,7 +235,10 @@ def test_commands_that_pages_show_have_the_options_that_they_name(warm):
             if name not in options:
                 done = warm.run("-m", "bench", *name.split(), "--help", timeout=patience(60))
                 assert done.returncode == 0, name
-                options[name] = set(re.findall(r"--[\w.-]+", done.stdout))
+                # A command's word, such as [NAME], is also taken as an option.
+                words_of_usage = re.findall(r"\b[A-Z_]{3,}\b", done.stdout.partition("\n")[0])
+                options[name] = {f"--{word.lower()}" for word in words_of_usage}
+                options[name] |= set(re.findall(r"--[\w.-]+", done.stdout))
             known = {option.replace("_", "-") for option in options[name]} | {"--help"}
             # Options of parts, such as --model.prior.components, depend on the part that is named.
             unknown = {w for w in words if "." not in w and w.replace("_", "-") not in known}
