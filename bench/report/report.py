@@ -12,7 +12,7 @@ from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
 from bench.report.costs import timings_table
 from bench.report.description import CRATE, description_files
-from bench.report.missing import missing_runs
+from bench.report.missing import missing_models, missing_runs
 from bench.report.package import dictionary_files
 from bench.report.pages import pages_with, rewritten_pages
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
@@ -136,5 +136,7 @@ def drawn_files(
     if missing_for_page() is None:
         from bench.report.page.write import page_of
 
-        files[directory / "page.html"] = page_of(directory.name, records, board, drawn, missing)
+        files[directory / "page.html"] = page_of(
+            directory.name, records, board, drawn, missing, missing_models(directory)
+        )
     return files

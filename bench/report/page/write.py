@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 TEMPLATE = "page.html"
-SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
+SCRIPTS = ("table.js", "board.js", "charts.js", "run.js", "page.js")
+# With more runs, a chart is drawn only when it comes into view.
+DRAW_ALL = 500
 
 
 def page_of(
@@ -33,6 +35,7 @@ def page_of(
     board: pd.DataFrame,
     drawn: Sequence[Record],
     missing: str | None = None,
+    absent: Sequence[str] = (),
 ) -> str:
     """Return the page. Every text in it is escaped, and it cannot send a request to any network.
 
@@ -42,6 +45,7 @@ def page_of(
         board: Its leaderboard.
         drawn: Whole records of the runs whose curves and pictures are shown.
         missing: A sentence on its runs that have no record.
+        absent: What these runs are, a line for each model.
     """
     listed = records[:MOST_RUNS]
     tasks = []
@@ -72,10 +76,12 @@ def page_of(
         total=len(records),
         listed=len(listed),
         missing=missing,
+        absent=absent,
         setting={
             "sweep": sweep,
             "charts": specifications(),
             "pictures": PICTURES,
+            "draw_all": len(records) <= DRAW_ALL,
             "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
         },
         style=markup(source("page.css")),
