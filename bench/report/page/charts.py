@@ -1,6 +1,6 @@
 """The page's charts as Vega-Lite specifications. The page's scripts insert their rows."""
 
-from typing import Any, Final
+from typing import Any
 
 import altair as alt
 
