@@ -26,6 +26,8 @@ from bench.records.types import Record
 from bench.system.files import write_atomically
 from bench.system.printing import print_table
 
+# Claims whose figures are drawn from records, and not from curves alone.
+CLAIMS_WITH_RECORDS = (5, 7, 12)
 COLUMNS = (
     "claim",
     "statement",
@@ -152,7 +154,7 @@ def write_outcome(
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 
-    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12)}
+    shown = {claim: records_for(claim, items, records) for claim in CLAIMS_WITH_RECORDS}
     front, figures = draw_all(shown, curves_of(measurements), directory / "figures")
     write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
     return table

@@ -118,6 +118,17 @@ def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
     return [*(figures / name for name in figure_names(records)), directory / "page.html"]
 
 
+def drawn_records(
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
+) -> list[Record]:
+    """Return the whole records of the runs that figures show, with the models' names of the tables."""
+    names = {record["key"]: record["model"] for record in records}
+    return [
+        {**record, "model": names[record["key"]]}
+        for record in read_records(directory / "runs", keys_to_draw(records, board))
+    ]
+
+
 def drawn_files(
     directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame, missing: str | None
 ) -> dict[Path, str | bytes]:
@@ -125,11 +136,7 @@ def drawn_files(
     # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.plots import figures_of
 
-    names = {record["key"]: record["model"] for record in records}
-    drawn: list[Record] = [
-        {**record, "model": names[record["key"]]}
-        for record in read_records(directory / "runs", keys_to_draw(records, board))
-    ]
+    drawn = drawn_records(directory, records, board)
     files: dict[Path, str | bytes] = {
         directory / "figures" / name: png for name, png in figures_of(drawn).items()
     }

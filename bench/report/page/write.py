@@ -67,14 +67,14 @@ def page_of(
                 "rest": details_of_task(sweep, runs, own, whole),
             }
         )
-    own = script_safe("\n".join(source(name) for name in SCRIPTS))
+    own = script_safe("\n".join(map(source, SCRIPTS)))
+    counts = {"total": len(records), "listed": len(listed)}
     return template().render(
         sweep=sweep,
         version=__version__,
         to_best=TO_BEST_WORDS,
         tasks=tasks,
-        total=len(records),
-        listed=len(listed),
+        **counts,
         missing=missing,
         absent=absent,
         setting={
