@@ -8,7 +8,8 @@ from playwright.sync_api import expect
 
 from bench.configuration.parsing import parse_run
 from bench.records.key import key_of
-from tests.conftest import small_config
+from bench.report.page.write import page_of
+from tests.conftest import patience, small_config
 from tests.report.chromium import (
     CUT,
     EXECUTABLE,
@@ -344,6 +345,31 @@ def test_runs_of_code_that_is_no_commits_are_marked(chromium, tmp_path):
     assert "version 1.5" in text and "e" * 64 in text and "The images mine are not" in text
     given = shlex.split(command)
     assert given[4:] == ["--plugin", plugin["name"], "--data.path", "IMAGES"]
+    assert seen.said == []
+    page.close()
+
+
+@pytest.mark.long
+def test_ten_thousand_runs_stay_usable(chromium, tmp_path):
+    from bench.report.reduce import leaderboard_table, slim
+
+    records = [slim(full(f"m-{n % 500:03}", n, 2 + n / 9000)) for n in range(10_000)]
+    text = page_of("many", records, leaderboard_table(records, "many"), [])
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    seen = Seen(page)
+    seen.open(tmp_path / "page.html")
+    seen.scroll_through()
+    assert page.locator(RUNS).count() == 50 and page.evaluate(CUT) == []
+    # What a reader does takes no longer than a blink: milliseconds of the page's own work.
+    took = page.evaluate("""() => [...document.querySelectorAll(".board th button, .runs th button")].map(button => {
+        const start = performance.now(); button.click(); document.body.offsetHeight; return performance.now() - start;
+    })""")
+    assert len(took) == 19 + 9 and sorted(took)[-1] < 1000 * patience(1)
+    page.locator(".runs input").fill("m-123 seed=9123")
+    expect(page.locator(RUNS)).to_have_count(1)
+    page.evaluate(f"location.hash = 'run-{records[-1]['key']}'")
+    page.locator("td.detail").wait_for()
     assert seen.said == []
     page.close()
 

@@ -26,9 +26,11 @@ function decompositionPlot(task, models) {
       start += nats;
     }
   }
-  const narrow = innerWidth < 600, most = Math.max(...rows.map(row => row.total)) * (narrow ? 1.25 : 1.12);
+  const narrow = innerWidth < 600, ends = rows.flatMap(row => [row.start, row.end]);
+  // Room for the sums; a density may have a positive reconstruction, whose bar goes back.
+  const [least, most] = [Math.min(0, ...ends), Math.max(1e-9, ...ends) * (narrow ? 1.25 : 1.12)];
   const labelled = rows.map(row => ({ ...row, label: row.nats > (narrow ? 0.18 : 0.07) * most ? row.label : "" }));
-  return { ...withHeight(labelled), values: { most } };
+  return { ...withHeight(labelled), values: { least, most } };
 }
 // A flow: its encoder is deterministic, so both KL terms are infinite.
 function isUndivided(row) {

@@ -50,8 +50,9 @@ def decomposition() -> alt.LayerChart:
     colors = alt.Scale(domain=list(TERMS), range=list(TERMS.values()))
     on_colors = alt.Scale(domain=list(TERMS), range=list(ON_TERMS))
     title = "−ELBO (nats per image)"
-    most = alt.param("most", value=1)
-    x = alt.X("start:Q", title=title, scale=alt.Scale(domain=[0, alt.ExprRef("most")], nice=False))
+    ends = [alt.param(name, value=value) for name, value in (("least", 0), ("most", 1))]
+    domain = [alt.ExprRef("least"), alt.ExprRef("most")]
+    x = alt.X("start:Q", title=title, scale=alt.Scale(domain=domain, nice=False))
     bars = alt.Chart(rows()).mark_bar().encode(
         y=by_rank(),
         x=x,
@@ -72,7 +73,7 @@ def decomposition() -> alt.LayerChart:
     label = alt.Chart(rows()).mark_text(align="left", dx=4, baseline="bottom", y=-2)
     text = label.encode(x="min(log_n):Q", text="min(log_n_label):N")
     layers = alt.layer(bars, line, values, sums, text).resolve_scale(color="independent")
-    return layers.add_params(most)
+    return layers.add_params(*ends)
 
 
 def seeds() -> alt.LayerChart:

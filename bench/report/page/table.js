@@ -102,6 +102,7 @@ function pagedTable(host, { label, columns, rows, className = () => null, detail
   function show(positions, stacked) {
     visible = new Set(positions);
     table.classList.toggle("stacked", stacked);
+    table.classList.toggle("tight", every && !stacked);
     [...table.rows].forEach(hide);
   }
   // Fold columns away until the others have room; the button below shows all of them.
