@@ -238,8 +238,7 @@ def degeneracy(records: list[Record]) -> Drawn | None:
             axis.set_yscale("symlog", linthresh=1)
             plain_numbers(axis, "y")
         axis.set_ylim(min(low, -0.14 * min(high, 4)), high)
-        axis.annotate("no mass function can go below 0", (1, 0), (-2, -8), fontsize=SMALL, ha="right",
-                      xycoords=axis.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
+        labels.append(End(0.0, "0: no mass function\ngoes below", "black"))
         direct_labels(axis, labels, with_leaders=False)
         axis.set(title=title_of(task, common), ylabel="−ELBO / (D ln 2), 'bits/dim'")
     return figure, (

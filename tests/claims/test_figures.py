@@ -69,7 +69,7 @@ def test_lines_have_names_at_their_ends_and_differ_without_colour():
 def test_the_line_that_no_mass_function_crosses_is_named_inside():
     figure, _ = degeneracy([by_turns("vae dequantization=none", 6)])
     [axis] = figure.axes
-    assert "no mass function can go below 0" in texts_of(axis)
+    assert "0: no mass function\ngoes below" in texts_of(axis)
     assert axis.get_ylim()[0] < 0
 
 
