@@ -50,6 +50,7 @@ def claim_figures(name: str, results: Path, form: str) -> list[Path]:
     for item in items:
         done.read(item)
     if not done.measurements:
+        say(f"no claim of {name} was measured by this code: `make claims SWEEP={name}` does")
         return []
     shown = {claim: records_for(claim, items, done.records) for claim in CLAIMS_WITH_RECORDS}
     folder = results / sweep / "figures"

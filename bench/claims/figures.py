@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import fill
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from bench.claims.across_runs import bits_per_dim, steps_of
 from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelValues
@@ -103,6 +103,7 @@ def pixel_values(curves: list[PixelValues]) -> Drawn | None:
     after.set(title="after: (y + u) / L, u ~ U[0, 1)", xlabel="x (of the range)", ylabel="density")
     for axis in (before, after):
         axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         plain_numbers(axis, "y")
     return figure, (
         f"Pixel values of {curve['task']} before and after uniform dequantization, training split, "
@@ -256,7 +257,7 @@ def levels(curves: list[LevelsCurve]) -> Drawn | None:
     if not curves:
         return None
     models = grouped(curves, "task", "model")
-    figure, axes = panels(len(models), width=PAGE / 3, height=1.9, columns=3)
+    figure, axes = panels(len(models), width=PAGE / 3, height=2.1, columns=3)
     for axis, ((_, model), seeds) in zip(axes, models.items()):
         mean, _ = mean_and_spread([curve["y"] for curve in seeds])
         first = seeds[0]
@@ -268,8 +269,8 @@ def levels(curves: list[LevelsCurve]) -> Drawn | None:
         axis.set_ylim(bottom=1e-6)
         plain_numbers(axis, "y")
         words = [word for word in model.split() if not word.startswith("leave_out_every=")]
-        axis.set(title=fill(" ".join(words), 24), xlabel="level")
+        axis.set(title="\n".join(words), xlabel="level")
     for axis in axes[::3]:
-        axis.set_ylabel("mass, mean over test pixels")
+        axis.set_ylabel("mass (mean over pixels)")
     figure.legend(handles=axes[0].get_lines()[:3], loc="outside lower center", ncols=3)
     return figure, "Mass by level, mean over seeds, logarithmic scale."

@@ -120,6 +120,7 @@ def samples(curves: list[SampleGrids]) -> Drawn | None:
             image = np.asarray(Image.open(io.BytesIO(b64decode(curve["images"][kind]))))
             axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
         row[0].set_ylabel(f"{curve['task']}\n{curve['model']}", fontsize=SMALL)
     return figure, (
         "Test images, their reconstructions, decoded samples from q_agg of the training split and "
