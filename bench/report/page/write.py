@@ -68,28 +68,33 @@ def page_of(
             }
         )
     own = script_safe("\n".join(map(source, SCRIPTS)))
-    counts = {"total": len(records), "listed": len(listed)}
     return template().render(
         sweep=sweep,
         version=__version__,
         to_best=TO_BEST_WORDS,
         tasks=tasks,
-        **counts,
+        total=len(records),
+        listed=len(listed),
         missing=missing,
         absent=absent,
-        setting={
-            "sweep": sweep,
-            "charts": specifications(),
-            "pictures": PICTURES,
-            "draw_all": len(records) <= DRAW_ALL,
-            "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
-        },
+        setting=setting_of(sweep, len(records)),
         style=markup(source("page.css")),
         script=markup(own),
         # Compressed it is less than half as large, and the page's script unpacks it.
         vega=b64encode(compress(vega().encode(), 9, mtime=0)).decode(),
         hashes=[b64encode(sha256(text.encode()).digest()).decode() for text in (vega(), own)],
     )
+
+
+def setting_of(sweep: str, runs: int) -> dict[str, object]:
+    """Return what the page's scripts need to know beside its tasks."""
+    return {
+        "sweep": sweep,
+        "charts": specifications(),
+        "pictures": PICTURES,
+        "draw_all": runs <= DRAW_ALL,
+        "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
+    }
 
 
 def template() -> "Template":
