@@ -1,9 +1,10 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-long test-peers chaos faults docs report claims verify calibrate codecs dashboard perf peers perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
+.PHONY: help setup sweep test test-long test-peers chaos faults docs report claims figures verify calibrate codecs dashboard perf peers perf-peers gpu-check gpu-data gpu-report data publish publish-instruments clean-environment
 
 SWEEP ?= default
 RESULTS ?= results
+FORMAT ?= pdf
 # The table that `make verify` checks: the published one of SWEEP if it exists, else the one in RESULTS.
 TABLE = $(firstword $(wildcard results/published/$(SWEEP)/leaderboard.csv) $(RESULTS)/$(SWEEP)/leaderboard.csv)
 # Options of the GPU check, and the file of its results.
@@ -74,6 +75,9 @@ report: $(VENV)/.ready  ## rebuild tables, figures and page.html of SWEEP from i
 
 claims: $(VENV)/.ready  ## test the lecture's claims on SWEEP: results/$(SWEEP)/claims.csv and claims.html
 	@$(BENCH) claims $(SWEEP) --results $(RESULTS) $(if $(README),--readme $(README)) $(if $(WORKERS),--workers $(WORKERS))
+
+figures: $(VENV)/.ready  ## draw the figures of SWEEP and of its claims as FORMAT=pdf, svg or png into results/$(SWEEP)/figures/
+	@$(VENV)/bin/python -m bench.claims.figure_files $(SWEEP) $(RESULTS) $(FORMAT)
 
 verify: $(VENV)/.ready  ## repeat the published rows of SWEEP (or of TABLE) and compare the numbers; ROW=KEY or ROW='task=… model=…'
 	@$(BENCH) verify $(TABLE) $(if $(ROW),--row '$(ROW)')

@@ -138,7 +138,7 @@ ALL = (
         "A categorical model treats levels as unrelated labels and gives almost no mass to those "
         "it has not seen; a continuous one knows that numbers have neighbours.",
         (
-            r"P_{\text{cat}}(y = \ell \mid z) = \mathrm{softmax}(h(z))_{\ell} \approx 0, \quad "
+            r"P_{\text{cat}}(y = \ell \mid z) = \mathrm{softmax}(h(z))_{\ell} \approx 0",
             r"P_{\text{cont}}(y = \ell \mid z) = \int_{\ell}^{\ell + 1} p(x \mid z)\, dx > 0",
         ),
         "Levels are left out of the training images (such pixels go one level up or down), and the "
@@ -153,7 +153,7 @@ ALL = (
         "log-likelihood.",
         (
             r"q(z \mid x) = \delta(z - f(x)), \quad p(x \mid z) = \delta(x - f^{-1}(z))",
-            r"\mathrm{KL}\left(q(z \mid x) \,\|\, p(z \mid x)\right) = 0, \quad "
+            r"\mathrm{KL}\left(q(z \mid x) \,\|\, p(z \mid x)\right) = 0",
             r"\log p(x) = \log p(f(x)) + \log \left| \det \frac{\partial f}{\partial x} \right|",
         ),
         "RealNVP's terms against the change of variables with a Jacobian by automatic "

@@ -3,42 +3,65 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from bench.claims.across_runs import bits_per_dim, steps_of
 from bench.claims.curves import Curve, EMCurve, LadderCurve, LevelsCurve, PixelValues
 from bench.claims.gap_figures import inference_gaps
 from bench.claims.latent_figures import blur, exemplars, samples
-from bench.claims.panels import BLUE, CYCLE, GREY, RED, Drawn, grouped, mean_and_spread, panels
+from bench.claims.panels import (
+    Drawn,
+    grouped,
+    labels_of,
+    lines_with_labels,
+    mean_and_spread,
+    panels,
+    title_of,
+)
 from bench.claims.prior_figures import prior_gains
 from bench.records.types import EpochRecord, Record
-from bench.report.png import figure_png
+from bench.report.png import figure_bytes
+from bench.report.style import (
+    BLUE,
+    DPI,
+    GREY,
+    LETTERS,
+    LOOKS,
+    PAGE,
+    RED,
+    SMALL,
+    STYLE,
+    End,
+    direct_labels,
+    plain_numbers,
+)
 
 # The file of a figure, and its caption.
 Shown = tuple[Path, str]
 
 
 def draw_all(
-    records: dict[int, list[Record]], curves: list[Curve], figures: Path
+    records: dict[int, list[Record]], curves: list[Curve], figures: Path, form: str = "png"
 ) -> tuple[list[Shown], dict[int, list[Shown]]]:
     """Draw every figure of the claims.
 
     Args:
-        records: {claim: records of its runs} of claims 5, 7, 11, 12 and 14.
+        records: {claim: records of its runs} of claims 5, 7, 12 and 14.
         curves: The curves of all measurements.
         figures: Folder of the files.
+        form: png, pdf or svg.
 
     Returns:
         The figures at the top of the page, and {claim: its figures}.
     """
     figures.mkdir(parents=True, exist_ok=True)
     ladders = [curve for curve in curves if curve["figure"] == "ladder"]
-    front = saved(
-        figures,
-        "pixel-values",
-        pixel_values([curve for curve in curves if curve["figure"] == "pixels"]),
-    )
+    pixels = [curve for curve in curves if curve["figure"] == "pixels"]
+    front = saved(figures / f"pixel-values.{form}", lambda: pixel_values(pixels))
     # Functions, so that only one figure is in memory at a time.
     plots: list[tuple[int, str, Callable[[], Drawn | None]]] = [
         (2, "ladder", lambda: ladder(ladders)),
@@ -55,18 +78,19 @@ def draw_all(
     ]
     shown: dict[int, list[Shown]] = {}
     for claim, name, draw in plots:
-        for entry in saved(figures, f"claim-{claim:02}-{name}", draw()):
+        for entry in saved(figures / f"claim-{claim:02}-{name}.{form}", draw):
             shown.setdefault(claim, []).append(entry)
     return front, shown
 
 
-def saved(figures: Path, name: str, drawn: Drawn | None) -> list[Shown]:
+def saved(path: Path, draw: Callable[[], Drawn | None]) -> list[Shown]:
     """Save a figure; return its file with its caption, or nothing where nothing was drawn."""
-    if drawn is None:
-        return []
-    figure, caption = drawn
-    path = figures / f"{name}.png"
-    path.write_bytes(figure_png(figure, dpi=110))
+    with matplotlib.rc_context(STYLE):
+        drawn = draw()
+        if drawn is None:
+            return []
+        figure, caption = drawn
+        path.write_bytes(figure_bytes(figure, path.suffix[1:], DPI))
     return [(path, caption)]
 
 
@@ -75,39 +99,46 @@ def pixel_values(curves: list[PixelValues]) -> Drawn | None:
     if not curves:
         return None
     curve = curves[0]
-    figure, (before, after) = panels(2, width=4.2)
-    before.bar(curve["x"], curve["y"], width=0.15, color=BLUE)
-    before.set(
-        title=f"before: {curve['task']}, mass on integers", xlabel="y (level)", ylabel="share of pixels"
-    )  # fmt: skip
-    after.bar(curve["bins"], curve["density"], width=curve["bins"][1] - curve["bins"][0], color=RED)
-    after.set(
-        title="after: (y + u) / L with u ~ U[0, 1)", xlabel="x (of the range)", ylabel="density"
-    )
-    after.set_yscale("log")
-    before.set_yscale("log")
+    figure, (before, after) = panels(2, height=2.0)
+    before.bar(curve["x"], curve["y"], width=max(curve["x"]) / 90, color=BLUE)
+    before.set(title="before: mass on integers", xlabel="y (level)", ylabel="share of pixels")
+    width = curve["bins"][1] - curve["bins"][0]
+    after.bar(curve["bins"], curve["density"], width=width, color=RED)
+    after.set(title="after: (y + u) / L, u ~ U[0, 1)", xlabel="x (of the range)", ylabel="density")
+    for axis in (before, after):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        plain_numbers(axis, "y")
     return figure, (
         f"Pixel values of {curve['task']} before and after uniform dequantization, training split, "
         "logarithmic scales."
     )
 
 
+def against_samples(
+    curves: list[LadderCurve], value: Callable[[LadderCurve], list[float]], names: tuple[str, str]
+) -> Figure:
+    """Draw a value of each model against K: a panel for each task, names at the ends of lines."""
+    tasks = grouped(curves, "task")
+    figure, axes = panels(len(tasks), height=2.6)
+    for axis, ((task,), own) in zip(axes, tasks.items()):
+        axis.set_xscale("log")
+        plain_numbers(axis)
+        lines = {
+            model: (seeds[0]["x"], *mean_and_spread([value(curve) for curve in seeds]))
+            for (model,), seeds in grouped(own, "model").items()
+        }
+        common = lines_with_labels(axis, lines)
+        axis.set(title=title_of(task, common), xlabel=names[0], ylabel=names[1])
+    return figure
+
+
 def ladder(curves: list[LadderCurve]) -> Drawn | None:
     """Claim 2: L_K against K."""
     if not curves:
         return None
-    tasks = grouped(curves, "task")
-    figure, axes = panels(len(tasks), width=4.0)
-    for axis, ((task,), own) in zip(axes, tasks.items()):
-        for color, ((model,), seeds) in zip(CYCLE * 3, grouped(own, "model").items()):
-            mean, spread = mean_and_spread([curve["y"] for curve in seeds])
-            axis.errorbar(
-                seeds[0]["x"], mean, spread, color=color, marker="o", markersize=3, label=model
-            )
-        axis.set_xscale("log")
-        axis.set(title=task, xlabel="K (samples)", ylabel="L_K (nats per image)")
-        axis.legend(frameon=False, fontsize=7)
-    return figure, (
+    names = "K (samples)", "L_K (nats per image)"
+    return against_samples(curves, lambda curve: curve["y"], names), (
         "The importance-weighted bound against its number of samples, mean over seeds; bars: range "
         "over seeds."
     )
@@ -118,19 +149,8 @@ def gaps(curves: list[LadderCurve]) -> Drawn | None:
     flows = [curve for curve in curves if "realnvp" in curve["model"]]
     if not flows:
         return None
-    tasks = grouped(flows, "task")
-    figure, axes = panels(len(tasks), width=4.0)
-    for axis, ((task,), own) in zip(axes, tasks.items()):
-        for color, ((model,), seeds) in zip(CYCLE, grouped(own, "model").items()):
-            bits = [[bits_per_dim(y, curve["dimensions"]) for y in curve["y"]] for curve in seeds]
-            mean, spread = mean_and_spread(bits)
-            axis.errorbar(
-                seeds[0]["x"], mean, spread, color=color, marker="o", markersize=3, label=model
-            )
-        axis.set_xscale("log")
-        axis.set(title=task, xlabel="K (samples of u)", ylabel="bits/dim (upper bound)")
-        axis.legend(frameon=False, fontsize=8)
-    return figure, (
+    bits = lambda curve: [bits_per_dim(y, curve["dimensions"]) for y in curve["y"]]
+    return against_samples(flows, bits, ("K (samples of u)", "bits/dim (upper bound)")), (
         "Flows: the bound of dequantization (K = 1) and what importance weighting over u leaves of "
         "its gap; bars: range over seeds."
     )
@@ -141,33 +161,53 @@ def half_steps(curves: list[EMCurve]) -> Drawn | None:
     if not curves:
         return None
     models = grouped(curves, "task", "model")
-    figure, axes = panels(len(models), width=4.4)
+    figure, axes = panels(len(models), height=2.2)
     for axis, ((task, model), own) in zip(axes, models.items()):
-        for number, curve in enumerate(own):
-            label = "bound after each half-step" if number == 0 else None
-            axis.plot(curve["x"], curve["y"], color=CYCLE[number % 6], linewidth=1, label=label)
-            if "limit" in curve:
-                label = "closed-form maximum" if number == 0 else None
-                axis.axhline(curve["limit"], color=GREY, linestyle="--", zorder=0, label=label)
+        for look, curve in zip(LOOKS, own):
+            axis.plot(curve["x"], curve["y"], color=look.color, linestyle=look.dashes)
+        limits = [curve["limit"] for curve in own if "limit" in curve]
+        if limits:
+            axis.axhline(limits[0], color=GREY, linewidth=0.9, zorder=0)
+            axis.annotate("maximum in closed form", (0, limits[0]), (2, 2), fontsize=SMALL,
+                          xycoords=axis.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
         axis.set_xscale("log")
-        axis.set(title=f"{task}: {model}", xlabel="half-steps", ylabel="ELBO (nats per image)")
-        axis.legend(frameon=False, fontsize=8, loc="lower right")
+        plain_numbers(axis)
+        axis.set(title=title_of(task, model), xlabel="half-steps", ylabel="ELBO (nats per image)")
     return figure, "EM: the bound after every E- and M-step, a line for each seed."
 
 
 def history_lines(
     axis: Axes, records: list[Record], value: Callable[[EpochRecord, Record], float]
-) -> None:
-    """Draw a line for each run: a value of each validated epoch against gradient steps."""
-    groups = grouped(records, "model")
-    for color, ((model,), seeds) in zip(CYCLE, groups.items()):
-        for number, record in enumerate(seeds):
+) -> tuple[str, list[End]]:
+    """Draw each model's runs against gradient steps: a value of each validated epoch, a line a seed.
+
+    A model whose runs are the beginning of another's would lie under them. Shorter runs are therefore
+    wide and pale, longer ones narrow, and each has its mark at its end.
+
+    Returns:
+        What the models' names share, and the end of each model, with its mark before its own name.
+    """
+    groups = {model: seeds for (model,), seeds in grouped(records, "model").items()}
+    common, labels = labels_of(list(groups))
+    looks = dict(zip(groups, LOOKS * len(groups)))
+    lengths = sorted({len(seeds[0]["history"]) for seeds in groups.values()})
+    ends = []
+    for model, seeds in groups.items():
+        look, is_short = looks[model], len(seeds[0]["history"]) < lengths[-1]
+        last = []
+        for record in seeds:
             steps = [steps_of(record, point["epoch"]) for point in record["history"]]
             values = [value(point, record) for point in record["history"]]
-            label = model if number == 0 else None
-            axis.plot(steps, values, color=color, linewidth=1, label=label)
+            if is_short:
+                axis.plot(steps, values, color=look.color, linewidth=3.4, alpha=0.3, zorder=1.5)
+            else:
+                axis.plot(steps, values, color=look.color, linestyle=look.dashes, linewidth=1.0)
+            axis.plot(steps[-1], values[-1], marker=look.marker, color=look.color, zorder=3)
+            last.append(values[-1])
+        name = f"{LETTERS[look.marker]} {labels[model]}"
+        ends.append(End(float(np.mean(last)), name, look.color))
     axis.set(xlabel="gradient steps")
-    axis.legend(frameon=False, fontsize=7)
+    return common, ends
 
 
 def alternating(records: list[Record]) -> Drawn | None:
@@ -175,15 +215,17 @@ def alternating(records: list[Record]) -> Drawn | None:
     if not records:
         return None
     tasks = grouped(records, "task")
-    figure, axes = panels(len(tasks), width=5.5, height=3.8)
+    figure, axes = panels(len(tasks), width=PAGE * 0.75, height=2.9, columns=1)
     for axis, ((task,), own) in zip(axes, tasks.items()):
-        history_lines(axis, own, lambda point, _: point["validation_elbo"])
+        common, labels = history_lines(axis, own, lambda point, _: point["validation_elbo"])
         ends = [p["validation_elbo"] for r in own for p in r["history"][2:]]
         axis.set_ylim(np.percentile(ends, 5), max(ends) + 0.02 * (max(ends) - min(ends)))
-        axis.set(title=task, ylabel="validation ELBO (nats per image)")
+        direct_labels(axis, labels, with_leaders=False)
+        axis.set(title=title_of(task, common), ylabel="validation ELBO (nats per image)")
     return figure, (
-        "Encoder and decoder at once (no encoder_steps) and by turns of so many steps each; a line "
-        "for each seed."
+        "Encoder and decoder at once (encoder_steps=0) and by turns of so many steps each; a line "
+        "for each seed, with a mark at its end. Wide pale lines are the shorter runs, which coincide "
+        "with the beginning of the longer ones."
     )
 
 
@@ -192,13 +234,18 @@ def degeneracy(records: list[Record]) -> Drawn | None:
     if not records:
         return None
     tasks = grouped(records, "task")
-    figure, axes = panels(len(tasks), width=5.5, height=3.8)
+    figure, axes = panels(len(tasks), height=2.7)
     for axis, ((task,), own) in zip(axes, tasks.items()):
-        history_lines(axis, own, training_bits)
-        axis.axhline(0, color="black", linewidth=1)
-        axis.text(0.98, 0, "no mass function can go below", fontsize=8, ha="right", va="bottom",
-                  transform=axis.get_yaxis_transform())  # fmt: skip
-        axis.set(title=task, ylabel="−ELBO / (D ln 2), 'bits/dim'")
+        common, labels = history_lines(axis, own, training_bits)
+        axis.axhline(0, color="black", linewidth=0.9)
+        low, high = axis.get_ylim()
+        if high > 20:  # of a density that went up before it came down
+            axis.set_yscale("symlog", linthresh=1)
+            plain_numbers(axis, "y")
+        axis.set_ylim(min(low, -0.14 * min(high, 4)), high)
+        labels.append(End(0.0, "0: no mass function\ngoes below", "black"))
+        direct_labels(axis, labels, with_leaders=False)
+        axis.set(title=title_of(task, common), ylabel="−ELBO / (D ln 2), 'bits/dim'")
     return figure, (
         "Training 'bits/dim' of densities trained on bare levels (dequantization=none) and of "
         "their dequantized twins; a line for each seed."
@@ -214,7 +261,7 @@ def levels(curves: list[LevelsCurve]) -> Drawn | None:
     if not curves:
         return None
     models = grouped(curves, "task", "model")
-    figure, axes = panels(len(models))
+    figure, axes = panels(len(models), width=PAGE / 3, height=2.1, columns=3)
     for axis, ((_, model), seeds) in zip(axes, models.items()):
         mean, _ = mean_and_spread([curve["y"] for curve in seeds])
         first = seeds[0]
@@ -224,8 +271,10 @@ def levels(curves: list[LevelsCurve]) -> Drawn | None:
                   label="level left out in training")  # fmt: skip
         axis.set_yscale("log")
         axis.set_ylim(bottom=1e-6)
+        plain_numbers(axis, "y")
         words = [word for word in model.split() if not word.startswith("leave_out_every=")]
-        axis.set(title=" ".join(words), xlabel="level")
-        axis.legend(frameon=False, fontsize=7, loc="lower center")
-    axes[0].set_ylabel("mass, mean over test pixels")
+        axis.set(title="\n".join(words), xlabel="level")
+    for axis in axes[::3]:
+        axis.set_ylabel("mass (mean over pixels)")
+    figure.legend(handles=axes[0].get_lines()[:3], loc="outside lower center", ncols=3)
     return figure, "Mass by level, mean over seeds, logarithmic scale."

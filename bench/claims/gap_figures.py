@@ -1,8 +1,9 @@
 """The figure of claim 13: the parts of the inference gap for each posterior."""
 
 from bench.claims.curves import GapsCurve
-from bench.claims.panels import BLUE, RED, Drawn, mean_and_spread, panels
+from bench.claims.panels import Drawn, mean_and_spread, panels
 from bench.claims.richer_posteriors import by_posterior
+from bench.report.style import BLUE, SMALL, YELLOW
 
 
 def inference_gaps(curves: list[GapsCurve]) -> Drawn | None:
@@ -10,23 +11,28 @@ def inference_gaps(curves: list[GapsCurve]) -> Drawn | None:
     tasks = by_posterior(curves)
     if not tasks:
         return None
-    figure, axes = panels(len(tasks), width=4.6)
+    figure, axes = panels(len(tasks), 4.6, 2.6)
     for axis, (task, posteriors) in zip(axes, tasks.items()):
         below = [0.0] * len(posteriors)
-        for name, color in (("approximation_gap", RED), ("amortization_gap", BLUE)):
+        for name, color in (("approximation_gap", YELLOW), ("amortization_gap", BLUE)):
             parts = [
                 mean_and_spread([[curve["values"][name]] for curve in seeds.values()])
                 for seeds in posteriors.values()
             ]
-            heights = [float(mean[0]) for mean, _ in parts]
+            widths = [float(mean[0]) for mean, _ in parts]
             spreads = [float(spread[0]) for _, spread in parts]
-            axis.bar(list(posteriors), heights, bottom=below, yerr=spreads, color=color,
-                     label=name.replace("_", " "))  # fmt: skip
-            below = [low + height for low, height in zip(below, heights)]
-        axis.set(title=task, ylabel="nats per image")
-        axis.tick_params("x", labelsize=7)
-        axis.legend(frameon=False, fontsize=8)
+            axis.barh(
+                list(posteriors), widths, 0.6, below, color=color, label=name.replace("_", " ")
+            )
+            for place, (start, width, spread) in enumerate(zip(below, widths, spreads)):
+                axis.annotate(
+                    f"{width:.2f} ± {spread:.2f}", (start + width / 2, place + 0.38),
+                    ha="center", va="bottom", fontsize=SMALL, color=color,
+                )  # fmt: skip
+            below = [low + width for low, width in zip(below, widths)]
+        axis.set(title=task, xlabel="nats per image", ylim=(-0.5, len(posteriors) - 0.2))
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
     return figure, (
         "The inference gap of VAEs by the family of q(z|y): what the best member of the family leaves, "
-        "and what the encoder leaves of that; mean over seeds, bars: range."
+        "and what the encoder leaves of that; mean over seeds ± half their range."
     )

@@ -29,6 +29,8 @@ from bench.records.types import Record
 from bench.system.files import write_atomically
 from bench.system.printing import print_table
 
+# Claims whose figures are drawn from records, and not from curves alone.
+CLAIMS_WITH_RECORDS = (5, 7, 12, 14)
 COLUMNS = (
     "claim",
     "statement",
@@ -170,7 +172,7 @@ def write_outcome(
     from bench.claims.figures import draw_all
     from bench.claims.page import write_page
 
-    shown = {claim: records_for(claim, items, records) for claim in (5, 7, 11, 12, 14)}
+    shown = {claim: records_for(claim, items, records) for claim in CLAIMS_WITH_RECORDS}
     front, figures = draw_all(shown, curves, directory / "figures")
     write_page(directory / "claims.html", directory.name, table, figures, conclusions, front)
     return table

@@ -2,9 +2,10 @@
 
 from matplotlib.axes import Axes
 
-from bench.claims.panels import BLUE, GREEN, YELLOW, Drawn, panels
+from bench.claims.panels import Drawn, panels
 from bench.claims.prior_gain import Gain, gains, mean_and_error
 from bench.records.types import Record
+from bench.report.style import BLUE, GREEN, PAGE, SMALL, YELLOW
 
 COLORS = {"reconstruction": BLUE, "mutual_information": YELLOW, "marginal_kl": GREEN}
 NAMES = {
@@ -21,7 +22,7 @@ def prior_gains(records: list[Record]) -> Drawn | None:
         tasks.setdefault(gain.task, []).append(gain)
     if not tasks:
         return None
-    figure, axes = panels(len(tasks), width=7.0)
+    figure, axes = panels(len(tasks), PAGE, 3.0, columns=1)
     for axis, (task, own) in zip(axes, tasks.items()):
         own.sort(key=lambda gain: mean_and_error(gain.elbo)[0])
         draw(axis, own)
@@ -50,7 +51,7 @@ def draw(axis: Axes, gains: list[Gain]) -> None:
                 textcoords="offset points",
                 ha="left" if mean >= 0 else "right",
                 va="center",
-                fontsize=7,
+                fontsize=SMALL,
             )
         total, _ = mean_and_error(gain.elbo)
         label = "gain in ELBO" if place == 0 else None
@@ -60,4 +61,4 @@ def draw(axis: Axes, gains: list[Gain]) -> None:
     axis.set_yticks(range(len(gains)), names)
     axis.set_xlabel("nats per image")
     axis.margins(x=0.14)
-    axis.legend(frameon=False, fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4)

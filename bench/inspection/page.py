@@ -3,6 +3,7 @@
 from base64 import b64encode
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 
 from bench.data.labels import names_of_classes
@@ -15,6 +16,7 @@ from bench.records.key import key_of
 from bench.records.provenance import commit_label
 from bench.records.tables import csv_text
 from bench.report.png import figure_png
+from bench.report.style import DPI, STYLE
 from bench.runs.trained import Trained
 from bench.system.files import write_atomically
 
@@ -52,13 +54,14 @@ def write_inspection(folder: Path, trained: Trained, found: Inspected, command: 
     shape, levels = trained.data.shape, trained.data.task.levels
     title = f"{trained.name} on {trained.data.task.name}"
     trained_elsewhere: list[TrainedPoint] = []
-    drawn = {
-        "rate-distortion": rate_distortion_figure(found.curve, trained_elsewhere, title),
-        "extremes": extremes_figure(found.extremes, shape, levels),
-        "latent-map": map_figure(found, names_of_classes(trained.data.task)),
-        "traversals": traversals_figure(found, shape, levels),
-    }
-    pictures = {name: figure_png(figure, dpi=110) for name, figure in drawn.items()}
+    with matplotlib.rc_context(STYLE):
+        drawn = {
+            "rate-distortion": rate_distortion_figure(found.curve, trained_elsewhere, title),
+            "extremes": extremes_figure(found.extremes, shape, levels),
+            "latent-map": map_figure(found, names_of_classes(trained.data.task)),
+            "traversals": traversals_figure(found, shape, levels),
+        }
+        pictures = {name: figure_png(figure, DPI) for name, figure in drawn.items()}
     environment = Environment(loader=PackageLoader("bench", "inspection"), autoescape=True)
     environment.trim_blocks = True
     page = environment.get_template("page.html").render(

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from bench.inspection.rate_distortion import CurvePoint, TrainedPoint
 from bench.report.png import figure_png
+from bench.report.style import BLUE, GREY, RED
 
-BLUE, RED, GREY = "#4477aa", "#ee6677", "#bbbbbb"
 # Points with a larger distortion than this multiple of that at β = 1 are not shown.
 SHOWN_DISTORTION = 3.0
 
@@ -20,7 +20,7 @@ def rate_distortion_figure(
 
     The curve is one model with every β; a trained point has a network of its own.
     """
-    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
     axis = figure.subplots()
     model = next(point for point in curve if point.beta == 1)
     shown = [
@@ -58,7 +58,7 @@ def rate_distortion_figure(
         xlim=(lowest, highest),
     )
     axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend()
     return figure
 
 

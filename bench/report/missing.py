@@ -1,5 +1,6 @@
 """The runs of a sweep that have no record, and about how long they would take."""
 
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def missing_runs(directory: Path, runs: str, timings: str) -> str | None:
     words += f": about {in_hours(seconds)} one after another, estimated from the times of "
     words += f"{len(sources)} recorded run{'s' if len(sources) > 1 else ''} of the same models"
     return f"{words}; the time of {unknown} of them is not known." if unknown else f"{words}."
+
+
+def missing_models(directory: Path) -> list[str]:
+    """Return a line for each task and model of a sweep that lacks records: how many it lacks."""
+    recipes = read_recipes(directory)
+    missing = missing_keys(directory)
+    names = Counter((recipes[k]["task"], recipes[k]["model"]) for k in missing if k in recipes)
+    lines = [f"{task}, {model}: {_runs(number)}" for (task, model), number in names.items()]
+    unknown = len(missing) - sum(names.values())
+    return [*lines, *([f"not described in the manifest: {_runs(unknown)}"] if unknown else [])]
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' if number > 1 else ''}"
 
 
 def timed_runs(directory: Path, runs: pd.DataFrame, timings: str) -> pd.DataFrame:

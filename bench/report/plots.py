@@ -11,14 +11,30 @@ import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from bench.records.types import Record, TableRecord  # noqa: E402
-from bench.report.png import figure_png  # noqa: E402
+from bench.report.png import figure_bytes  # noqa: E402
 from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
+from bench.report.style import (  # noqa: E402
+    BLUE,
+    COLUMN,
+    DPI,
+    GREY,
+    PAGE,
+    RED,
+    SMALL,
+    STYLE,
+)
 from bench.system.printing import number  # noqa: E402
 
 # Characters in a line of a panel's title.
-PANEL = 28
-DPI = 110
-COLORS = {"reconstruction": "#4477aa", "mutual_information": "#ccbb44", "marginal_kl": "#ee6677"}
+PANEL = 24
+# Light, dark, light: neighbours differ in grey too.
+PARTS = {
+    "mutual_information": ("mutual information", "#b58900"),
+    "marginal_kl": ("marginal KL", "#b8405f"),
+    "reconstruction": ("−reconstruction", "#5b8fc7"),
+}
+WHOLE = "−ELBO as a whole (flows)"
+CURVE_LOOKS = (("train", BLUE, (0, (4, 1.5))), ("validation", RED, "-"))
 
 
 def figure_names(records: Iterable[TableRecord]) -> list[str]:
@@ -31,18 +47,18 @@ def figure_name(task: str, name: str) -> str:
     return f"{task}-{name}.png"
 
 
-def figures_of(records: Sequence[Record]) -> dict[str, bytes]:
-    """Return every figure of a sweep as a PNG by its file's name."""
+def figures_of(records: Sequence[Record], form: str = "png") -> dict[str, bytes]:
+    """Return every figure of a sweep by its file's name, as png, pdf or svg."""
     good = [record for record in records if record["status"] == "ok"]
     drawn = {}
     for task in dict.fromkeys(record["task"] for record in good):
         own = [record for record in good if record["task"] == task]
         for name, draw in FIGURES.items():
-            # A model's name is text, even if it contains dollar signs.
-            with plt.rc_context({"text.parse_math": False}):
+            with plt.rc_context(STYLE):
                 figure = draw(own, task)
                 if figure is not None:
-                    drawn[figure_name(task, name)] = figure_png(figure, DPI)
+                    path = figure_name(task, name).removesuffix("png") + form
+                    drawn[path] = figure_bytes(figure, form, DPI)
                     plt.close(figure)
     return drawn
 
@@ -52,27 +68,35 @@ def training_curves(records: Sequence[Record], task: str) -> Figure | None:
     models = {m: rs for m, rs in by_model(records).items() if any(r["history"] for r in rs)}
     if not models:
         return None
+    columns = min(len(models), 3)
+    rows = -(-len(models) // columns)
     figure, axes = plt.subplots(
-        1, len(models), figsize=(3.2 * len(models) + 0.6, 3.2), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(PAGE * max(columns, 1.5) / 3, 1.9 * rows + 0.5),
+        squeeze=False,
+        layout="constrained",
     )
-    for axis, (model, group) in zip(axes[0], models.items()):
-        for position, record in enumerate(group):
+    for axis in axes.flat[len(models) :]:
+        axis.axis("off")
+    for axis, (model, group) in zip(axes.flat, models.items()):
+        for record in group:
             epochs = [point["epoch"] for point in record["history"]]
-            for name, color in zip(CURVES, ("#4477aa", "#ee6677")):
+            for name, (label, color, dashes) in zip(CURVES, CURVE_LOOKS):
                 bounds = [point[name] for point in record["history"]]
-                label = name.replace("_elbo", "") if position == 0 else None
-                axis.plot(epochs, bounds, color=color, linewidth=1, label=label)
+                axis.plot(epochs, bounds, color=color, linestyle=dashes, linewidth=0.9, label=label)
             axis.axvline(record.get("best_epoch") or 0, color="#bbbbbb", linewidth=0.8, zorder=0)
         shown = visible_range(group)
         if shown is not None:
             axis.set_ylim(*shown)
-        axis.set_title(fill(model, PANEL), fontsize=11)
+        axis.set_title(fill(model, PANEL))
+    for axis in axes[-1]:
         axis.set_xlabel("epoch")
-        axis.legend(frameon=False, loc="lower right", fontsize=8)
-    axes[0][0].set_ylabel("ELBO (nats per image)")
-    broken = "\n" if len(models) == 1 else " "  # one panel is narrower than the title
-    title = f"{task}: training curves;{broken}grey: the epoch that was evaluated"
-    figure.suptitle(title, fontsize=10)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("ELBO (nats per image)")
+    figure.suptitle(fill(f"{task}; grey line: the epoch that was evaluated", 20 * columns + 24))
+    handles = axes[0][0].get_lines()[:2]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -92,59 +116,85 @@ def samples_beside_data(records: Sequence[Record], task: str) -> Figure | None:
     columns = min(len(panels), 5)
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(2.5 * columns, 2.75 * rows), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(PAGE * columns / 5, 1.65 * rows + 0.2),
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, encoded) in zip(axes.flat, panels):
         image = decoded(encoded, title)
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title, fontsize=9)
-    figure.suptitle(
-        f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)", fontsize=10
-    )
+        axis.set_title(title, fontsize=SMALL)
+    figure.suptitle(f"{task}: samples (for VAEs the mean E[y|z], z drawn from the prior)")
     return figure
 
 
 def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
-    """Draw −ELBO as stacked bars: −reconstruction + mutual information + marginal KL, test split."""
-    needed = {"reconstruction", "mutual_information", "marginal_kl", "log_n"}
-    models = {
-        model: group
-        for model, group in by_model(records).items()
-        if all(needed <= set(record["metrics"]["test"]) for record in group)
-    }
+    """Draw −ELBO as stacked bars: mutual information + marginal KL − reconstruction, test split.
+
+    The bar of a flow is not divided: its encoder is deterministic, and both its KL terms are infinite.
+    """
+    groups = by_model(records)
+    models = {m: g for m, g in groups.items() if has_all(g, *PARTS, "log_n")}
     if not models:
         return None
-    figure, axis = plt.subplots(figsize=(9, 0.6 * len(models) + 1.9), layout="constrained")
-    left = np.zeros(len(models))
-    labels = {
-        "reconstruction": "−reconstruction",
-        "mutual_information": "mutual information",
-        "marginal_kl": "marginal KL",
+    flows = {
+        m: g
+        for m, g in groups.items()
+        if m not in models and has_all(g, "mutual_information", "elbo")
     }
-    for name, label in labels.items():
-        values = np.array([np.mean([value_of(r, name) for r in g]) for g in models.values()])
-        widths = -values if name == "reconstruction" else values
-        text = f"{label}: " + ", ".join(number(width, 1) for width in widths)
-        axis.barh(list(models), widths, left=left, color=COLORS[name], label=text, height=0.6)
+    height = 0.42 * (len(models) + len(flows)) + 1.15
+    figure, axis = plt.subplots(figsize=(COLUMN, height), layout="constrained")
+    left, sums = np.zeros(len(models)), [""] * len(models)
+    names = [fill(model, PANEL) for model in models]
+    for name, (label, color) in PARTS.items():
+        means = np.array([mean_of(group, name) for group in models.values()])
+        widths = -means if name == "reconstruction" else means
+        axis.barh(names, widths, left=left, color=color, label=label, height=0.42)
         left += widths
-    for position, total in enumerate(left):
-        axis.text(total, position, f" {number(total, 1)}", va="center", fontsize=9)
-    log_n = value_of(next(iter(models.values()))[0], "log_n")
+        sums = [
+            f"{text} + {number(w, 1)}" if text else number(w, 1) for text, w in zip(sums, widths)
+        ]
+    sums = [f"{text} = {number(total, 1)}" for text, total in zip(sums, left)]
+    if flows:
+        totals = [-mean_of(group, "elbo") for group in flows.values()]
+        axis.barh([fill(m, PANEL) for m in flows], totals, color=GREY, hatch="///", edgecolor="white", label=WHOLE, height=0.42)  # fmt: skip
+        sums += [number(total, 1) for total in totals]
+    # Above each bar, in the order of its parts.
+    for position, text in enumerate(sums):
+        axis.text(0, position - 0.25, text, va="bottom", fontsize=SMALL)
+    log_n = mean_of(next(iter(models.values()))[:1], "log_n")
+    # A stroke at each bar: a line through all would cross the numbers.
+    axis.vlines(
+        [log_n] * len(models),
+        np.arange(len(models)) - 0.21,
+        np.arange(len(models)) + 0.3,
+        color="black",
+        linestyle=(0, (2, 1)),
+        linewidth=1.0,
+    )
     axis.set_xlabel("−ELBO (nats per image)")
-    # Centred over the figure: long names of models make the axes narrow.
     figure.suptitle(
-        f"{task}: the ELBO taken apart, test split, means over seeds; "
-        f"mutual information ≤ log n = {number(log_n, 2)}",
-        fontsize=10,
+        f"{task}: the ELBO taken apart, test split\n"
+        f"dashed: log n = {number(log_n, 2)} bounds mutual information"
     )
-    axis.invert_yaxis()
-    axis.set_xlim(0, left.max() * 1.08)
-    figure.legend(
-        frameon=False, fontsize=8, loc="outside lower center", ncols=3, title="top to bottom, nats"
-    )
+    axis.set_ylim(len(sums) - 0.6, -0.75)
+    axis.set_xlim(0, None)
+    axis.tick_params(axis="y", length=0)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def has_all(group: Sequence[Record], *names: str) -> bool:
+    """Tell whether every run of a model has these estimates of the test split."""
+    return all(set(names) <= set(record["metrics"]["test"]) for record in group)
+
+
+def mean_of(group: Sequence[Record], name: str) -> float:
+    return float(np.mean([value_of(record, name) for record in group]))
 
 
 def value_of(record: Record, name: str) -> float:

@@ -1,4 +1,4 @@
-"""Figures as small PNGs: a byte for each pixel."""
+"""Figures as files: small PNGs, a byte for each pixel, or PDF and SVG."""
 
 import io
 import warnings
@@ -10,6 +10,22 @@ from PIL import Image
 
 # Colours of a palette: the most frequent ones, and then those that are farthest from all others.
 FREQUENT, FAR = 128, 128
+
+
+FORMATS = ("png", "pdf", "svg")
+
+
+def figure_bytes(figure: Figure, form: str, dpi: int) -> bytes:
+    """Return a figure as png, pdf or svg; equal figures give equal bytes."""
+    if form == "png":
+        return figure_png(figure, dpi)
+    stream = io.BytesIO()
+    # Without the time of day.
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}[form]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(stream, format=form, dpi=dpi, metadata=dates)
+    return stream.getvalue()
 
 
 def figure_png(figure: Figure, dpi: int) -> bytes:

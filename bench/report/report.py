@@ -12,7 +12,7 @@ from bench.records.tables import csv_text, parse_runs
 from bench.records.types import Record, SlimRecord
 from bench.report.costs import timings_table
 from bench.report.description import CRATE, description_files
-from bench.report.missing import missing_runs
+from bench.report.missing import missing_models, missing_runs
 from bench.report.package import dictionary_files
 from bench.report.pages import pages_with, rewritten_pages
 from bench.report.paper_match import follows_a_paper, paper_match_markdown, paper_match_of
@@ -118,6 +118,17 @@ def drawn_paths(directory: Path, records: Sequence[SlimRecord]) -> list[Path]:
     return [*(figures / name for name in figure_names(records)), directory / "page.html"]
 
 
+def drawn_records(
+    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame
+) -> list[Record]:
+    """Return the whole records of the runs that figures show, with the models' names of the tables."""
+    names = {record["key"]: record["model"] for record in records}
+    return [
+        {**record, "model": names[record["key"]]}
+        for record in read_records(directory / "runs", keys_to_draw(records, board))
+    ]
+
+
 def drawn_files(
     directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame, missing: str | None
 ) -> dict[Path, str | bytes]:
@@ -125,16 +136,14 @@ def drawn_files(
     # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.plots import figures_of
 
-    names = {record["key"]: record["model"] for record in records}
-    drawn: list[Record] = [
-        {**record, "model": names[record["key"]]}
-        for record in read_records(directory / "runs", keys_to_draw(records, board))
-    ]
+    drawn = drawn_records(directory, records, board)
     files: dict[Path, str | bytes] = {
         directory / "figures" / name: png for name, png in figures_of(drawn).items()
     }
     if missing_for_page() is None:
         from bench.report.page.write import page_of
 
-        files[directory / "page.html"] = page_of(directory.name, records, board, drawn, missing)
+        files[directory / "page.html"] = page_of(
+            directory.name, records, board, drawn, missing, missing_models(directory)
+        )
     return files

@@ -1,18 +1,20 @@
 """The page's charts as Vega-Lite specifications. The page's scripts insert their rows."""
 
-from typing import Any, Final
+from typing import Any
 
 import altair as alt
 
+# Light, dark, light: neighbours differ in grey too. A flow's bound is not divided.
 TERMS = {
-    "mutual information": "#ccbb44",
-    "marginal KL": "#ee6677",
-    "−reconstruction": "#4477aa",
+    "mutual information": "#b58900",
+    "marginal KL": "#b8405f",
+    "−reconstruction": "#5b8fc7",
+    "−ELBO as a whole": "#8c8c8c",
 }
-MASS = {"prior": "#4477aa", "q_agg": "#aa8811", "hole": "#dd3355", "excess": "#aa8811"}
-SERIES = {"train": "#4477aa", "validation": "#ee6677"}
-# It has ten colours; models of the same colour differ in shape.
-SCHEME: Final = "tableau10"
+# Text on a bar of each of these colours.
+ON_TERMS = ("black", "white", "black", "black")
+# Dashes and gaps.
+SERIES = {"train": [4, 3], "validation": [1, 0]}
 # Each option in a model's name has a line of its own: truncated names could look alike.
 LINES = "split(datum.label, ' ')"
 
@@ -46,28 +48,54 @@ def by_rank(title: str | None = None) -> alt.Y:
 def decomposition() -> alt.LayerChart:
     """Stack the terms of −ELBO, the mutual information first: its ceiling log n is one line for all."""
     colors = alt.Scale(domain=list(TERMS), range=list(TERMS.values()))
+    on_colors = alt.Scale(domain=list(TERMS), range=list(ON_TERMS))
+    title = "−ELBO (nats per image)"
+    ends = [alt.param(name, value=value) for name, value in (("least", 0), ("most", 1))]
+    domain = [alt.ExprRef("least"), alt.ExprRef("most")]
+    x = alt.X("start:Q", title=title, scale=alt.Scale(domain=domain, nice=False))
     bars = alt.Chart(rows()).mark_bar().encode(
         y=by_rank(),
-        x=alt.X("nats:Q", title="−ELBO (nats per image), test split", stack="zero"),
+        x=x,
+        x2="end:Q",
         color=alt.Color("term:N", scale=colors, sort=None, legend=alt.Legend(title=None)),
-        order=alt.Order("order:O"),
         tooltip=["model:N", "term:N", alt.Tooltip("nats:Q", format=".2f")],
     )  # fmt: skip
+    values = alt.Chart(rows()).mark_text(tooltip=None).encode(
+        y=by_rank(),
+        x="middle:Q",
+        text="label:N",
+        color=alt.Color("term:N", scale=on_colors, legend=None),
+    )  # fmt: skip
+    sums = alt.Chart(rows()).mark_text(align="left", dx=4, tooltip=None)
+    sums = sums.encode(y=by_rank(), x="end:Q", text="total_label:N")
     bound = alt.Chart(rows()).mark_rule(strokeDash=[4, 3], strokeWidth=2)
     line = bound.encode(x="min(log_n):Q")
     label = alt.Chart(rows()).mark_text(align="left", dx=4, baseline="bottom", y=-2)
     text = label.encode(x="min(log_n):Q", text="min(log_n_label):N")
-    return bars + line + text
+    layers = alt.layer(bars, line, values, sums, text).resolve_scale(color="independent")
+    return layers.add_params(*ends)
 
 
 def seeds() -> alt.LayerChart:
-    """Draw a dot for each run's bits/dim and a stroke at each model's mean."""
-    x = alt.X("bits_per_dim:Q", title="bits/dim, test split", scale=alt.Scale(zero=False))
-    dots = alt.Chart(rows()).mark_circle(size=55, opacity=0.65, cursor="pointer")
-    dots = dots.encode(y=by_rank(), x=x, tooltip=["model:N", "seed:Q", "bits_per_dim:Q", "key:N"])
+    """Draw a dot for each run's bits/dim and a stroke at each model's mean.
+
+    Models far beyond the others, the data set ``others``, have a label at the end of the axis.
+    """
+    scale = alt.Scale(zero=False, padding=12)
+    axis = alt.Axis(tickCount=5, labelOverlap="greedy", labelSeparation=8)
+    x = alt.X("bits_per_dim:Q", title="bits/dim, test split", scale=scale, axis=axis)
+    bits = alt.Tooltip("bits_per_dim:Q", format=".4f")
+    dots = alt.Chart(rows()).mark_circle(size=55, opacity=0.75, cursor="pointer").encode(
+        y=by_rank(),
+        x=x,
+        color=alt.Color("model:N", sort=None, legend=None),
+        tooltip=["model:N", "seed:Q", bits, "key:N"],
+    )  # fmt: skip
     means = alt.Chart(rows()).mark_tick(thickness=2, size=18)
     means = means.encode(y=by_rank(), x="mean(bits_per_dim):Q")
-    return dots + means
+    beyond = alt.Chart(alt.NamedData("others")).mark_text(align="right", dx=-2, tooltip=None)
+    labels = beyond.encode(y=by_rank(), x=alt.value("width"), text="label:N")
+    return dots + means + labels
 
 
 def against(name: str, title: str) -> alt.LayerChart:
@@ -82,7 +110,8 @@ def against(name: str, title: str) -> alt.LayerChart:
         scale=alt.Scale(zero=False, padding=14),
         axis=alt.Axis(format=".5~g"),
     )
-    tooltip = ["model:N", "seed:Q", "bits_per_dim:Q", f"{name}:Q", "key:N"]
+    numbers = alt.Tooltip("bits_per_dim:Q", format=".4f"), alt.Tooltip(f"{name}:Q", format=",.6~r")
+    tooltip = ["model:N", "seed:Q", *numbers, "key:N"]
     others = alt.Chart(alt.NamedData("others")).encode(x=x, y=y, tooltip=tooltip)
     others = others.mark_circle(size=16, opacity=0.4, color="#888888", cursor="pointer")
     legend = alt.Legend(title=None, columns=2, orient="bottom", labelExpr=LINES)
@@ -91,34 +120,39 @@ def against(name: str, title: str) -> alt.LayerChart:
         x=x,
         y=y,
         tooltip=tooltip,
-        color=alt.Color("model:N", sort=None, scale=alt.Scale(scheme=SCHEME), legend=legend),
+        color=alt.Color("model:N", sort=None, legend=legend),
         shape=alt.Shape("model:N", sort=None, legend=legend),
     )
     return (others + best).properties(height=260)
 
 
 def curves() -> alt.LayerChart:
-    """Draw one model's training and validation bound, a line for each seed."""
+    """Draw one model's training and validation bound in its colour, a line for each seed."""
     low, high = alt.param("low", value=0), alt.param("high", value=1)
-    colors = alt.Scale(domain=list(SERIES), range=list(SERIES.values()))
+    dashes = alt.Scale(domain=list(SERIES), range=list(SERIES.values()))
     visible = alt.Scale(domain=[alt.ExprRef("low"), alt.ExprRef("high")], nice=False)
-    lines = alt.Chart(rows()).mark_line(clip=True, strokeWidth=1.3)
+    lines = alt.Chart(rows()).mark_line(clip=True, strokeWidth=1.4)
     lines = lines.encode(
-        x=alt.X("epoch:Q", title="epoch"),
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickCount=5)),
         y=alt.Y("nats:Q", title="ELBO (nats)", scale=visible),
-        color=alt.Color("series:N", sort=None, scale=colors, legend=alt.Legend(title=None)),
+        # The page puts the model's colour here.
+        color=alt.ColorDatum("model"),
+        strokeDash=alt.StrokeDash("series:N", sort=None, scale=dashes, legend=alt.Legend(title=None)),
         detail="seed:N",
-        tooltip=["seed:N", "series:N", "epoch:Q", "nats:Q"],
-    )
+        tooltip=["seed:N", "series:N", "epoch:Q", alt.Tooltip("nats:Q", format=".2f")],
+    )  # fmt: skip
     best = alt.Chart(alt.NamedData("best")).mark_rule(opacity=0.35).encode(x="epoch:Q")
     return (best + lines).add_params(low, high).properties(height=200)
 
 
 def latents() -> alt.Chart:
-    """Draw the mass on two axes of a latent space, a rectangle for each cell that has any."""
-    colors = alt.Scale(domain=list(MASS), range=list(MASS.values()))
-    # The square root makes small masses visible.
-    opacity = alt.Scale(type="sqrt", domain=[0, 255], range=[0, 1])
+    """Draw the mass on two axes of a latent space, a rectangle for each cell that has any.
+
+    The page sets the scale of colours.
+    """
+    legend = alt.Legend(
+        title="share of the fullest cell", orient="bottom", format=".0%", gradientThickness=9
+    )
     axis = alt.Axis(tickCount=4, grid=False)
     extent = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("low"), alt.ExprRef("high")])
     upright = alt.Scale(zero=False, nice=False, domain=[alt.ExprRef("bottom"), alt.ExprRef("top")])
@@ -127,8 +161,7 @@ def latents() -> alt.Chart:
         x2="right:Q",
         y=alt.Y("lower:Q", title="second axis", scale=upright, axis=axis),
         y2="upper:Q",
-        color=alt.Color("kind:N", scale=colors, legend=None),
-        opacity=alt.Opacity("mass:Q", scale=opacity, legend=None),
+        color=alt.Color("mass:Q", legend=legend),
     )  # fmt: skip
     ends = [alt.param(name, value=0) for name in ("low", "high", "bottom", "top")]
     return cells.add_params(*ends)

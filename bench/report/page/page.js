@@ -28,72 +28,16 @@
     return { shown: new Set(names.slice(0, setting.most.models)), total: names.length };
   }
 
-  function interval(row, [low, high]) {
-    const place = value => `${100 * Math.min(Math.max((value - low) / (high - low || 1), 0), 1)}%`;
-    const { bits_per_dim: mean, bits_per_dim_low: from, bits_per_dim_high: to } = row;
-    if (mean === null) return null;
-    const known = from !== null && row.bound !== "exact";
-    const text = known ? `95 % interval from ${fixed(from, 4)} to ${fixed(to, 4)}` : "no interval";
-    const drawn = element("span", { class: "interval", role: "img", "aria-label": text, title: text });
-    if (known) {
-      const bar = element("span", { class: "range" });
-      bar.style.left = place(from);
-      bar.style.right = `calc(100% - ${place(to)})`;
-      drawn.append(bar);
-    }
-    const stroke = element("span", { class: "mean" });
-    stroke.style.left = place(mean);
-    drawn.append(mean > high ? element("span", { class: "beyond" }, "▸") : stroke);
-    return drawn;
-  }
-  // One axis for a task's intervals; a row far worse than the others must not squeeze them.
-  function axisOf(board) {
-    const means = board.map(row => row.bits_per_dim).filter(mean => mean !== null).sort((a, b) => a - b);
-    const at = share => means[Math.floor(share * (means.length - 1))];
-    const limit = at(0.75) + 1.5 * (at(0.75) - at(0.25));
-    const near = board.filter(row => row.bits_per_dim !== null && row.bits_per_dim <= limit);
-    return near.flatMap(row => [row.bits_per_dim_low ?? row.bits_per_dim, row.bits_per_dim_high ?? row.bits_per_dim])
-      .reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
-  }
-
-  const NOT_ITS_COMMITS = "the code was not that of the commit that is named";
-  const dirtyMark = text => element("span", { class: "dirty", title: text, "aria-label": text }, " dirty");
-
   function drawBoard(task) {
-    const axis = axisOf(task.board);
-    const plain = (name, title, hint) => ({ title, hint, value: row => row[name], show: row => row.text[name] });
-    const count = (name, title, hint) => ({ title, hint, value: row => row[name], show: row => row[name] ?? "–" });
-    const measured = (name, title, digits, hint) => ({ title, hint, value: row => row[name],
-      show: row => row[name] == null ? "–" : fixed(row[name], digits) });
-    task.tables.board = pagedTable(task.section.querySelector(".board"), {
-      label: `Leaderboard of ${task.name}`, rows: task.board,
-      columns: [
-        plain("rank", "rank", "by bits/dim; in brackets an order of means without an error"),
-        { title: "model", kind: "name", value: row => row.model, show: row => element("button",
-          { type: "button", title: "show the runs of this model", onclick: () => showRuns(task, row.model) }, breakable(row.model),
-          row.dirty ? dirtyMark(`${row.dirty} of its runs: ${NOT_ITS_COMMITS}`) : null,
-          row.plugin ? element("span", { class: "plugin", title: row.plugin }, " plugin") : null) },
-        { title: "bits/dim", value: row => row.bits_per_dim, show: row => element("span", {},
-          element("span", { class: "value" }, row.text.bits_per_dim), interval(row, axis)) },
-        { title: "ranks", hint: "the ranks that comparisons of all pairs of models leave open with 95 % confidence",
-          value: row => row.rank_low, show: row => row.text.ranks },
-        plain("bits_per_dim_to_best", "Δ to best other ranked row", "difference of bits/dim to the smallest of the other ranked rows; best and behind hold in all rows together with 95 % confidence"),
-        count("seeds", "seeds"), count("failed", "failed"), count("bound", "bound"), count("importance_samples", "K"),
-        plain("log_likelihood", "log-lik.", "nats, exact or the bound L_K, that bits/dim is taken from"),
-        plain("elbo", "ELBO"), plain("reconstruction", "reconstr."), plain("mutual_information", "mutual inf."),
-        plain("marginal_kl", "marginal KL"), plain("active_units", "active"), plain("sharpness", "sharpness"),
-        measured("effective_sample_size_median", "ESS", 1, "median effective sample size of the K weights of L_K; near 1 a single draw is the whole sum"),
-        measured("pareto_k_above_threshold", "k̂ high", 2, "share of the images whose weights have a tail too heavy for K draws"),
-        measured("bound_rise", "rise", 3, "nats by which L_K is above L_{K/2} of the same draws; where it is large, more draws raise the bound further"),
-      ],
-    });
+    task.tables.board = pagedTable(task.section.querySelector(".board"), { label: `Leaderboard of ${task.name}`,
+      rows: task.board, columns: boardColumns(task.board, model => showRuns(task, model)) });
     task.tables.board.filter(row => matcher(task)(row.model));
   }
 
   function drawRuns(task) {
     const { runs } = task.rest, host = task.section.querySelector(".runs");
     const rows = runs.key.map((_, i) => runAt(runs, i));
-    const number = (title, value, digits) => ({ title, value,
+    const number = (title, keep, value, digits) => ({ title, keep, value,
       show: row => value(row) == null ? "–" : digits === null ? String(value(row)) : fixed(value(row), digits) });
     const id = `runs-filter-${task.section.dataset.number}`;
     const own = element("input", { id, type: "search", autocomplete: "off", spellcheck: "false" });
@@ -105,14 +49,15 @@
       detail: row => runDetail(task.name, setting.sweep, runs, row),
       opened: row => history.replaceState(null, "", `#run-${row.key}`),
       columns: [
-        { title: "run", kind: "left", value: row => row.key, show: row => row.key },
-        { title: "model", kind: "name", value: row => row.model, show: row => breakable(row.model) },
-        number("seed", row => row.seed, null),
-        { title: "status", kind: "left", value: row => row.status, show: row => element("span", {}, row.status,
+        { title: "run", kind: "left", keep: 0, value: row => row.key, show: row => row.key },
+        { title: "model", kind: "name", keep: 1, value: row => row.model,
+          show: row => element("span", { class: "named" }, swatch(row.model), breakable(row.model)) },
+        number("seed", 3, row => row.seed, null),
+        { title: "status", kind: "left", keep: 4, value: row => row.status, show: row => element("span", {}, row.status,
           row.dirty ? dirtyMark(NOT_ITS_COMMITS) : null) },
-        number("bits/dim", row => row.test.bits_per_dim, 4), number("ELBO", row => row.test.elbo, 2),
-        number("parameters", row => row.parameters, null), number("epochs", row => row.epochs, null),
-        number("fit (s)", row => row.timing.fit_seconds, 1),
+        number("bits/dim", 2, row => row.test.bits_per_dim, 4), number("ELBO", 5, row => row.test.elbo, 2),
+        number("parameters", 7, row => row.parameters, null), number("epochs", 8, row => row.epochs, null),
+        number("fit (s)", 6, row => row.timing.fit_seconds, 1),
       ],
     });
     const text = row => `${row.model} ${row.key} ${row.status} ${row.dirty ? "dirty" : ""} seed=${row.seed} `.toLowerCase();
@@ -137,17 +82,19 @@
     const name = figure.dataset.chart, host = figure.querySelector(".plots");
     const turn = (figure.turn ?? 0) + 1;
     figure.turn = turn;
+    delete figure.dataset.drawn;
     for (const view of task.drawn.get(figure) ?? []) view.finalize();
     task.drawn.set(figure, []);
     const { shown, total } = modelsOf(task);
     const plots = plotsOf(name, task, shown, matcher(task)).filter(plot => plot.rows.length || plot.others?.length);
     figure.hidden = plots.length === 0;
-    figure.querySelector(".note").textContent = noteOf(name, shown.size, total);
+    figure.querySelector(".note").textContent = noteOf(name, task, shown, total);
     host.replaceChildren();
     const places = plots.map(plot => {
       const place = element("div", { role: "img", "aria-label": plot.title ?? figure.getAttribute("aria-label") });
-      if (plot.heading) host.append(element("h4", { class: "wide" }, plot.heading));
-      host.append(element("div", {}, plot.title ? element("h4", {}, plot.title) : null, place));
+      if (plot.heading) host.append(element("h4", { class: "wide" }, swatch(plot.model), plot.heading));
+      const own = plot.model && !plot.heading && name === "curves" ? swatch(plot.model) : null;
+      host.append(element("div", {}, plot.title ? element("h4", {}, own, plot.title) : null, place));
       return [place, plot];
     });
     for (const [place, plot] of places) {
@@ -158,10 +105,14 @@
     }
     figure.dataset.drawn = "true";
   }
-  function noteOf(name, shown, total) {
-    if (shown === total) return "";
-    if (name === "parameters" || name === "seconds") return `The best ${shown} of ${total} models have colours, the others are grey.`;
-    return `The best ${shown} of ${total} models are shown; the filter chooses others.`;
+  function noteOf(name, task, shown, total) {
+    const notes = name === "decomposition" ? [wholeNote(task, shown)] : name === "seeds" ? [beyondNote(task, shown)] : [];
+    if (shown.size < total) {
+      notes.push(name === "parameters" || name === "seconds"
+        ? `The best ${shown.size} of ${total} models have colours, the others are grey.`
+        : `The best ${shown.size} of ${total} models are shown; the filter chooses others.`);
+    }
+    return notes.filter(Boolean).join(" ");
   }
 
   function drawPictures(task, figure) {
@@ -173,9 +124,10 @@
       image.addEventListener("load", () => { image.style.width = `${image.naturalWidth * scale}px`; });
       return element("figure", {}, image, element("figcaption", {}, text));
     };
-    const set = (title, images) => element("div", { class: "set" }, element("h4", {}, title), element("div", {}, ...images));
+    const set = (title, images, model) => element("div", { class: "set" },
+      element("h4", {}, model ? swatch(model) : null, title), element("div", {}, ...images));
     const sets = rows.filter(row => shown.has(row.model)).map(row => set(`${row.model}, seed ${row.seed}`,
-      Object.entries(row.images).map(([kind, encoded]) => picture(encoded, setting.pictures[kind]))));
+      Object.entries(row.images).map(([kind, encoded]) => picture(encoded, setting.pictures[kind])), row.model));
     if (data && sets.length) sets.unshift(set("data", [picture(data, setting.pictures.data)]));
     figure.hidden = sets.length === 0;
     figure.querySelector(".rows").replaceChildren(...sets);
@@ -184,7 +136,7 @@
   function needRuns(task) { if (!task.tables.runs) drawRuns(task); }
   function draw(task, place) {
     if (place.matches(".runs")) needRuns(task);
-    else if (place.matches(".chart")) drawChart(task, place);
+    else if (place.matches(".chart")) return drawChart(task, place);
     else if (place.matches(".pictures")) drawPictures(task, place);
   }
   const places = new Map(tasks.flatMap(task =>
@@ -195,8 +147,20 @@
       if (isIntersecting && !seen.has(target)) { seen.add(target); draw(places.get(target), target); }
     }
   }, { rootMargin: "400px" });
+  tasks.forEach(task => number(task.board.map(row => row.model)));
   tasks.forEach(drawBoard);
   for (const place of places.keys()) observer.observe(place);
+  // What never came into view must be there in print.
+  async function drawTheRest() {
+    for (const [place, task] of places) {
+      if (seen.has(place) || task.section.hidden) continue;
+      await new Promise(done => (globalThis.requestIdleCallback ?? setTimeout)(done));
+      if (seen.has(place)) continue;
+      seen.add(place);
+      await draw(task, place);
+    }
+  }
+  if (setting.draw_all) addEventListener("load", drawTheRest);
 
   function redraw() {
     for (const place of seen) if (place.matches(".chart, .pictures")) draw(places.get(place), place);
@@ -218,7 +182,7 @@
   }
   let waiting = null;
   input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refilter, 200); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  for (const query of ["(prefers-color-scheme: dark)", "(max-width: 600px)"]) matchMedia(query).addEventListener("change", redraw);
 
   function follow() {
     const [, kind, name] = /^#(run|task)-(.*)$/.exec(location.hash) ?? [];

@@ -38,13 +38,13 @@ function outsideOf(configuration) {
 
 function commands(task, sweep, runs, run, environment, configuration) {
   const lines = [], outside = outsideOf(configuration);
-  if (environment.commit) lines.push(`git checkout ${environment.commit}`);
+  if (environment.commit) lines.push(`git checkout ${environment.commit}`, "make setup && source .venv/bin/activate");
   lines.push("cat > run.json <<'END'", configurationText(runs, run), "END", `bench train --config run.json${outside.plugins}${outside.images}`);
   const parts = [element("h4", {}, "Do it again"), ...warnings(environment), ...outside.notes, element("pre", {}, lines.join("\n"))];
   const words = [sweep, task, run.model];
   if (words.every(word => /^[A-Za-z0-9][\w.-]*$/.test(word))) {
     parts.push(element("p", { class: "faint" }, "or, as a part of the sweep configs/sweep/" + sweep + ".yaml, with its checkpoints and logs:"),
-      element("pre", {}, `bench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'${outside.plugins}`));
+      element("pre", {}, `source .venv/bin/activate\nbench sweep ${sweep} --results elsewhere --only 'task=${task} model=${run.model} seed=${run.seed}'${outside.plugins}`));
   }
   return parts;
 }

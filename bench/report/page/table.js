@@ -1,7 +1,9 @@
 "use strict";
-// A table that is sorted, filtered and paged. Text goes in as text, never as HTML.
+// A table that is sorted, filtered and paged, and folds columns away. Text goes in as text, never as HTML.
 
 const PAGE = 50;
+// On screens narrower than this, all columns stand below each other, a block for each row.
+const STACKED_BELOW = 700;
 const COLLATOR = new Intl.Collator("en", { numeric: true });
 
 function element(name, attributes = {}, ...children) {
@@ -29,23 +31,31 @@ function compare(a, b) {
   return typeof a === "string" ? COLLATOR.compare(a, b) : a - b;
 }
 
-// columns: {title, value(row), show(row), kind, hint}; what has no value stands last, either way.
-// detail(row), if given, is what a row opens to; its first column's button opens it.
+// columns: {title, value(row), show(row), kind, hint, keep}; what has no value stands last, either way.
+// keep: columns with a smaller one stay longer where there is no room for all; those without one are
+// shown by the button below alone. detail(row), if given, is what a row opens to; its first column's
+// button opens it.
 function pagedTable(host, { label, columns, rows, className = () => null, detail = null, opened = () => {} }) {
-  let shown = rows, page = 0, sorted = null, descending = false;
+  let shown = rows, page = 0, sorted = null, descending = false, every = false;
   const open = new Set();
+  const kept = [...columns.keys()].filter(i => columns[i].keep !== undefined)
+    .sort((a, b) => columns[a].keep - columns[b].keep);
+  let visible = new Set(kept);
   const body = element("tbody");
   const heads = columns.map((column, position) => element("th",
     { scope: "col", class: column.kind, title: column.hint, "aria-sort": "none" },
     element("button", { type: "button", onclick: () => sortBy(position) }, column.title)));
   const table = element("table", { "aria-label": label },
     element("thead", {}, element("tr", {}, ...heads)), body);
+  const scroll = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
   const count = element("span", { role: "status" });
   const back = element("button", { type: "button", onclick: () => turn(-1) }, "previous");
   const next = element("button", { type: "button", onclick: () => turn(1) }, "next");
-  host.replaceChildren(
-    element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table),
-    element("div", { class: "below" }, count, back, next));
+  const fold = element("button", { type: "button", class: "fold", "aria-pressed": "false", onclick: () => {
+    every = !every;
+    fit();
+  } });
+  host.replaceChildren(scroll, element("div", { class: "below" }, count, fold, back, next));
 
   function ordered(chosen) {
     if (sorted === null) return chosen;
@@ -76,13 +86,40 @@ function pagedTable(host, { label, columns, rows, className = () => null, detail
         content = element("button", { type: "button", "aria-expanded": open.has(row), onclick: () => toggle(row) },
           (open.has(row) ? "▾ " : "▸ ") + content);
       }
-      return element("td", { class: column.kind }, content);
+      return element("td", { class: column.kind, "data-title": column.title }, content);
     });
     const made = [element("tr", { class: className(row), "data-position": rows.indexOf(row) }, ...cells)];
     if (detail && open.has(row)) {
       made.push(element("tr", {}, element("td", { class: "detail", colspan: columns.length }, detail(row))));
     }
     return made;
+  }
+  function hide(tr) {
+    [...tr.cells].forEach((cell, position) => {
+      if (!cell.classList.contains("detail")) cell.classList.toggle("folded", !visible.has(position));
+    });
+  }
+  function show(positions, stacked) {
+    visible = new Set(positions);
+    table.classList.toggle("stacked", stacked);
+    table.classList.toggle("tight", every && !stacked);
+    [...table.rows].forEach(hide);
+  }
+  // Fold columns away until the others have room; the button below shows all of them.
+  function fit() {
+    const width = scroll.clientWidth;
+    if (!width) return;
+    if (every) show(columns.keys(), width < STACKED_BELOW);
+    else {
+      const chosen = [...kept];
+      show(chosen, false);
+      while (table.offsetWidth > width && chosen.length > 1) { chosen.pop(); show(chosen, false); }
+      if (table.offsetWidth > width) show(kept, true);
+    }
+    const few = visible.size < columns.length;
+    fold.hidden = !few && !every;
+    fold.setAttribute("aria-pressed", String(every));
+    fold.textContent = few ? `all ${columns.length} columns` : "fewer columns";
   }
   function draw() {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
@@ -93,8 +130,16 @@ function pagedTable(host, { label, columns, rows, className = () => null, detail
     back.hidden = next.hidden = pages === 1;
     back.disabled = page === 0;
     next.disabled = page === pages - 1;
+    [...body.rows].forEach(hide);
+    fit();
   }
   draw();
+  let fitted = scroll.clientWidth;
+  new ResizeObserver(() => {
+    if (scroll.clientWidth === fitted) return;  // its height alone has changed
+    fitted = scroll.clientWidth;
+    requestAnimationFrame(fit);
+  }).observe(scroll);
   return {
     filter(keep) { shown = ordered(rows.filter(keep)); page = 0; draw(); },
     // Turn to a row's page, open it, and bring it into view.

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 TEMPLATE = "page.html"
-SCRIPTS = ("table.js", "charts.js", "run.js", "page.js")
+SCRIPTS = ("table.js", "board.js", "charts.js", "run.js", "page.js")
+# With more runs, a chart is drawn only when it comes into view.
+DRAW_ALL = 500
 
 
 def page_of(
@@ -33,6 +35,7 @@ def page_of(
     board: pd.DataFrame,
     drawn: Sequence[Record],
     missing: str | None = None,
+    absent: Sequence[str] = (),
 ) -> str:
     """Return the page. Every text in it is escaped, and it cannot send a request to any network.
 
@@ -42,6 +45,7 @@ def page_of(
         board: Its leaderboard.
         drawn: Whole records of the runs whose curves and pictures are shown.
         missing: A sentence on its runs that have no record.
+        absent: What these runs are, a line for each model.
     """
     listed = records[:MOST_RUNS]
     tasks = []
@@ -63,7 +67,7 @@ def page_of(
                 "rest": details_of_task(sweep, runs, own, whole),
             }
         )
-    own = script_safe("\n".join(source(name) for name in SCRIPTS))
+    own = script_safe("\n".join(map(source, SCRIPTS)))
     return template().render(
         sweep=sweep,
         version=__version__,
@@ -72,18 +76,25 @@ def page_of(
         total=len(records),
         listed=len(listed),
         missing=missing,
-        setting={
-            "sweep": sweep,
-            "charts": specifications(),
-            "pictures": PICTURES,
-            "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
-        },
+        absent=absent,
+        setting=setting_of(sweep, len(records)),
         style=markup(source("page.css")),
         script=markup(own),
         # Compressed it is less than half as large, and the page's script unpacks it.
         vega=b64encode(compress(vega().encode(), 9, mtime=0)).decode(),
         hashes=[b64encode(sha256(text.encode()).digest()).decode() for text in (vega(), own)],
     )
+
+
+def setting_of(sweep: str, runs: int) -> dict[str, object]:
+    """Return what the page's scripts need to know beside its tasks."""
+    return {
+        "sweep": sweep,
+        "charts": specifications(),
+        "pictures": PICTURES,
+        "draw_all": runs <= DRAW_ALL,
+        "most": {"models": MOST_MODELS, "seeds": MOST_SEEDS},
+    }
 
 
 def template() -> "Template":
