@@ -15,13 +15,16 @@ from scipy.stats import ttest_ind
 
 from bench.configuration.files import resolve
 from bench.configuration.parsing import validate
+from bench.instruments.peers.markdown import board_markdown, checks_markdown
+from bench.instruments.peers.settings import read_peers
 from bench.records.key import key_of
 from bench.records.record import read_record
-from bench.records.tables import all_runs
+from bench.records.tables import all_runs, csv_text
 from bench.report.package import dictionary
 from bench.report.paper_match import paper_match_markdown
 from bench.report.published import published, published_file
 from bench.report.tables import markdown, summary
+from bench.submissions.board import rescored
 from bench.sweep.driver import SweepOptions, make_plan
 from bench.sweep.matrix import expand
 from bench.system.yaml_text import read_yaml
@@ -46,7 +49,10 @@ FILES = git("ls-files", "results")
 needs_git = pytest.mark.skipif(not FILES, reason="no checkout that git can read")
 # Those whose records are published; those of the default sweep are made by whoever runs it.
 RECORDED = ["fashion", "fashion-smoke", "mnist", "mnist-smoke", "surgery"]
+# Our own models beside those of other libraries.
+PEERS = ROOT / "results" / "peers"
 SWEEPS = [PUBLISHED / "default", *[ROOT / "results" / name for name in RECORDED]]
+SWEEPS.append(PEERS / "equal-budget")
 
 
 def test_the_dictionary_is_todays():
@@ -156,16 +162,37 @@ def test_every_published_number_is_of_a_row_that_its_sweep_makes():
         assert named <= rows, f"{sweep}: {named - rows}"
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_keys_of_published_runs_are_todays(name):
+@pytest.mark.parametrize("sweep", SWEEPS[1:], ids=lambda path: path.name)
+def test_keys_of_published_runs_are_todays(sweep):
     """An option, a default or a name that changes must leave the keys of what was run as they are."""
-    plan = make_plan(name, ROOT / "results", SweepOptions())
-    records = list((ROOT / "results" / name / "runs").glob("*/record.json"))
+    plan = make_plan(sweep.name, sweep.parent, SweepOptions())
+    records = list((sweep / "runs").glob("*/record.json"))
     assert records
     for path in records:
         record = read_record(path)
         assert path.parent.name in plan.jobs, f"{record['model']} of {record['task']}"
         assert key_of(validate(record["config"])) == record["key"]
+
+
+def test_peers_stand_beside_our_models_and_their_page_shows_the_tables():
+    board = pd.read_csv(PEERS / "leaderboard.csv", float_precision="round_trip")
+    assert (PEERS / "leaderboard.csv").read_bytes() == (
+        PEERS / "equal-budget" / "leaderboard-v1.csv"
+    ).read_bytes()
+    peers = read_peers(ROOT / "configs" / "peers")
+    evaluated = board[board["verification"] == "evaluated"]
+    assert set(zip(evaluated["task"], evaluated["model"])) == {(p.task, p.name) for p in peers}
+    assert set(board["verification"]) == {"evaluated", "own run"}
+    checks = pd.read_csv(PEERS / "checks.csv", float_precision="round_trip")
+    page = (ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
+    assert board_markdown(board) in page and checks_markdown(checks) in page
+    known = checks[checks["quantity"].isin(["elbo", "log_likelihood"])]
+    # Nats: of 1,700 for a flow, some of whose test images have heavy tails.
+    assert len(known) == 9 and (known["difference"].abs() < 2).all()
+    assert (known[known["quantity"] == "log_likelihood"]["difference"].abs() < 0.05).all()
+    # Rescored from what is kept, without weights.
+    again = csv_text(rescored(PEERS / "equal-budget", 1))
+    assert again == (PEERS / "leaderboard.csv").read_text(encoding="utf-8")
 
 
 def test_the_codecs_of_the_docs_are_those_of_the_csv():

@@ -1,5 +1,6 @@
 """The tables of docs/peers.md."""
 
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,12 @@ def rewrite_page(page: Path, board: pd.DataFrame, checks: pd.DataFrame) -> None:
 
 
 def board_markdown(board: pd.DataFrame) -> str:
-    """Return leaderboard.csv as a table, the best row of each task first."""
+    """Return leaderboard.csv as a table, the best row of each task first, without ``uniform``."""
     lines = [
         "| task | row | verification | bits/dim | L_K | K | ELBO |",
         "|---|---|---|---:|---:|---:|---:|",
     ]
-    for row in board.itertuples():
+    for row in board[board["model"] != "uniform"].itertuples():
         cells = [
             row.task,
             row.model,
@@ -42,14 +43,21 @@ def board_markdown(board: pd.DataFrame) -> str:
 
 
 def checks_markdown(checks: pd.DataFrame) -> str:
-    """Return checks.csv as a table; what has no counterpart here has no number of ours."""
+    """Return checks.csv as a table with a row for each training."""
     lines = [
-        "| peer | what it says of the test images | theirs | ours | difference |",
-        "|---|---|---:|---:|---:|",
+        "| peer | seed | its ELBO | less ours | its log-lik. | less ours | its −loss |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in checks.itertuples():
-        error = f" ± {shown(row.stderr)}" if pd.notna(row.stderr) else ""
-        difference = shown(row.difference) + error
-        cells = [row.peer, row.quantity, shown(row.theirs), shown(row.ours), difference]
+    for (peer, seed), group in checks.groupby(["peer", "seed"], sort=False):
+        said = group.set_index("quantity")
+        cells = [peer, f"{seed}"]
+        for name in ("elbo", "log_likelihood"):
+            cells += difference_cells(said.loc[name]) if name in said.index else ["–", "–"]
+        cells.append(shown(said["theirs"].get("minus_loss", nan)))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def difference_cells(row: pd.Series) -> list[str]:
+    error = f" ± {shown(row['stderr'])}" if pd.notna(row["stderr"]) else ""
+    return [shown(row["theirs"]), shown(row["difference"]) + error]

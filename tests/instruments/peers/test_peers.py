@@ -179,10 +179,12 @@ def test_the_page_shows_what_has_no_counterpart_as_missing(tmp_path):
     )
     row = {"task": "mnist-256", "model": "x", "verification": "evaluated", "bits_per_dim": 2.5}
     row |= {"log_likelihood": -1.234, "bound": "upper", "importance_samples": 50, "elbo": nan}
-    check = {"peer": "x", "quantity": "elbo", "theirs": -2.0, "ours": -2.5, "difference": 0.5}
-    other = {"peer": "x", "quantity": "minus_loss", "theirs": -1.0, "ours": nan, "difference": nan}
-    rewrite_page(page, pd.DataFrame([row]), pd.DataFrame([check | {"stderr": 0.25}, other]))
+    check = {"peer": "x", "seed": 1, "quantity": "elbo", "theirs": -2.0, "difference": 0.5}
+    other = {"peer": "y", "seed": 1, "quantity": "elbo", "theirs": -3.0, "difference": 0.25}
+    loss = {"peer": "y", "seed": 1, "quantity": "minus_loss", "theirs": -1.0, "difference": nan}
+    checks = pd.DataFrame([check | {"stderr": 0.25}, other, loss])
+    rewrite_page(page, pd.DataFrame([row]), checks)
     text = page.read_text()
     assert "| mnist-256 | x | evaluated | 2.500 | -1.23 | 50 | – |" in text
-    assert "| x | elbo | -2.00 | -2.50 | 0.50 ± 0.25 |" in text
-    assert "| x | minus_loss | -1.00 | – | – |" in text
+    assert "| x | 1 | -2.00 | 0.50 ± 0.25 | – | – | – |" in text
+    assert "| y | 1 | -3.00 | 0.25 | – | – | -1.00 |" in text
