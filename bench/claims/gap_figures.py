@@ -26,8 +26,8 @@ def inference_gaps(curves: list[GapsCurve]) -> Drawn | None:
             )
             for place, (start, width, spread) in enumerate(zip(below, widths, spreads)):
                 axis.annotate(
-                    f"{width:.2f} ± {spread:.2f}", (start + width / 2, place + 0.38),
-                    ha="center", va="bottom", fontsize=SMALL, color=color,
+                    f"{width:.2f} ± {spread:.2f}", (start + 0.004, place + 0.32),
+                    ha="left", va="bottom", fontsize=SMALL, color=color,
                 )  # fmt: skip
             below = [low + width for low, width in zip(below, widths)]
         axis.set(title=task, xlabel="nats per image", ylim=(-0.5, len(posteriors) - 0.2))
