@@ -25,9 +25,11 @@ def inference_gaps(curves: list[GapsCurve]) -> Drawn | None:
                 list(posteriors), widths, 0.6, below, color=color, label=name.replace("_", " ")
             )
             for place, (start, width, spread) in enumerate(zip(below, widths, spreads)):
+                # The first part's number begins where its bar does, the last one's ends there.
+                at, side = (start + width, "right") if start else (0.0, "left")
                 axis.annotate(
-                    f"{width:.2f} ± {spread:.2f}", (start + 0.004, place + 0.32),
-                    ha="left", va="bottom", fontsize=SMALL, color=color,
+                    f"{width:.2f} ± {spread:.2f}", (at, place + 0.32), ha=side, va="bottom",
+                    fontsize=SMALL, color=color,
                 )  # fmt: skip
             below = [low + width for low, width in zip(below, widths)]
         axis.set(title=task, xlabel="nats per image", ylim=(-0.5, len(posteriors) - 0.2))

@@ -10,7 +10,7 @@ from bench.densities.flows import Mask, split_dimensions
 from bench.errors import InputError
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import MLP, Shape, widened
-from bench.noise import Noise
+from bench.noise import Noise, cumulative
 
 # Scales of the prior's logistics, in standard deviations of a pixel: from far narrower than a level to
 # flat over all of them.
@@ -132,7 +132,7 @@ class IntegerDiscreteFlow(Model):
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Draw n images (n, D); integers that are no levels become the nearest level."""
-        weights = self.logits.softmax(-1).cumsum(-1)
+        weights = cumulative(self.logits.softmax(-1), -1)
         u = noise.uniform(n, self.dimensions, 1)
         chosen = (weights[:, :-1] <= u).sum(-1, keepdim=True)
         pick = lambda table: table.expand(n, -1, -1).gather(-1, chosen).squeeze(-1)

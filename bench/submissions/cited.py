@@ -89,7 +89,8 @@ def is_wanted(submission: Submission, wanted: str) -> bool:
         return bool(key) and any(r["key"].startswith(key) for r in submission.records)
     named = {"task": submission.task, "model": submission.name}
     try:
-        return all(named[name] == value for name, value in conditions(wanted, list(named)))
+        own = conditions(wanted, pd.DataFrame([named]))
+        return all(named[name] == value for name, value in own)
     except InputError:  # a column of runs.csv that a submission does not have
         return False
 

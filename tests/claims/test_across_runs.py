@@ -221,6 +221,6 @@ def test_the_gaps_have_a_figure():
     curves = [gaps_curve(name, 1, 0.3) for name in ("NormalPosterior", "Flow")]
     figure, caption = inference_gaps(curves)
     assert "best member" in caption
-    heights = [patch.get_height() for patch in figure.axes[0].patches]
-    assert heights == pytest.approx([0.3, 0.3, 0.2, 0.2])
+    widths = [patch.get_width() for patch in figure.axes[0].patches]
+    assert widths == pytest.approx([0.3, 0.3, 0.2, 0.2])
     assert inference_gaps([]) is None

@@ -6,6 +6,7 @@ import pytest
 
 from bench.claims.figures import alternating, degeneracy, draw_all, half_steps, ladder
 from bench.claims.latent_figures import blur
+from bench.claims.outcome import CLAIMS_WITH_RECORDS
 from bench.errors import InputError
 from bench.report.style import STYLE
 from tests.made_up import estimate, record
@@ -94,7 +95,7 @@ def test_figures_of_em_are_files_of_the_wanted_format(tmp_path):
     curve = {"figure": "em", "task": "t", "model": "m", "seed": 1, "x": [1, 2], "y": [0.0, 1.0], "limit": 1.5}  # fmt: skip
     figure, _ = half_steps([curve])
     assert "maximum in closed form" in texts_of(figure.axes[0])
-    _, shown = draw_all({claim: [] for claim in (5, 7, 12)}, [curve], tmp_path, "svg")
+    _, shown = draw_all({claim: [] for claim in CLAIMS_WITH_RECORDS}, [curve], tmp_path, "svg")
     [(path, _)] = shown[4]
     assert path.name == "claim-04-em.svg" and path.read_text().startswith("<?xml")
 

@@ -33,6 +33,12 @@ STACKED = {
         "digits-binary",
         [*NARROW, "--trainer.objective=importance_weighted", "--trainer.samples=3"],
     ),
+    "full_covariance_vae": ("digits-binary", NARROW),
+    "flow_posterior_vae": ("digits-binary", [*NARROW, "--model.posterior.widths=[8]"]),
+    "relu_vae": ("digits-binary", NARROW),
+    "relu_vamp_vae": ("digits-binary", [*NARROW, "--model.prior.pseudo_inputs=10"]),
+    "relu_iwae_vae": ("digits-binary", NARROW),
+    "integer_discrete_flow": ("digits-17", ["--model.widths=[16]", "--model.couplings=2"]),
     "realnvp": ("digits-17", ["--trainer.gradient_clip_norm=1"]),
     "variational_realnvp": ("digits-17", SMALL_FLOW),
 }
