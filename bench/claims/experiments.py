@@ -8,7 +8,7 @@ from bench.claims.catalogue import CLAIMS
 from bench.claims.items import ClosedFormItem, Item, TrainedItem
 from bench.configuration.files import CONFIGS, names, resolve
 from bench.configuration.job import Job
-from bench.configuration.parsing import parse_run
+from bench.configuration.parsing import SeedParser
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
@@ -117,11 +117,11 @@ def items_of(section: Any, where: str, sweep: str, results: Path, images: int) -
         if rest:
             raise InputError(f"{where}: '{next(iter(rest))}' is not allowed beside sweep")
         rest = read_yaml(path)
-    items = []
+    items, parser = [], SeedParser()
     for cell in expand(rest, where):
         if cell.model in REFERENCES:
             continue
-        config = parse_run(list(cell.arguments))
+        config = parser.parse(cell.arguments)
         key = key_of(config)
         directory = results / sweep / "runs" / key
         if not is_trained(directory):

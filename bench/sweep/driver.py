@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.configuration.files import resolve
 from bench.configuration.job import Job
 from bench.configuration.models import build_model
-from bench.configuration.parsing import parse_run
+from bench.configuration.parsing import SeedParser
 from bench.data.tasks import task_of
 from bench.errors import InputError
 from bench.records.differences import refuse_mixed_rows
@@ -109,9 +109,9 @@ def make_plan(name: str, results: Path, options: SweepOptions) -> Plan:
     directory = results / path.stem
     jobs: dict[str, Job] = {}
     resources: dict[str, Resources] = {}
-    cells = []
+    cells, parser = [], SeedParser()
     for cell in expand(read_yaml(path), path.name):
-        config = parse_run(list(cell.arguments))
+        config = parser.parse(cell.arguments)
         key = key_of(config)
         if key in jobs:
             place = " ".join(f"{axis}={in_yaml(value)}" for axis, value in cell.point.items())

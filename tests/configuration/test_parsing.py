@@ -4,7 +4,7 @@ import json
 import pytest
 
 from bench.configuration.models import build_model
-from bench.configuration.parsing import parse_run, validate
+from bench.configuration.parsing import SeedParser, parse_run, validate
 from bench.errors import InputError
 from bench.records.differences import options_of
 from bench.records.key import HISTORICAL_PATHS, hashed_part, key_of
@@ -140,3 +140,35 @@ def test_configurations_hold_the_names_of_classes_whichever_way_they_are_given()
     historical = copy.deepcopy(config)
     historical["model"]["init_args"]["prior"]["class_path"] = HISTORICAL_PATHS["Vamp"]
     assert validate(historical) == config
+
+
+@pytest.mark.parametrize(
+    "seed", ["0", "3", "12345", "007", "1e2", "-1", "x", "99999999999999999999"]
+)
+def test_runs_of_other_seeds_are_parsed_as_any_run(seed):
+    """By a parser that has seen the other options, with the same configuration or the same line."""
+    words = ["--data", "digits-17", "--model", "gaussian_vae", "--trainer.max_epochs", "3"]
+    parser = SeedParser()
+    first = parser.parse([*words, "--seed", "7"])
+    first["trainer"]["max_epochs"] = 0  # what a caller does to it changes no other run
+
+    def outcome(parse):
+        try:
+            return parse([*words, "--seed", seed])
+        except InputError as error:
+            return str(error)
+
+    assert outcome(parser.parse) == outcome(parse_run)
+    assert parser.parse([*words, "--seed", "7"])["trainer"]["max_epochs"] == 3
+
+
+def test_one_parse_serves_all_seeds(monkeypatch):
+    calls = []
+    parse = lambda words: calls.append(words) or parse_run(words)
+    monkeypatch.setattr("bench.configuration.parsing.parse_run", parse)
+    parser = SeedParser()
+    words = ["--data", "digits-17", "--model", "gaussian_vae"]
+    keys = {key_of(parser.parse([*words, "--seed", str(seed)])) for seed in range(5)}
+    assert len(keys) == 5 and len(calls) == 1
+    parser.parse([*words, "--seed", "1", "--trainer.max_epochs", "3"])
+    assert len(calls) == 2
