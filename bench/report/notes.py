@@ -9,8 +9,8 @@ from bench.system.printing import number
 # Stands at bits/dim whose Monte-Carlo error is not known, because it cannot be.
 UNKNOWN_ERROR = "†"
 UNKNOWN_ERROR_REASON = (
-    "† The Monte-Carlo error of L_K cannot be known here: K is below 50, or too few images with "
-    "heavy-tailed weights make most of it."
+    "† The Monte-Carlo error of L_K cannot be known here: K is below 50, or a few images with "
+    "heavy-tailed weights dominate it."
 )
 # Stands at bits/dim some of whose seeds lack the diagnostics of L_K.
 UNDIAGNOSED = "‡"
@@ -95,9 +95,8 @@ def population_note(rows: pd.DataFrame) -> str | None:
     least, most = (number(error, 2) for error in (errors.min(), errors.max()))
     size = least if least == most else f"{least} to {most}"
     return (
-        f"The test images are a sample too: as an estimate for their population log-lik. of trained models "
-        f"has a standard error of {size} nats, which ± does not contain and which the models share in "
-        "large part."
+        f"With other test images of the same kind log-lik. of trained models would vary by {size} nats "
+        "(standard error). ± leaves this out; it moves all models nearly alike."
     )
 
 
@@ -123,8 +122,8 @@ def unranked_note(rows: pd.DataFrame) -> str | None:
     if not found:
         return None
     return (
-        "L_K rises with K in expectation. At equal K rows of another K would therefore stand, by their means "
-        f"and without regard to errors: {'; '.join(found)}."
+        "L_K rises with K. Rows of another K would at equal K probably rank, by their means: "
+        f"{'; '.join(found)}."
     )
 
 

@@ -60,7 +60,8 @@ function boardColumns(board, onModel) {
   const measured = (name, title, digits, hint) => ({ title, hint, value: row => row[name],
     show: row => row[name] == null ? "–" : fixed(row[name], digits) });
   return [
-    plain("rank", "rank", "by bits/dim; in brackets an order of means without an error", 2),
+    { title: "ranks", keep: 2, hint: "the places that intervals of all pairwise differences leave open, with 95 % confidence; in brackets an order of means without an error",
+      value: row => row.rank, show: row => row.text.ranks === "–" ? row.text.rank : row.text.ranks },
     { title: "model", kind: "name", keep: 0, value: row => row.model, show: row => element("span", { class: "named" }, swatch(row.model), element("button",
       { type: "button", title: "show the runs of this model", onclick: () => onModel(row.model) }, breakable(row.model),
       row.dirty ? dirtyMark(`${row.dirty} of its runs: ${NOT_ITS_COMMITS}`) : null,
@@ -71,8 +72,7 @@ function boardColumns(board, onModel) {
     plain("mutual_information", "mutual inf.", "what z tells of the image, nats; at most log n", 4),
     plain("marginal_kl", "marginal KL", "of q_agg from the prior, nats: what a better prior could save", 5),
     count("seeds", "seeds", undefined, 6),
-    { title: "ranks", hint: "the ranks that comparisons of all pairs of models leave open with 95 % confidence",
-      value: row => row.rank_low, show: row => row.text.ranks },
+    plain("rank", "rank", "the order of means by bits/dim"),
     count("failed", "failed"), count("bound", "bound", "the truth is at most this (upper) or equal to it (exact)"),
     count("importance_samples", "K", "samples of the importance-weighted bound"),
     plain("log_likelihood", "log-lik.", "nats, exact or the bound L_K, that bits/dim is taken from"),

@@ -161,6 +161,7 @@
     }
   }
   if (setting.draw_all) addEventListener("load", drawTheRest);
+  addEventListener("beforeprint", drawTheRest);
 
   function redraw() {
     for (const place of seen) if (place.matches(".chart, .pictures")) draw(places.get(place), place);
