@@ -99,7 +99,7 @@ def run_export(
         output: Markdown file to write, which must not be there yet; the card is printed if not given.
     """
     from bench.report.model_index import model_card
-    from bench.system.files import is_there, write_atomically
+    from bench.system.files import is_there, refuse_unwritable, write_atomically
 
     if url is not None and not url.startswith(("https://", "http://")):
         raise InputError(f"url: '{url}' is not an address that begins with https:// or http://")
@@ -128,6 +128,7 @@ def run_export(
         for line in card.rstrip("\n").split("\n"):
             say(line)
     else:
+        refuse_unwritable([Path(output)], "export")
         write_atomically(Path(output), card)
         say(f"written: {output}")
     for line in left_out:

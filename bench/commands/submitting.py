@@ -201,10 +201,12 @@ def run_rescore(version: int, board: str = "results/board", output: str | None =
     from bench.records.tables import csv_text
     from bench.submissions.board import rescored
     from bench.submissions.shown import print_board
-    from bench.system.files import is_there, write_atomically
+    from bench.system.files import is_there, refuse_unwritable, write_atomically
 
-    if output is not None and is_there(Path(output)):
-        raise InputError(f"output: {output} is there already")
+    if output is not None:
+        if is_there(Path(output)):
+            raise InputError(f"output: {output} is there already")
+        refuse_unwritable([Path(output)], "rescore")
     table = rescored(Path(board), version)
     print_board(table)
     if output is not None:

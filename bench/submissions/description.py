@@ -8,7 +8,7 @@ from typing import Any
 from bench.errors import InputError
 from bench.records.record import read_record
 from bench.records.schema import LARGEST, SHA256, is_key, is_line, is_task
-from bench.records.types import Record
+from bench.records.types import REFERENCES, Record
 from bench.submissions.bibtex import check_bibtex
 from bench.submissions.contents import check_contents, check_hash, check_path, sha256_of, text_of
 from bench.system.files import is_there
@@ -153,6 +153,14 @@ def check_form(says: Any) -> None:
         raise InputError(f"format: {says['format']!r:.50} is not {FORMAT}")
     if not is_line(says["name"]) or len(says["name"]) > 100:
         raise InputError("name: is not a line of at most 100 letters")
+    if says["name"] in REFERENCES:
+        raise InputError(
+            f"name: {says['name']} is the benchmark's own reference; take another name"
+        )
+    if says["name"][0] in "=+-@":
+        raise InputError(
+            "name: begins with a sign that programs read as a formula; take another name"
+        )
     if not is_task(says["task"]):
         raise InputError("task: is not the name of a task")
     licence = says["licence"]

@@ -27,6 +27,8 @@ WITHOUT_KL: Identity = (
     "reconstruction − mutual_information − marginal_kl",
     {"reconstruction": 1, "mutual_information": -1, "marginal_kl": -1},
 )
+# L_1 is the ELBO on other draws: by how much of it the two may differ.
+L_1 = 0.01
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,11 @@ def checked_numbers(
         check_identity(given, what, identity)
     likelihood = given.setdefault("log_likelihood", -given.get("bits_per_dim", 0.0) * nats)
     given["bits_per_dim"] = -likelihood / nats
+    if samples == 1 and abs(likelihood - given.get("elbo", likelihood)) > L_1 * abs(likelihood):
+        raise InputError(
+            f"{what}: log_likelihood is {likelihood:.6g} and elbo {given['elbo']:.6g}, which for K = 1 "
+            "are estimates of one number"
+        )
     if given["bits_per_dim"] < 0:
         raise InputError(f"{what}: bits_per_dim is negative: a probability is more than 1")
     if "mutual_information" in given:
