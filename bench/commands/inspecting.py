@@ -25,8 +25,8 @@ def run_inspect(
 
     Args:
         checkpoint: A best.ckpt or last.ckpt that a run wrote, or a released one.
-        images: Number of test images for bounds and gaps, up to the whole split; 1,000 of MNIST take
-            ten minutes on one core.
+        images: Number of test images for bounds and gaps, up to the whole split; 200 of MNIST take five
+            minutes on one core.
         output: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
             results/inspected/KEY if not given.
         plugin: Python file, entry point or module with parts that the model was made of. May be given
