@@ -25,4 +25,8 @@ def escaped(text: str) -> str:
 
 def reason_of(error: Exception, longest: int = 200) -> str:
     """Return an exception's message in one line, or its type where it has none."""
-    return " ".join(str(error).split())[:longest] or type(error).__name__
+    text = " ".join(str(error).split())
+    # PyTorch's advice is to run what the file holds.
+    if "`weights_only` set to `False`" in text:
+        text = "it holds other objects than tensors and plain data"
+    return text[:longest] or type(error).__name__

@@ -19,6 +19,9 @@ LIKELIHOODS = {
 }
 KNOWN = f"{', '.join(LIKELIHOODS)}, Gaussian (decode gives mean and log σ), Gaussian:SIGMA or Gaussian:optimal"
 
+# What PyTorch's batch normalization says in training mode of a single image.
+BATCH = "more than 1 value per channel when training"
+
 
 def likelihood_of(said: object) -> Callable[[int, int], Decoder]:
     """Return the likelihood of a name, or what the user gave as one.
@@ -89,7 +92,8 @@ def adapt_encoder_decoder(
                 f"{'(n, D)' if takes_rows else 'images'}: {type(error).__name__}: {error}"
             )
     else:
-        raise InputError(f"encode or decode fails for {'; for '.join(errors)}")
+        hint = "; put batch normalization into evaluation mode" if BATCH in errors[0] else ""
+        raise InputError(f"encode or decode fails for {'; for '.join(errors)}{hint}")
     name = said if isinstance(said, str) else type(vae.decoder).__name__
     return Adapted(
         vae,

@@ -166,7 +166,7 @@ def users_code(label: str, folder: Path) -> Iterator[None]:
     except (InputError, KeyboardInterrupt):
         raise
     except SystemExit as error:
-        raise InputError(f"{label}: ends the program ({error}) when it is imported") from None
+        raise InputError(f"{label}: ends the program ({error})") from None
     except BaseException as error:
         raise InputError(f"{label}: {where(error, folder)}") from None
     finally:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.files import sha256
-from bench.errors import InputError
+from bench.errors import InputError, reason_of
 from bench.networks.mlp import Shape
 from bench.scoring.source import Source, parameters_of, users_code, where
 
@@ -72,7 +72,7 @@ def read_content(path: Path) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise InputError(f"checkpoint: {path} cannot be read: {error.strerror}") from None
     except Exception as error:  # a damaged file raises anything
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise InputError(
             f"checkpoint: {path} is not of tensors and plain data: {reason}; save a state_dict, or "
             "leave other objects out of save_hyperparameters(ignore=[…])"

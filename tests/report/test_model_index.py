@@ -76,6 +76,10 @@ def test_a_card_that_is_there_is_left_alone(results, tmp_path, capsys):
     words = ["export", f"{1:016x}", "--results", str(results), "--output", str(path)]
     assert main(words) == 2 and "is there already" in capsys.readouterr().err
     assert path.read_text() == "mine\n"
+    words[-1] = str(path / "below" / "card.md")
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("bench: error: ")
 
 
 def test_without_a_file_the_card_is_printed(results, capsys):

@@ -156,7 +156,9 @@ def test_a_pickle_in_a_checkpoint_is_not_run(score, folder):
             return (open, ("trapped", "w"))
 
     (folder / "trap.pt").write_bytes(pickle.dumps(Trap()))
-    assert score("Plain", "--checkpoint", "trap.pt")[0] == 2
+    code, output = score("Plain", "--checkpoint", "trap.pt")
+    # Nothing is run, and nobody is advised to run it.
+    assert code == 2 and "weights_only" not in output
     assert not (folder / "trapped").exists()
 
 

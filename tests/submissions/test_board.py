@@ -72,6 +72,10 @@ def test_a_frozen_version_stays_and_can_be_made_again(claim, add, board, capsys,
     assert again.read_bytes() == frozen
     assert main(words) == 2  # it is there
     capsys.readouterr()
+    nowhere = again / "below" / "a.csv"  # again.csv is a file
+    assert main([*words[:-1], str(nowhere)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("bench: error: ")
 
 
 def test_a_table_that_was_changed_is_not_added_to(claim, add, board):

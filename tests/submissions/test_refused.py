@@ -48,6 +48,12 @@ WHOLE = [
     ({"citation": "../citation.bib"}, "'../citation.bib' is not a path inside"),
     ({"source": {"a.py": "0" * 64}}, "source/a.py is not in the folder"),
     ({"name": "a"}, "name: the board has runs of its own of a on digits-17"),
+    ({"name": "uniform"}, "uniform is the benchmark's own reference"),
+    ({"name": "=1+1"}, "begins with a sign that programs read as a formula"),
+    (
+        {"importance_samples": 1, "seeds": [SEED | {"elbo": -103.0}]},
+        "log_likelihood is -100 and elbo -103, which for K = 1 are estimates of one number",
+    ),
     ({"model": "os.system"}, "is not FILE.py:NAME"),
     ({"format": 2}, "format: 2 is not 1"),
     ({"rank": 1}, "'rank' is unknown"),
