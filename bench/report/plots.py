@@ -31,7 +31,7 @@ PANEL = 24
 PARTS = {
     "mutual_information": ("mutual information", "#b58900"),
     "marginal_kl": ("marginal KL", "#b8405f"),
-    "reconstruction": ("−reconstruction", "#9cc4e8"),
+    "reconstruction": ("−reconstruction", "#6aa5dd"),
 }
 WHOLE = "−ELBO as a whole (flows)"
 CURVE_LOOKS = (("train", BLUE, (0, (4, 1.5))), ("validation", RED, "-"))

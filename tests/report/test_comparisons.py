@@ -185,7 +185,7 @@ def test_where_rows_of_another_number_of_samples_would_stand_is_said():
     made += [with_samples(record("more", 1, 1.8), 1000), record("pixels", 0, 2.5, bound="exact")]
     text = markdown(leaderboard_table([*made, *CLEAR], "s"))
     # Of `worse` nothing is known: its L_100 may be above all others.
-    assert "to errors: more after a and before pixels; fewer before b." in text
+    assert "by their means: more after a and before pixels; fewer before b." in text
 
 
 def test_differences_are_printed_in_words():
@@ -242,8 +242,8 @@ def test_rows_with_failed_seeds_say_so():
 def test_the_error_for_the_population_is_shown_and_empty_where_no_run_has_it():
     board = leaderboard_table(CLEAR, "s")
     assert board["log_likelihood_population_stderr"].tolist() == pytest.approx([0.1, 0.1])
-    assert "standard error of 0.10 nats" in markdown(board)
-    assert "standard error of 0.10 nats" in latex(board)
+    assert "would vary by 0.10 nats" in markdown(board)
+    assert "would vary by 0.10 nats" in latex(board)
     older = [record(model, 1, 1.0) for model in ("a", "b")]
     del older[0]["metrics"]["test"]["log_likelihood"]["stderr_data"]
     board = leaderboard_table(older, "s").set_index("model")["log_likelihood_population_stderr"]
@@ -256,7 +256,7 @@ def test_the_population_note_is_of_trained_models():
     for made in references:
         made["metrics"]["test"]["log_likelihood"]["stderr_data"] = 0.0
     board = leaderboard_table([*CLEAR, *references], "s")
-    assert "of trained models has a standard error of 0.10 nats" in markdown(board)
+    assert "of trained models would vary by 0.10 nats" in markdown(board)
     assert "standard error" not in markdown(leaderboard_table(references, "s"))
 
 

@@ -207,7 +207,7 @@ def test_a_mark_stands_where_the_error_of_the_bound_cannot_be_known():
     board = leaderboard_table([*records, record("pixels", 0, 2.1, bound="exact")], "s")
     text = markdown(board)
     assert "| 2.500† |" in text and text.count("†") == 2 and "| 2.000 |" in text
-    assert "K is below 50, or too few images" in text
+    assert "K is below 50, or a few images" in text
     assert r"2.500$^\dagger$" in latex(board) and latex(board).count("dagger") == 2
     known = leaderboard_table(records[:1], "s")
     assert "†" not in markdown(known) and "dagger" not in latex(known)

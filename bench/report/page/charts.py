@@ -8,7 +8,7 @@ import altair as alt
 TERMS = {
     "mutual information": "#b58900",
     "marginal KL": "#b8405f",
-    "−reconstruction": "#9cc4e8",
+    "−reconstruction": "#6aa5dd",
     "−ELBO as a whole": "#8c8c8c",
 }
 # Text on a bar of each of these colours.
