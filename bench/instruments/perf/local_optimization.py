@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal
 from bench.inspection.gaps import own_family
 from bench.inspection.joint_density import joint_density
 from bench.inspection.local_posteriors import LocalOptimization, optimized
-from bench.instruments.perf.interleaved import Comparison, Work, compare, interleave
+from bench.instruments.perf.interleaved import Alternative, Comparison, Timed, Work, compared
 from bench.instruments.perf.separate_process import separate_process
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.training import DEEP, random_images, untrained
@@ -66,11 +66,10 @@ def optimization_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     """Time a step of q's local optimization, for each image."""
     torch.set_num_threads(1)
     model, y, how = untrained(DEEP), random_images(BLOCK, levels=2), how_long(sizes.steps)
-    what, name = f"local optimization of q, Bernoulli VAE {DEEP.name}", "a loop over the images"
+    block = lambda: optimize_block(model, y, how)
+    what = f"local optimization of q, Bernoulli VAE {DEEP.name}"
+    ours = Timed(what, "ms an image and step", 1e3 / sizes.steps, block, BLOCK)
     with separate_process() as time_apart:
         loop = lambda: time_apart(loop_work, FEW_IMAGES, sizes.steps)
-        block = lambda: optimize_block(model, y, how)
-        ours, theirs = interleave(block, loop, sizes.repeats, progress, f"{what}: {name}")
-    per_step = lambda times, images: [1e3 * t / (images * sizes.steps) for t in times]
-    times = per_step(ours, BLOCK), per_step(theirs, FEW_IMAGES)
-    return [compare(what, name, "ms an image and step", *times, target=TARGET)]
+        other = Alternative("a loop over the images", loop, FEW_IMAGES, TARGET)
+        return compared(ours, [other], sizes.repeats, progress)
