@@ -21,15 +21,15 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     Raises:
         InputError: An unknown option, or a value that the option does not accept.
     """
-    import jsonargparse
-
-    from bench.commands.help import help_text
-    from bench.configuration.canonical import one_line
-
     if {"-h", "--help"} & set(arguments):
+        from bench.commands.help import help_text
+
         for line in help_text(function, name).splitlines():
             say(line)
         return 0
+    import jsonargparse
+
+    from bench.configuration.canonical import one_line
 
     parser = jsonargparse.ArgumentParser(
         prog=f"bench {name}", exit_on_error=False, allow_abbrev=False, add_help=False

@@ -14,6 +14,7 @@ from typing import TypedDict
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from bench.instruments.evidence_truths import (
     evidence_instruments,
@@ -33,12 +34,12 @@ from bench.instruments.repetitions import Repetitions, repetitions
 from bench.instruments.sandwich_truths import (
     INSIDE,
     Sandwiched,
-    mean_and_error,
     reverse_instruments,
     sandwiches,
 )
 from bench.instruments.toy_truths import toy_instruments
 from bench.records.provenance import commit_label
+from bench.records.tables import csv_text
 from bench.settings import Progress
 from bench.system.checkout import REPOSITORY
 from bench.system.files import write_atomically
@@ -89,6 +90,11 @@ class CalibrationRow(TypedDict):
     calibrated: bool
 
 
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Return the mean of independent values (n,) and its standard error."""
+    return values.mean().item(), values.std().item() / sqrt(len(values))
+
+
 def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
     """Repeat an estimator and return its row of calibration.csv."""
     estimates = []
@@ -101,8 +107,8 @@ def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
     if instrument.control is not None:
         controls = [instrument.control(repeat) for repeat in range(instrument.repeats)]
         controlled = values - torch.tensor(controls, dtype=torch.float64)
-    bias = controlled.mean().item() - instrument.truth
-    bias_stderr = controlled.std().item() / sqrt(len(values))
+    mean, bias_stderr = mean_and_error(controlled)
+    bias = mean - instrument.truth
     expected, its_stderr = instrument.bias
     tolerated = TOLERATED_ERRORS * sqrt(bias_stderr**2 + its_stderr**2)
     is_right = abs(bias - expected) <= tolerated
@@ -120,7 +126,7 @@ def measure(instrument: Instrument, progress: PartProgress) -> CalibrationRow:
         "estimator": instrument.name,
         "setting": instrument.setting,
         "truth": instrument.truth,
-        "mean_estimate": controlled.mean().item(),
+        "mean_estimate": mean,
         "bias": bias,
         "bias_stderr": bias_stderr,
         "expected": instrument.expected,
@@ -139,9 +145,8 @@ def row_of_repetitions(found: Repetitions) -> CalibrationRow:
     The intervals are the tolerances of all columns, so that coverage is the share that passes. It may
     be more than 98 %. A simulated share may be below 95 % by two of its standard errors.
     """
-    differences = torch.tensor(found.differences, dtype=torch.float64)
     count, passed = len(found.passed), sum(found.passed) / len(found.passed)
-    bias, bias_stderr = differences.mean().item(), differences.std().item() / sqrt(count)
+    bias, bias_stderr = mean_and_error(torch.tensor(found.differences, dtype=torch.float64))
     error = sqrt(PASSED * (1 - PASSED) / count) if found.is_simulated else 0.0
     return {
         "estimator": "verify, honest repetition",
@@ -166,9 +171,10 @@ def row_of_sandwich(found: Sandwiched) -> CalibrationRow:
     ``mean_estimate`` is the mean gap, ``coverage`` the share of repeats with the truth between the
     bounds, each moved outwards by its error.
     """
-    lower, lower_stderr = mean_and_error(found.lower)
-    upper, upper_stderr = mean_and_error(found.upper)
-    gap, gap_stderr = mean_and_error([high - low for low, high in zip(found.lower, found.upper)])
+    low, high = (torch.tensor(side, dtype=torch.float64) for side in (found.lower, found.upper))
+    lower, lower_stderr = mean_and_error(low)
+    upper, upper_stderr = mean_and_error(high)
+    gap, gap_stderr = mean_and_error(high - low)
     inside = sum(found.inside) / len(found.inside)
     is_below = lower <= TOLERATED_ERRORS * lower_stderr
     is_above = upper >= -TOLERATED_ERRORS * upper_stderr
@@ -240,5 +246,5 @@ def calibrate(directory: Path, progress: Progress) -> pd.DataFrame:
         rows.append(row_of_repetitions(repeat()))
         tell(rows[-1])
     table = pd.DataFrame(rows).assign(commit=commit_label())
-    write_atomically(directory / "calibration.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_atomically(directory / "calibration.csv", csv_text(table))
     return table

@@ -7,9 +7,7 @@ also with few temperatures, in many dimensions, and where chains start far from 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 
-import torch
 from torch import Tensor
 
 from bench.densities.normal import standard_normal_log_prob
@@ -155,9 +153,3 @@ def reverse_instruments() -> Iterator[Instrument]:
             population=True,
             repeats=300,
         )
-
-
-def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Return the mean of independent values and its standard error."""
-    found = torch.tensor(values, dtype=torch.float64)
-    return found.mean().item(), found.std().item() / sqrt(len(found))

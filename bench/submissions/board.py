@@ -233,12 +233,17 @@ def rows_of(
     claimed = checked_records(submission, facts)
     if entry.level == "claimed":
         return claimed
-    made = sorted((board / entry.folder / entry.level / "runs").glob("*/record.json"))
-    here = {record["seed"]: record for record in map(read_record, made)}
+    here = records_made(board, entry)
     return [
         named(here[record["seed"]], submission.name) if record["status"] == "ok" else record
         for record in claimed
     ]
+
+
+def records_made(board: Path, entry: Entry) -> dict[int, Record]:
+    """Return {seed: record that was made here} of an entry that is not claimed alone."""
+    paths = sorted((board / entry.folder / entry.level / "runs").glob("*/record.json"))
+    return {record["seed"]: record for record in map(read_record, paths)}
 
 
 def write_version(board: Path, version: Version, table: pd.DataFrame) -> Version:

@@ -17,6 +17,7 @@ from scipy.special import xlogy
 from bench.data.tasks import Task, load_task
 from bench.densities.decoders import Bernoulli, Categorical, Gaussian
 from bench.densities.discretized import DiscretizedGaussian, DiscretizedLogistic
+from bench.densities.posteriors import FlowPosterior, FullCovariancePosterior
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
 from bench.errors import InputError
 from bench.instruments.bits_back import rows
@@ -264,6 +265,10 @@ def test_what_cannot_be_coded_is_refused_in_one_line():
         BitsBack(small_vae(Gaussian))
     with pytest.raises(InputError, match="FlowDensity has no code"):
         BitsBack(small_vae(prior=Flow))
+    for posterior in (FullCovariancePosterior, FlowPosterior):
+        model = VAE(SHAPE, 2, LATENT, decoder=Bernoulli, posterior=posterior, **NETWORKS)
+        with pytest.raises(InputError, match=f"{posterior.__name__} has no code"):
+            BitsBack(model.eval())
     with pytest.raises(InputError, match="from 1 to 20"):
         BitsBack(small_vae(), 21)
     codec = BitsBack(small_vae())

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from bench.densities.decoders import Gaussian
+from bench.densities.posteriors import NormalPosterior
 from bench.errors import InputError
 from bench.estimators.evidence import check_evaluation_mode
 from bench.instruments.bits_back.distributions import (
@@ -80,8 +81,9 @@ class BitsBack:
     """Compresses images by a trained VAE.
 
     Args:
-        model: A VAE in evaluation mode, on the CPU, attached to its training images, whose decoder
-            gives probabilities of levels, and whose prior is N(0, I) or a mixture of normals.
+        model: A VAE in evaluation mode, on the CPU, attached to its training images, whose q(z|y) is a
+            diagonal normal, whose decoder gives probabilities of levels, and whose prior is N(0, I) or
+            a mixture of normals.
         latent_bits: Logarithm of the number of bins of each dimension of z. More bins approximate
             q(z|y) better, and need as many more start-up bits.
 
@@ -206,6 +208,11 @@ def codable(model: Model) -> VAE:
     if not isinstance(model, VAE):
         raise InputError(
             f"bits-back: {type(model).__name__} is no VAE: z is coded by q(z|y) and p(z), which it lacks"
+        )
+    if not isinstance(model.posterior, NormalPosterior):
+        raise InputError(
+            f"bits-back: a {type(model.posterior).__name__} has no code: bins of z are coded by a q(z|y) "
+            "with independent dimensions"
         )
     if isinstance(model.decoder, Gaussian):
         raise InputError(

@@ -6,21 +6,26 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.instruments.peers.score import entry_of
 from bench.instruments.peers.settings import Peer
 from bench.instruments.peers.train import files_of
-from bench.records.record import read_record
-from bench.records.types import Record
+from bench.submissions.board import records_made
 
 
 def checks_of(peers: list[Peer], directory: Path, board: Path) -> pd.DataFrame:
     """Return a row for each number of a library: its value, ours, and their difference, nats.
+
+    Peers that are not on the board have none.
 
     Both are estimates by draws of their own from the same weights and test images, so that the
     standard error of their difference is √2 times ours. ``minus_loss`` has no counterpart here.
     """
     rows = []
     for peer in peers:
-        records = records_of(peer, board)
+        entry = entry_of(board, peer)
+        if entry is None:
+            continue
+        records = records_made(board, entry)
         for seed in peer.seeds:
             path = files_of(peer, seed, directory / "trained")[1]
             numbers = json.loads(path.read_text(encoding="utf-8"))["numbers"]
@@ -43,14 +48,3 @@ def checks_of(peers: list[Peer], directory: Path, board: Path) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def records_of(peer: Peer, board: Path) -> dict[int, Record]:
-    """Return {seed: record that was made from the submission's weights} of a peer on the board."""
-    from bench.instruments.peers.score import entry_of
-
-    entry = entry_of(board, peer)
-    assert entry is not None
-    paths = (board / entry.folder / entry.level / "runs").glob("*/record.json")
-    found = [read_record(path) for path in sorted(paths)]
-    return {record["seed"]: record for record in found}

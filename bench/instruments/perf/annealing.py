@@ -13,15 +13,15 @@ from bench.instruments.perf.floors import layer_sizes, products
 from bench.instruments.perf.interleaved import (
     Alternative,
     Comparison,
+    Timed,
     Work,
-    compare,
-    interleave,
+    compared,
     seconds,
 )
 from bench.instruments.perf.separate_process import separate_process
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.training import random_images
-from bench.instruments.progress import PartProgress, split_progress
+from bench.instruments.progress import PartProgress
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, Noise
 
@@ -95,10 +95,13 @@ def annealing_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     temperatures, rows = sizes.temperatures, CHAINS * EVALUATION_BLOCK
     product = input_products(layer_sizes(model.decoder_network), rows)
     floor = lambda: [product() for _ in range(LEAPFROG_STEPS * temperatures)]
-    ours = partial(annealed, model, y, temperatures)
-    scaled = lambda times, images: [1e3 * TEMPERATURES / temperatures * t / images for t in times]
-    what = f"annealing, gated VAE, {CHAINS} chains, {TEMPERATURES} temperatures"
-    found = []
+    ours = Timed(
+        f"annealing, gated VAE, {CHAINS} chains, {TEMPERATURES} temperatures",
+        "ms an image",
+        1e3 * TEMPERATURES / temperatures,
+        partial(annealed, model, y, temperatures),
+        len(y),
+    )
     with separate_process() as time_apart:
         others = [
             Alternative("products of values and gradients", lambda: seconds(floor), len(y), 0.65),
@@ -109,12 +112,7 @@ def annealing_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
                 2,
             ),
         ]
-        for other, part in zip(others, split_progress(progress, [1] * len(others))):
-            label = f"{what}: {other.name}"
-            own, theirs = interleave(ours, other.seconds, sizes.repeats, part, label)
-            times = scaled(own, len(y)), scaled(theirs, other.size)
-            found.append(compare(what, other.name, "ms an image", *times, target=other.target))
-    return found
+        return compared(ours, others, sizes.repeats, progress)
 
 
 def input_products(sizes: list[tuple[int, int]], rows: int) -> Work:

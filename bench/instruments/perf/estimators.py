@@ -15,9 +15,9 @@ from bench.instruments.perf.floors import layer_sizes, products
 from bench.instruments.perf.interleaved import (
     Alternative,
     Comparison,
+    Timed,
     Work,
-    compare,
-    interleave,
+    compared,
     seconds,
 )
 from bench.instruments.perf.separate_process import separate_process
@@ -109,14 +109,8 @@ def rows_of_regime(
         for name in ALTERNATIVES:
             work = partial(time_apart, alternative_work, name, regime, n, few)
             others.append(Alternative(name, work, few, 100))
-    what, rows = f"exact q_agg, n = {n}, {regime}", []
-    per_pair = lambda times, points: [1e9 * t / (n * points) for t in times]
-    for other, part in zip(others, split_progress(progress, [1] * len(others))):
-        label = f"{what}: {other.name}"
-        ours, theirs = interleave(exact, other.seconds, sizes.repeats, part, label)
-        times = per_pair(ours, len(z)), per_pair(theirs, other.size)
-        rows.append(compare(what, other.name, "ns a pair", *times, target=other.target))
-    return rows
+    ours = Timed(f"exact q_agg, n = {n}, {regime}", "ns a pair", 1e9 / n, exact, len(z))
+    return compared(ours, others, sizes.repeats, progress)
 
 
 def one_image_at_a_time(model: VAE, y: Tensor, samples: int) -> Tensor:
@@ -147,8 +141,8 @@ def evidence_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     product = products(layer_sizes(model.decoder_network), 1000, backward=False)
     floor = lambda: [product() for _ in range(samples * len(y) // 1000)]
     bound = lambda: importance_weighted_bound(model, y, samples, 0)
-    per_image = lambda times, images: [1e3 * SAMPLES / samples * t / images for t in times]
-    what, rows = f"L_{SAMPLES}, Bernoulli VAE {DEEP.name}", []
+    what = f"L_{SAMPLES}, Bernoulli VAE {DEEP.name}"
+    ours = Timed(what, "ms an image", 1e3 * SAMPLES / samples, bound, len(y))
     with separate_process() as time_apart:
         one_image = lambda: time_apart(single_image_work, FEW_IMAGES, samples)
         name = "one image at a time, 500 copies encoded at once"
@@ -156,12 +150,7 @@ def evidence_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
             Alternative("the decoder's matrix products alone", lambda: seconds(floor), len(y), 0.7),
             Alternative(name, one_image, FEW_IMAGES, 3),
         ]
-        for other, part in zip(others, split_progress(progress, [1] * len(others))):
-            label = f"{what}: {other.name}"
-            ours, theirs = interleave(bound, other.seconds, sizes.repeats, part, label)
-            times = per_image(ours, len(y)), per_image(theirs, other.size)
-            rows.append(compare(what, other.name, "ms an image", *times, target=other.target))
-    return rows
+        return compared(ours, others, sizes.repeats, progress)
 
 
 def single_image_work(images: int, samples: int) -> Work:

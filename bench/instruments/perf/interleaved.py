@@ -1,14 +1,14 @@
 """Interleaved timings of two ways to do one thing, so that a noisy machine affects both alike."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.instruments.progress import PartProgress
+from bench.instruments.progress import PartProgress, split_progress
 
 BOOTSTRAPS = 1000
 # What is timed.
@@ -115,3 +115,39 @@ def interleave(
         times[0].append(seconds(ours))
         times[1].append(other())
     return times
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Our work, which is compared with alternatives.
+
+    Attributes:
+        what: The work in words.
+        unit: Unit of times in the table.
+        per_second: What a second for work of size 1 is in that unit.
+        work: The work.
+        size: Its size, in what the alternatives' sizes are in.
+    """
+
+    what: str
+    unit: str
+    per_second: float
+    work: Work
+    size: int
+
+    def scaled(self, times: list[float], size: int) -> list[float]:
+        """Return seconds of work of a size in the unit."""
+        return [self.per_second * t / size for t in times]
+
+
+def compared(
+    ours: Timed, others: Sequence[Alternative], repeats: int, progress: PartProgress
+) -> list[Comparison]:
+    """Return the comparison with each alternative, interleaved with it alone."""
+    rows = []
+    for other, part in zip(others, split_progress(progress, [1] * len(others))):
+        label = f"{ours.what}: {other.name}"
+        own, theirs = interleave(ours.work, other.seconds, repeats, part, label)
+        times = ours.scaled(own, ours.size), ours.scaled(theirs, other.size)
+        rows.append(compare(ours.what, other.name, ours.unit, *times, target=other.target))
+    return rows

@@ -7,21 +7,16 @@ from torch.distributions import Independent, Normal
 from bench.inspection.gaps import own_family
 from bench.inspection.joint_density import joint_density
 from bench.inspection.local_posteriors import LocalOptimization, optimized
-from bench.instruments.perf.interleaved import Comparison, Work, compare, interleave
+from bench.instruments.perf.interleaved import Alternative, Comparison, Timed, Work, compared
 from bench.instruments.perf.separate_process import separate_process
 from bench.instruments.perf.sizes import Sizes
-from bench.instruments.perf.training import DEEP, SIDE, untrained
+from bench.instruments.perf.training import DEEP, random_images, untrained
 from bench.instruments.progress import PartProgress
 from bench.models.vae import VAE
 
 BLOCK, FEW_IMAGES = 100, 5
 # A loop over images has small matrices; a block has the size of a mini-batch.
 TARGET = 2.0
-
-
-def random_images(count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(2, (count, SIDE**2), generator=generator, dtype=torch.uint8)
 
 
 def how_long(steps: int) -> LocalOptimization:
@@ -63,19 +58,18 @@ def one_image_at_a_time(model: VAE, y: Tensor, how: LocalOptimization) -> tuple[
 
 
 def loop_work(images: int, steps: int) -> Work:
-    model, y = untrained(DEEP), random_images(images)
+    model, y = untrained(DEEP), random_images(images, levels=2)
     return lambda: one_image_at_a_time(model, y, how_long(steps))
 
 
 def optimization_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     """Time a step of q's local optimization, for each image."""
     torch.set_num_threads(1)
-    model, y, how = untrained(DEEP), random_images(BLOCK), how_long(sizes.steps)
-    what, name = f"local optimization of q, Bernoulli VAE {DEEP.name}", "a loop over the images"
+    model, y, how = untrained(DEEP), random_images(BLOCK, levels=2), how_long(sizes.steps)
+    block = lambda: optimize_block(model, y, how)
+    what = f"local optimization of q, Bernoulli VAE {DEEP.name}"
+    ours = Timed(what, "ms an image and step", 1e3 / sizes.steps, block, BLOCK)
     with separate_process() as time_apart:
         loop = lambda: time_apart(loop_work, FEW_IMAGES, sizes.steps)
-        block = lambda: optimize_block(model, y, how)
-        ours, theirs = interleave(block, loop, sizes.repeats, progress, f"{what}: {name}")
-    per_step = lambda times, images: [1e3 * t / (images * sizes.steps) for t in times]
-    times = per_step(ours, BLOCK), per_step(theirs, FEW_IMAGES)
-    return [compare(what, name, "ms an image and step", *times, target=TARGET)]
+        other = Alternative("a loop over the images", loop, FEW_IMAGES, TARGET)
+        return compared(ours, [other], sizes.repeats, progress)

@@ -18,7 +18,14 @@ from bench.densities.normal import standard_normal_log_prob
 from bench.errors import InputError
 from bench.instruments.perf.bolts_epoch import bolts_epoch
 from bench.instruments.perf.estimators import LATENT, encoded
-from bench.instruments.perf.interleaved import Alternative, Comparison, Work, compare, interleave
+from bench.instruments.perf.interleaved import (
+    Alternative,
+    Comparison,
+    Timed,
+    Work,
+    compare,
+    compared,
+)
 from bench.instruments.perf.separate_process import separate_process
 from bench.instruments.perf.sizes import Sizes
 from bench.instruments.perf.training import (
@@ -88,14 +95,12 @@ def flow_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[Co
             optimizer.step()
 
     options = {"dimensions": SIDE**2, "couplings": COUPLINGS, "batch": BATCH, "count": sizes.steps}
-    what, rows = f"training step, RealNVP, batch {BATCH}", []
-    parts = split_progress(progress, [1] * len(FLOW_TARGETS))
-    for (name, target), part in zip(FLOW_TARGETS.items(), parts):
-        theirs = partial(time_peer, name, options)
-        pair = interleave(ours, theirs, sizes.repeats, part, f"{what}: {name}")
-        own, other = ([1e3 * t / sizes.steps for t in side] for side in pair)
-        rows.append(compare(what, name, "ms", own, other, target))
-    return rows
+    others = [
+        Alternative(name, partial(time_peer, name, options), sizes.steps, target)
+        for name, target in FLOW_TARGETS.items()
+    ]
+    timed = Timed(f"training step, RealNVP, batch {BATCH}", "ms", 1e3, ours, sizes.steps)
+    return compared(timed, others, sizes.repeats, progress)
 
 
 def keops_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[Comparison]:
@@ -103,11 +108,10 @@ def keops_rows(time_peer: Peers, sizes: Sizes, progress: PartProgress) -> list[C
     components, weights, z = encoded("typical", n)
     table = MixtureTable(components, weights)
     options = {"n": n, "points": len(z), "dimensions": LATENT}
-    what = f"exact q_agg, n = {n}, typical"
-    exact, theirs = lambda: table.log_prob(z), lambda: time_peer("keops", options)
-    pair = interleave(exact, theirs, sizes.repeats, progress, f"{what}: KeOps")
-    own, other = ([1e9 * t / (n * len(z)) for t in side] for side in pair)
-    return [compare(what, "KeOps", "ns a pair", own, other, 5)]
+    exact = lambda: table.log_prob(z)
+    ours = Timed(f"exact q_agg, n = {n}, typical", "ns a pair", 1e9 / n, exact, len(z))
+    keops = Alternative("KeOps", partial(time_peer, "keops", options), len(z), 5)
+    return compared(ours, [keops], sizes.repeats, progress)
 
 
 class Items(Dataset[Tensor]):
