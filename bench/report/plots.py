@@ -12,7 +12,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from bench.records.types import Record, TableRecord  # noqa: E402
 from bench.report.png import figure_bytes  # noqa: E402
-from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
+from bench.report.shown import CURVES, PARTS, by_model, decoded, visible_range  # noqa: E402
 from bench.report.style import (  # noqa: E402
     BLUE,
     COLUMN,
@@ -27,12 +27,6 @@ from bench.system.printing import number  # noqa: E402
 
 # Characters in a line of a panel's title.
 PANEL = 24
-# Light, dark, light: neighbours differ in grey too.
-PARTS = {
-    "mutual_information": ("mutual information", "#b58900"),
-    "marginal_kl": ("marginal KL", "#b8405f"),
-    "reconstruction": ("−reconstruction", "#6aa5dd"),
-}
 WHOLE = "−ELBO as a whole (flows)"
 CURVE_LOOKS = (("train", BLUE, (0, (4, 1.5))), ("validation", RED, "-"))
 
