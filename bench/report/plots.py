@@ -37,8 +37,8 @@ def figure_names(records: Iterable[TableRecord]) -> list[str]:
     return [figure_name(task, name) for task in tasks for name in FIGURES]
 
 
-def figure_name(task: str, name: str) -> str:
-    return f"{task}-{name}.png"
+def figure_name(task: str, name: str, form: str = "png") -> str:
+    return f"{task}-{name}.{form}"
 
 
 def figures_of(records: Sequence[Record], form: str = "png") -> dict[str, bytes]:
@@ -51,8 +51,7 @@ def figures_of(records: Sequence[Record], form: str = "png") -> dict[str, bytes]
             with plt.rc_context(STYLE):
                 figure = draw(own, task)
                 if figure is not None:
-                    path = figure_name(task, name).removesuffix("png") + form
-                    drawn[path] = figure_bytes(figure, form, DPI)
+                    drawn[figure_name(task, name, form)] = figure_bytes(figure, form, DPI)
                     plt.close(figure)
     return drawn
 
