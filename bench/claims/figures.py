@@ -25,6 +25,7 @@ from bench.claims.panels import (
 from bench.claims.prior_figures import prior_gains
 from bench.records.types import EpochRecord, Record
 from bench.report.png import figure_bytes
+from bench.report.shown import by_model
 from bench.report.style import (
     BLUE,
     DPI,
@@ -187,7 +188,7 @@ def history_lines(
     Returns:
         What the models' names share, and the end of each model, with its mark before its own name.
     """
-    groups = {model: seeds for (model,), seeds in grouped(records, "model").items()}
+    groups = by_model(records)
     common, labels = labels_of(list(groups))
     looks = dict(zip(groups, LOOKS * len(groups)))
     lengths = sorted({len(seeds[0]["history"]) for seeds in groups.values()})

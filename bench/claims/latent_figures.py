@@ -14,6 +14,7 @@ from bench.claims.blur import blur_records, correlation
 from bench.claims.curves import ExemplarsCurve, SampleGrids
 from bench.claims.panels import Drawn, grouped, mean_and_spread, panels, title_of
 from bench.records.types import Record
+from bench.report.shown import by_model
 from bench.report.style import BLUE, GREEN, PAGE, RED, SMALL, End, direct_labels, plain_numbers
 
 
@@ -77,7 +78,7 @@ def losses(axis: Axes, records: list[Record]) -> None:
     """Draw each model's fall from data's sharpness to that of its samples, in its two parts."""
     names = ("marginal_kl", "sharpness_aggregate", "sharpness")
     runs = np.array([[value_of(record, name) for name in names] for record in records])
-    models = {model: own for (model,), own in grouped(records, "model").items()}
+    models = by_model(records)
     means = np.array(
         [[np.mean([value_of(r, name) for r in own]) for name in names] for own in models.values()]
     )

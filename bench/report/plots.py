@@ -12,7 +12,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from bench.records.types import Record, TableRecord  # noqa: E402
 from bench.report.png import figure_bytes  # noqa: E402
-from bench.report.shown import CURVES, by_model, decoded, visible_range  # noqa: E402
+from bench.report.shown import CURVES, PARTS, by_model, decoded, visible_range  # noqa: E402
 from bench.report.style import (  # noqa: E402
     BLUE,
     COLUMN,
@@ -27,12 +27,6 @@ from bench.system.printing import number  # noqa: E402
 
 # Characters in a line of a panel's title.
 PANEL = 24
-# Light, dark, light: neighbours differ in grey too.
-PARTS = {
-    "mutual_information": ("mutual information", "#b58900"),
-    "marginal_kl": ("marginal KL", "#b8405f"),
-    "reconstruction": ("−reconstruction", "#6aa5dd"),
-}
 WHOLE = "−ELBO as a whole (flows)"
 CURVE_LOOKS = (("train", BLUE, (0, (4, 1.5))), ("validation", RED, "-"))
 
@@ -43,8 +37,8 @@ def figure_names(records: Iterable[TableRecord]) -> list[str]:
     return [figure_name(task, name) for task in tasks for name in FIGURES]
 
 
-def figure_name(task: str, name: str) -> str:
-    return f"{task}-{name}.png"
+def figure_name(task: str, name: str, form: str = "png") -> str:
+    return f"{task}-{name}.{form}"
 
 
 def figures_of(records: Sequence[Record], form: str = "png") -> dict[str, bytes]:
@@ -57,8 +51,7 @@ def figures_of(records: Sequence[Record], form: str = "png") -> dict[str, bytes]
             with plt.rc_context(STYLE):
                 figure = draw(own, task)
                 if figure is not None:
-                    path = figure_name(task, name).removesuffix("png") + form
-                    drawn[path] = figure_bytes(figure, form, DPI)
+                    drawn[figure_name(task, name, form)] = figure_bytes(figure, form, DPI)
                     plt.close(figure)
     return drawn
 

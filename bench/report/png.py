@@ -19,12 +19,18 @@ def figure_bytes(figure: Figure, form: str, dpi: int) -> bytes:
     """Return a figure as png, pdf or svg; equal figures give equal bytes."""
     if form == "png":
         return figure_png(figure, dpi)
-    stream = io.BytesIO()
     # Without the time of day.
-    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}[form]
+    dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    return drawn(figure, form, dpi, dates[form])
+
+
+def drawn(figure: Figure, form: str, dpi: int, metadata: dict[str, None]) -> bytes:
+    """Return what matplotlib writes of a figure."""
+    stream = io.BytesIO()
     with warnings.catch_warnings():
+        # The font may lack letters of a model's name.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(stream, format=form, dpi=dpi, metadata=dates)
+        figure.savefig(stream, format=form, dpi=dpi, metadata=metadata)
     return stream.getvalue()
 
 
@@ -34,12 +40,7 @@ def figure_png(figure: Figure, dpi: int) -> bytes:
     A figure has a few colours, and up to thousands of shades at the edges of letters and lines. Of
     more than 256 of them, the others become the nearest of 256. A grey figure loses nothing.
     """
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # The font may lack letters of a model's name.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(stream, dpi=dpi)
-    with Image.open(stream, formats=["PNG"]) as image:
+    with Image.open(io.BytesIO(drawn(figure, "png", dpi, {})), formats=["PNG"]) as image:
         pixels = np.asarray(image.convert("RGB"))
     small = io.BytesIO()
     of_few_colors(pixels).save(small, "png", optimize=True)

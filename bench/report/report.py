@@ -63,7 +63,9 @@ def report(directory: Path, readme: Path | None = None) -> pd.DataFrame:
     # Checked before drawing, which takes long.
     refuse_unwritable([*files, *drawn_paths(directory, records)], "report")
     missing = missing_runs(directory, tables[own], tables[directory / "timings.csv"])
-    files |= drawn_files(directory, records, board, missing)
+    # Of this moment as well: runs may end while figures are drawn.
+    absent = missing_models(directory)
+    files |= drawn_files(directory, records, board, missing, absent)
     try:
         for path, content in files.items():
             write_atomically(path, content)
@@ -130,9 +132,13 @@ def drawn_records(
 
 
 def drawn_files(
-    directory: Path, records: Sequence[SlimRecord], board: pd.DataFrame, missing: str | None
+    directory: Path,
+    records: Sequence[SlimRecord],
+    board: pd.DataFrame,
+    missing: str | None,
+    absent: Sequence[str],
 ) -> dict[Path, str | bytes]:
-    """Return {file: content} of the figures and the page, which says what is ``missing``."""
+    """Return {file: content} of the figures and the page, which says what is missing, see ``page_of``."""
     # matplotlib and Altair take a second each to import, and nothing else needs them.
     from bench.report.plots import figures_of
 
@@ -144,6 +150,6 @@ def drawn_files(
         from bench.report.page.write import page_of
 
         files[directory / "page.html"] = page_of(
-            directory.name, records, board, drawn, missing, missing_models(directory)
+            directory.name, records, board, drawn, missing, absent
         )
     return files

@@ -17,6 +17,12 @@ MOST_PIXELS = 2**22
 # The curves of a training, in nats per datum.
 Curve = Literal["train_elbo", "validation_elbo"]
 CURVES: tuple[Curve, ...] = get_args(Curve)
+# The parts of −ELBO, with name and colour. Light, dark, light: neighbours differ in grey too.
+PARTS = {
+    "mutual_information": ("mutual information", "#b58900"),
+    "marginal_kl": ("marginal KL", "#b8405f"),
+    "reconstruction": ("−reconstruction", "#6aa5dd"),
+}
 
 
 def by_model(records: Sequence[Record]) -> dict[str, list[Record]]:

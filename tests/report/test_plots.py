@@ -6,8 +6,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bench.report.page.charts import ON_TERMS, TERMS
-from bench.report.plots import PARTS as PLOT_PARTS
 from bench.report.plots import elbo_decomposition, figures_of, training_curves
+from bench.report.shown import PARTS as SHOWN_PARTS
 from bench.report.style import LOOKS, apart
 from tests.made_up import estimate, record
 
@@ -100,7 +100,7 @@ def contrast(one, other):
 
 
 def test_colours_are_seen_on_paper_and_numbers_on_bars():
-    for color in [look.color for look in LOOKS] + [color for _, color in PLOT_PARTS.values()]:
+    for color in [look.color for look in LOOKS] + [color for _, color in SHOWN_PARTS.values()]:
         assert contrast(color, "white") >= 2.5, color
     # The page writes numbers on its bars.
     for bar, text in zip(TERMS.values(), ON_TERMS):

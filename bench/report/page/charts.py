@@ -4,13 +4,10 @@ from typing import Any
 
 import altair as alt
 
-# Light, dark, light: neighbours differ in grey too. A flow's bound is not divided.
-TERMS = {
-    "mutual information": "#b58900",
-    "marginal KL": "#b8405f",
-    "−reconstruction": "#6aa5dd",
-    "−ELBO as a whole": "#8c8c8c",
-}
+from bench.report.shown import PARTS
+
+# A flow's bound is not divided.
+TERMS = {**dict(PARTS.values()), "−ELBO as a whole": "#8c8c8c"}
 # Text on a bar of each of these colours.
 ON_TERMS = ("black", "white", "black", "black")
 # Dashes and gaps.
