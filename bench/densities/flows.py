@@ -88,6 +88,7 @@ class CouplingFlow(nn.Module):
         widths: Hidden units of each layer of each coupling's network.
         mask: How the dimensions are split.
         shift: Whether a coupling adds its shift after or before it scales.
+        context: Numbers of a context that the couplings' networks also get, c; 0 for none.
     """
 
     first: Tensor
@@ -101,6 +102,7 @@ class CouplingFlow(nn.Module):
         widths: list[int],
         mask: Mask,
         shift: Shift = "after_scaling",
+        context: int = 0,
     ):
         super().__init__()
         first, second = split_dimensions(shape, mask)
@@ -109,27 +111,38 @@ class CouplingFlow(nn.Module):
         self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
         sizes = [len(first), len(second)]
         self.couplings = nn.ModuleList(
-            AffineCoupling(sizes[i % 2], sizes[1 - i % 2], widths, shift) for i in range(couplings)
+            AffineCoupling(sizes[i % 2] + context, sizes[1 - i % 2], widths, shift)
+            for i in range(couplings)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats.
+
+        A context has shape (..., c).
+        """
         parts = [x.index_select(-1, self.first), x.index_select(-1, self.second)]
         terms = []
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
-            parts[changed], term = coupling(parts[given], parts[changed])
+            seen = with_context(parts[given], context)
+            parts[changed], term = coupling(seen, parts[changed])
             terms.append(term)
         return torch.cat(parts, dim=-1).index_select(-1, self.order), reduce(torch.add, terms)
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """Map z (..., D) back to x (..., D)."""
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map z (..., D) back to x (..., D), with the same context."""
         parts = [z.index_select(-1, self.first), z.index_select(-1, self.second)]
         for i, coupling in reversed(list(enumerate(self.couplings))):
             assert isinstance(coupling, AffineCoupling)
             given, changed = i % 2, 1 - i % 2
-            parts[changed] = coupling.inverse(parts[given], parts[changed])
+            seen = with_context(parts[given], context)
+            parts[changed] = coupling.inverse(seen, parts[changed])
         return torch.cat(parts, dim=-1).index_select(-1, self.order)
+
+
+def with_context(given: Tensor, context: Tensor | None) -> Tensor:
+    """Return the part (..., a) that a coupling does not change, with a context (..., c) if there is one."""
+    return given if context is None else torch.cat([given, context], dim=-1)
 
 
 class LogitPreprocessing(nn.Module):
