@@ -12,13 +12,11 @@ from bench.densities.normal import DiagonalNormal
 from bench.estimators.estimate import Estimate
 from bench.inspection.gaps import GapSettings, InferenceGaps, inference_gaps
 from bench.inspection.rate_distortion import CurvePoint, CurveSettings, rate_distortion
-from bench.inspection.sandwich import Sandwich, SandwichSettings, sandwich
+from bench.inspection.sandwich import Report, Sandwich, SandwichSettings, sandwich
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, derive_seed
 from bench.runs.trained import Trained
 
-# (share done in [0, 1], text).
-Report = Callable[[float, str], None]
 # Images with the largest and the smallest k̂ that are shown, and steps of a traversal.
 SHOWN, STEPS, TRAVERSED = 8, 9, 4
 # Shares of the time that the parts take, of a VAE with a standard normal prior on MNIST.
