@@ -15,6 +15,7 @@ from bench.inspection.rate_distortion import CurvePoint, CurveSettings, rate_dis
 from bench.inspection.sandwich import Report, Sandwich, SandwichSettings, sandwich
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, derive_seed
+from bench.runs.pictures import principal_axes
 from bench.runs.trained import Trained
 
 # Images with the largest and the smallest k̂ that are shown, and steps of a traversal.
@@ -148,11 +149,8 @@ def principal(means: Tensor) -> tuple[Tensor, tuple[float, float]]:
     centred = means - means.mean(0)
     if means.shape[1] == 1:
         return torch.cat([centred, torch.zeros_like(centred)], 1), (1.0, 0.0)
-    variances, axes = torch.linalg.eigh(centred.T.cov(correction=0))
-    axes = axes[:, [-1, -2]]
-    # An eigenvector's sign is arbitrary; its largest component is made positive.
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    first, second = (variances[[-1, -2]] / variances.sum().clamp(min=1e-30)).tolist()
+    axes, shares = principal_axes(means)
+    first, second = shares.tolist()
     return centred @ axes, (first, second)
 
 
