@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.densities.dequantization import LARGEST_NOISE
-from bench.densities.flows import AffineCoupling, Mask, TwoParts, check_couplings
+from bench.densities.flows import AffineCoupling, Mask, TwoParts
 from bench.densities.multiscale import CheckerboardCoupling
 from bench.networks.mlp import Shape
 from bench.noise import Noise
 
 # torch.rand returns multiples of 2^-24, among them 0, whose logit is infinite.
 SMALLEST_NOISE = 2.0**-25
-# The option of the number of couplings, for messages.
-OPTION = "model.dequantization_couplings"
 
 
 class VariationalDequantization(nn.Module):
@@ -36,7 +34,6 @@ class VariationalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
         super().__init__()
-        check_couplings(OPTION, couplings, "the noise uniform")
         self.levels = levels
         self.parts = TwoParts(shape, mask)
         sizes, seen = self.parts.sizes, sum(self.parts.sizes)
@@ -78,7 +75,6 @@ class ConvolutionalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, channels: int, blocks: int):
         super().__init__()
-        check_couplings(OPTION, couplings, "the noise uniform")
         self.shape, self.levels = tuple(shape), levels
         self.couplings = nn.ModuleList(
             CheckerboardCoupling(shape, i % 2, channels, blocks, context=shape[0])
