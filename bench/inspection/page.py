@@ -9,8 +9,8 @@ import pandas as pd
 from bench.data.labels import names_of_classes
 from bench.estimators.estimate import Estimate
 from bench.inspection.inspected import Inspected
-from bench.inspection.pictures import MOST_POINTS, extremes_figure, map_figure, traversals_figure
-from bench.inspection.rate_distortion import CurveSettings, write_curve
+from bench.inspection.pictures import extremes_figure, map_figure, traversals_figure
+from bench.inspection.rate_distortion import CurveSettings, TrainedPoint, write_curve
 from bench.inspection.rate_distortion_figure import rate_distortion_figure
 from bench.records.key import key_of
 from bench.records.provenance import commit_label
@@ -53,9 +53,10 @@ def write_inspection(folder: Path, trained: Trained, found: Inspected, command: 
 
     shape, levels = trained.data.shape, trained.data.task.levels
     title = f"{trained.name} on {trained.data.task.name}"
+    trained_elsewhere: list[TrainedPoint] = []
     with matplotlib.rc_context(STYLE):
         drawn = {
-            "rate-distortion": rate_distortion_figure(found.curve, title),
+            "rate-distortion": rate_distortion_figure(found.curve, trained_elsewhere, title),
             "extremes": extremes_figure(found.extremes, shape, levels),
             "latent-map": map_figure(found, names_of_classes(trained.data.task)),
             "traversals": traversals_figure(found, shape, levels),
@@ -145,7 +146,7 @@ def sections_of(found: Inspected, pictures: dict[str, bytes]) -> list[dict[str, 
             "title": "Latent space",
             "text": f"Means of q(z|y) of test images, {classes}, on their two principal axes.",
             "figure": picture("latent-map"),
-            "caption": f"At most {MOST_POINTS:,} test images.",
+            "caption": f"At most {4000:,} test images.",
         },
         {
             "title": "Traversals",

@@ -7,7 +7,7 @@ each point lies on or above the least rate at that distortion. At β = 1 rate an
 negative of annealing's lower bound of log p(y).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, log, log1p
 from pathlib import Path
@@ -27,6 +27,7 @@ from bench.inspection.bounds import FEWEST_CHAINS
 from bench.inspection.sandwich import Report, data_device, silent
 from bench.noise import EVALUATION_BLOCK, Noise
 from bench.records.tables import csv_text
+from bench.records.types import Record
 from bench.settings import check_positive
 from bench.system.files import write_atomically
 
@@ -75,6 +76,23 @@ class CurvePoint:
     beta: float
     rate: Estimate
     distortion: Estimate
+
+
+@dataclass(frozen=True)
+class TrainedPoint:
+    """A model that was trained with a weight β of its KL: its own rate and distortion.
+
+    Attributes:
+        model: Its name in tables.
+        beta: The weight in training.
+        rate: KL(q ‖ p), nats per datum.
+        distortion: −reconstruction, nats per datum.
+    """
+
+    model: str
+    beta: float
+    rate: float
+    distortion: float
 
 
 def rate_distortion(
@@ -233,3 +251,19 @@ def write_curve(path: Path, points: list[CurvePoint], settings: CurveSettings) -
         for point in points
     ]
     write_atomically(path, csv_text(pd.DataFrame(rows)))
+
+
+def trained_points(records: Iterable[Record], task: str) -> list[TrainedPoint]:
+    """Return rate and distortion of the runs of a task whose model was trained with a β of its own.
+
+    They are the runs of claim 12 whose name says β; claims.csv does not hold their numbers, but the
+    records of its runs do.
+    """
+    found = []
+    for record in records:
+        test = record["metrics"]["test"]
+        if record["task"] == task and "beta=" in record["model"] and "kl" in test:
+            beta = record["config"]["trainer"]["beta"]
+            rate, distortion = test["kl"]["value"], -test["reconstruction"]["value"]
+            found.append(TrainedPoint(record["model"], beta, rate, distortion))
+    return found
