@@ -36,6 +36,49 @@ def split_dimensions(shape: tuple[int, ...], mask: Mask) -> tuple[Tensor, Tensor
     return first, second
 
 
+def check_couplings(option: str, couplings: int, left: str) -> None:
+    """Raise InputError if fewer than two couplings are asked for; ``left`` says what would be left so."""
+    if couplings < 2:
+        raise InputError(f"{option}: {couplings} would leave a part of {left}; take 2 or more")
+
+
+def start_at_zero(network: MLP) -> None:
+    """Set the last layer of a coupling's network to 0, so that a new coupling is the identity."""
+    last = network.layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+
+
+class TwoParts(nn.Module):
+    """The two parts of a vector that couplings map alternately.
+
+    Args:
+        shape: Shape of one datum, flattened in the data.
+        mask: How the dimensions are split.
+    """
+
+    first: Tensor
+    second: Tensor
+    order: Tensor
+
+    def __init__(self, shape: tuple[int, ...], mask: Mask):
+        super().__init__()
+        first, second = split_dimensions(shape, mask)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("second", second, persistent=False)
+        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
+        self.sizes = [len(first), len(second)]
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        """Return the parts (..., sizes) of x (..., D)."""
+        return [x.index_select(-1, self.first), x.index_select(-1, self.second)]
+
+    def joined(self, parts: list[Tensor]) -> Tensor:
+        """Return x (..., D) of its parts."""
+        return torch.cat(parts, dim=-1).index_select(-1, self.order)
+
+
 class AffineCoupling(nn.Module):
     """b ← b · exp(s(a)) + t(a), or b ← (b + t(a)) · exp(s(a)); a is unchanged.
 
@@ -52,10 +95,7 @@ class AffineCoupling(nn.Module):
         super().__init__()
         self.shifts_first = shift == "before_scaling"
         self.network = MLP((given,), (2 * changed,), widths)
-        last = self.network.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        start_at_zero(self.network)
         self.range = nn.Parameter(torch.ones(changed))
 
     def scale_and_shift(self, a: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,11 +128,8 @@ class CouplingFlow(nn.Module):
         widths: Hidden units of each layer of each coupling's network.
         mask: How the dimensions are split.
         shift: Whether a coupling adds its shift after or before it scales.
+        context: Numbers of a context that the couplings' networks also get, c; 0 for none.
     """
-
-    first: Tensor
-    second: Tensor
-    order: Tensor
 
     def __init__(
         self,
@@ -101,35 +138,44 @@ class CouplingFlow(nn.Module):
         widths: list[int],
         mask: Mask,
         shift: Shift = "after_scaling",
+        context: int = 0,
     ):
         super().__init__()
-        first, second = split_dimensions(shape, mask)
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
-        sizes = [len(first), len(second)]
+        self.parts = TwoParts(shape, mask)
+        sizes = self.parts.sizes
         self.couplings = nn.ModuleList(
-            AffineCoupling(sizes[i % 2], sizes[1 - i % 2], widths, shift) for i in range(couplings)
+            AffineCoupling(sizes[i % 2] + context, sizes[1 - i % 2], widths, shift)
+            for i in range(couplings)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats."""
-        parts = [x.index_select(-1, self.first), x.index_select(-1, self.second)]
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map x (..., D) to z (..., D) and log |det ∂z/∂x| (...) in nats.
+
+        A context has shape (..., c).
+        """
+        parts = self.parts.split(x)
         terms = []
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
-            parts[changed], term = coupling(parts[given], parts[changed])
+            seen = with_context(parts[given], context)
+            parts[changed], term = coupling(seen, parts[changed])
             terms.append(term)
-        return torch.cat(parts, dim=-1).index_select(-1, self.order), reduce(torch.add, terms)
+        return self.parts.joined(parts), reduce(torch.add, terms)
 
-    def inverse(self, z: Tensor) -> Tensor:
-        """Map z (..., D) back to x (..., D)."""
-        parts = [z.index_select(-1, self.first), z.index_select(-1, self.second)]
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map z (..., D) back to x (..., D), with the same context."""
+        parts = self.parts.split(z)
         for i, coupling in reversed(list(enumerate(self.couplings))):
             assert isinstance(coupling, AffineCoupling)
             given, changed = i % 2, 1 - i % 2
-            parts[changed] = coupling.inverse(parts[given], parts[changed])
-        return torch.cat(parts, dim=-1).index_select(-1, self.order)
+            seen = with_context(parts[given], context)
+            parts[changed] = coupling.inverse(seen, parts[changed])
+        return self.parts.joined(parts)
+
+
+def with_context(given: Tensor, context: Tensor | None) -> Tensor:
+    """Return the part (..., a) that a coupling does not change, with a context (..., c) if there is one."""
+    return given if context is None else torch.cat([given, context], dim=-1)
 
 
 class LogitPreprocessing(nn.Module):

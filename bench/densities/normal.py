@@ -55,6 +55,10 @@ class DiagonalNormal:
         squares = (self.scale.square() + self.loc.square()).sum(-1)
         return 0.5 * (squares - self.loc.shape[-1]) - self.log_scale.sum(-1)
 
+    def double(self) -> "DiagonalNormal":
+        """Return the same in float64."""
+        return DiagonalNormal(self.loc.double(), self.log_scale.double())
+
 
 @dataclass(frozen=True)
 class NormalMixture:

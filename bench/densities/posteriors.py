@@ -7,13 +7,11 @@ normalizing flow.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
-from bench.densities.flows import AffineCoupling, split_dimensions
+from bench.densities.flows import CouplingFlow
 from bench.densities.full_covariance import FullCovarianceNormal, below_diagonal
 from bench.densities.normal import DiagonalNormal
 from bench.networks.mlp import Network, widened
@@ -105,56 +103,6 @@ class FullCovariancePosterior(Posterior):
         return FullCovarianceNormal(normal.loc, normal.log_scale, lower)
 
 
-class ConditionalCouplings(nn.Module):
-    """Affine couplings of z whose networks also get a context, alternately on two halves of z.
-
-    Dinh et al. 2017 (Real NVP, eq. 4 and 8). Their inverse takes as long as they do. A new one is the
-    identity.
-    """
-
-    first: Tensor
-    second: Tensor
-    order: Tensor
-
-    def __init__(self, dimensions: int, context: int, couplings: int, widths: list[int]):
-        super().__init__()
-        first, second = split_dimensions((dimensions,), "half")
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
-        sizes = [len(first), len(second)]
-        self.couplings = nn.ModuleList(
-            AffineCoupling(sizes[i % 2] + context, sizes[1 - i % 2], widths)
-            for i in range(couplings)
-        )
-
-    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Map z (..., batch, d) to (..., batch, d), and return log |det| (..., batch) in nats.
-
-        ``context`` has shape (batch, c).
-        """
-        parts, seen = self._halves(z), context.expand(*z.shape[:-1], -1)
-        terms = []
-        for i, coupling in enumerate(self.couplings):
-            given, changed = i % 2, 1 - i % 2
-            parts[changed], term = coupling(torch.cat([parts[given], seen], -1), parts[changed])
-            terms.append(term)
-        return torch.cat(parts, dim=-1).index_select(-1, self.order), reduce(torch.add, terms)
-
-    def inverse(self, base: Tensor, context: Tensor) -> Tensor:
-        """Map back to z, of the same shape."""
-        parts, seen = self._halves(base), context.expand(*base.shape[:-1], -1)
-        for i, coupling in reversed(list(enumerate(self.couplings))):
-            assert isinstance(coupling, AffineCoupling)
-            given, changed = i % 2, 1 - i % 2
-            inputs = torch.cat([parts[given], seen], -1)
-            parts[changed] = coupling.inverse(inputs, parts[changed])
-        return torch.cat(parts, dim=-1).index_select(-1, self.order)
-
-    def _halves(self, z: Tensor) -> list[Tensor]:
-        return [z.index_select(-1, self.first), z.index_select(-1, self.second)]
-
-
 @dataclass(frozen=True)
 class FlowedNormal:
     """The distributions of f⁻¹(ε; h), ε ~ N(μ, diag σ²), for a batch of μ, σ and contexts h.
@@ -166,7 +114,7 @@ class FlowedNormal:
     """
 
     base: DiagonalNormal
-    couplings: ConditionalCouplings
+    couplings: CouplingFlow
     context: Tensor
 
     @property
@@ -176,11 +124,13 @@ class FlowedNormal:
 
     def sample(self, noise: Noise, samples: int) -> Tensor:
         """Draw (samples, batch, dimensions) by reparameterization."""
-        return self.couplings.inverse(self.base.sample(noise, samples), self.context)
+        drawn = self.base.sample(noise, samples)
+        return self.couplings.inverse(drawn, self.context.expand(samples, -1, -1))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log-densities in nats of z (..., batch, dimensions), shape (..., batch)."""
-        base, log_determinant = self.couplings(z, self.context)
+        context = self.context.expand(*z.shape[:-1], -1)
+        base, log_determinant = self.couplings(z, context)
         return self.base.log_prob(base) + log_determinant
 
 
@@ -216,7 +166,7 @@ class FlowPosterior(Posterior):
         check_at_least_one("model.posterior.", couplings=couplings, context=context)
         self.context = context
         super().__init__(network_of, latent_dimensions, levels)
-        self.flow = ConditionalCouplings(latent_dimensions, context, couplings, widths)
+        self.flow = CouplingFlow((latent_dimensions,), couplings, widths, "half", context=context)
 
     def outputs(self, latent_dimensions: int) -> int:
         return 2 * latent_dimensions + self.context

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.densities.dequantization import LARGEST_NOISE
-from bench.densities.flows import AffineCoupling, Mask, split_dimensions
+from bench.densities.flows import AffineCoupling, Mask, TwoParts
 from bench.densities.multiscale import CheckerboardCoupling
-from bench.errors import InputError
 from bench.networks.mlp import Shape
 from bench.noise import Noise
 
@@ -33,19 +32,11 @@ class VariationalDequantization(nn.Module):
         mask: checkerboard, or half of the flattened pixels.
     """
 
-    first: Tensor
-    second: Tensor
-    order: Tensor
-
     def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
         super().__init__()
-        check_couplings(couplings)
         self.levels = levels
-        first, second = split_dimensions(shape, mask)
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
-        sizes, seen = [len(first), len(second)], len(first) + len(second)
+        self.parts = TwoParts(shape, mask)
+        sizes, seen = self.parts.sizes, sum(self.parts.sizes)
         self.couplings = nn.ModuleList(
             AffineCoupling(sizes[i % 2] + seen, sizes[1 - i % 2], widths) for i in range(couplings)
         )
@@ -61,15 +52,14 @@ class VariationalDequantization(nn.Module):
     def transform(self, epsilon: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map logistic noise (samples, batch, D) to u and log r(u|y), the results of ``forward``."""
         context = repeated_images(epsilon, y, self.levels)
-        parts = [epsilon[..., self.first], epsilon[..., self.second]]
+        parts = self.parts.split(epsilon)
         terms = []
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
             seen = torch.cat([parts[given], context], dim=-1)
             parts[changed], term = coupling(seen, parts[changed])
             terms.append(term)
-        v = torch.cat(parts, dim=-1)[..., self.order]
-        return noise_and_density(epsilon, v, reduce(torch.add, terms))
+        return noise_and_density(epsilon, self.parts.joined(parts), reduce(torch.add, terms))
 
 
 class ConvolutionalDequantization(nn.Module):
@@ -85,7 +75,6 @@ class ConvolutionalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, channels: int, blocks: int):
         super().__init__()
-        check_couplings(couplings)
         self.shape, self.levels = tuple(shape), levels
         self.couplings = nn.ModuleList(
             CheckerboardCoupling(shape, i % 2, channels, blocks, context=shape[0])
@@ -104,15 +93,6 @@ class ConvolutionalDequantization(nn.Module):
             v, term = coupling(v, context)
             terms.append(term.view(epsilon.shape[:-1]))
         return noise_and_density(epsilon, v.reshape(epsilon.shape), reduce(torch.add, terms))
-
-
-def check_couplings(couplings: int) -> None:
-    """Raise InputError if fewer than two couplings of the noise are asked for."""
-    if couplings < 2:
-        raise InputError(
-            f"model.dequantization_couplings: {couplings} would leave a part of the noise "
-            "uniform; take 2 or more"
-        )
 
 
 def logistic_noise(y: Tensor, samples: int, noise: Noise) -> Tensor:

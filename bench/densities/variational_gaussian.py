@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor
 
 from bench.densities.decoders import Decoder, Gaussian
+from bench.densities.flows import check_couplings
 from bench.densities.variational_dequantization import VariationalDequantization
 from bench.noise import Noise
 
@@ -34,6 +35,7 @@ class VariationalGaussian(Decoder):
         widths: list[int] = [128, 128],
     ):
         super().__init__(dimensions, levels)
+        check_couplings("model.decoder.couplings", couplings, "the noise uniform")
         self.gaussian = Gaussian(dimensions, levels, sigma)
         self.outputs_per_dimension = self.gaussian.outputs_per_dimension
         # Every other pixel in reading order: a decoder does not know the image's shape.

@@ -121,7 +121,7 @@ class ELBOSurgery(Metric):
         own = self.encodings()
         n = latent.shape[1]
         # In float64, so that log q(z_i|x_i) − log q_agg(z_i) stays below log n to rounding.
-        own_double = in_double(own)
+        own_double = own.double()
         log_posterior = own_double.log_prob(latent.double())
         log_aggregate = self.log_density(own, latent)
         mutual_information = log_posterior - log_aggregate
@@ -181,13 +181,6 @@ def normals(loc: Tensor, log_scale: Tensor, lower: Tensor | None) -> NormalDistr
     if lower is None:
         return DiagonalNormal(loc, log_scale)
     return FullCovarianceNormal(loc, log_scale, lower)
-
-
-def in_double(posteriors: NormalDistribution) -> NormalDistribution:
-    """Return posteriors with parameters in float64."""
-    if isinstance(posteriors, FullCovarianceNormal):
-        return posteriors.double()
-    return DiagonalNormal(posteriors.loc.double(), posteriors.log_scale.double())
 
 
 def active_units(posterior_means: Tensor) -> int:

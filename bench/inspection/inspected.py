@@ -12,13 +12,12 @@ from bench.densities.normal import DiagonalNormal
 from bench.estimators.estimate import Estimate
 from bench.inspection.gaps import GapSettings, InferenceGaps, inference_gaps
 from bench.inspection.rate_distortion import CurvePoint, CurveSettings, rate_distortion
-from bench.inspection.sandwich import Sandwich, SandwichSettings, sandwich
+from bench.inspection.sandwich import Report, Sandwich, SandwichSettings, sandwich
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, derive_seed
+from bench.runs.pictures import principal_axes
 from bench.runs.trained import Trained
 
-# (share done in [0, 1], text).
-Report = Callable[[float, str], None]
 # Images with the largest and the smallest k̂ that are shown, and steps of a traversal.
 SHOWN, STEPS, TRAVERSED = 8, 9, 4
 # Shares of the time that the parts take, of a VAE with a standard normal prior on MNIST.
@@ -150,11 +149,8 @@ def principal(means: Tensor) -> tuple[Tensor, tuple[float, float]]:
     centred = means - means.mean(0)
     if means.shape[1] == 1:
         return torch.cat([centred, torch.zeros_like(centred)], 1), (1.0, 0.0)
-    variances, axes = torch.linalg.eigh(centred.T.cov(correction=0))
-    axes = axes[:, [-1, -2]]
-    # An eigenvector's sign is arbitrary; its largest component is made positive.
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-    first, second = (variances[[-1, -2]] / variances.sum().clamp(min=1e-30)).tolist()
+    axes, shares = principal_axes(means)
+    first, second = shares.tolist()
     return centred @ axes, (first, second)
 
 

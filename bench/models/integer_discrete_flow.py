@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.densities.flows import Mask, split_dimensions
-from bench.errors import InputError
+from bench.densities.flows import Mask, TwoParts, check_couplings, start_at_zero
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import MLP, Shape, widened
 from bench.noise import Noise, cumulative
+from bench.settings import check_at_least_one
 
 # Scales of the prior's logistics, in standard deviations of a pixel: from far narrower than a level to
 # flat over all of them.
@@ -38,9 +38,6 @@ class IntegerDiscreteFlow(Model):
 
     prior_name = "LogisticMixture"
     bound = "exact"
-    first: Tensor
-    second: Tensor
-    order: Tensor
     data_mean: Tensor
     data_deviation: Tensor
 
@@ -55,28 +52,17 @@ class IntegerDiscreteFlow(Model):
         mask: Mask = "checkerboard",
     ):
         super().__init__(shape, levels)
-        if couplings < 2:
-            raise InputError(
-                f"model.couplings: {couplings} would leave a part of the pixels unchanged; take 2 or "
-                "more"
-            )
-        if components < 1:
-            raise InputError(f"model.components: {components} is not 1 or more")
+        check_couplings("model.couplings", couplings, "the pixels unchanged")
+        check_at_least_one("model.", components=components)
         self.dimensions = prod(shape)
-        first, second = split_dimensions(shape, mask)
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
-        self.register_buffer("order", torch.cat([first, second]).argsort(), persistent=False)
+        self.parts = TwoParts(shape, mask)
         self.register_buffer("data_mean", torch.full((self.dimensions,), (levels - 1) / 2))
         self.register_buffer("data_deviation", torch.full((self.dimensions,), levels / 4))
-        sizes = [len(first), len(second)]
+        sizes = self.parts.sizes
         networks = [MLP((sizes[i % 2],), (sizes[1 - i % 2],), widths) for i in range(couplings)]
         self.couplings = nn.ModuleList(networks)
         for network in networks:
-            last = network.layers[-1]
-            assert isinstance(last, nn.Linear)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            start_at_zero(network)
         # Locations are spread, so that the components differ; in standard deviations of a pixel.
         spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
         self.locations = nn.Parameter(spread.repeat(self.dimensions, 1))
@@ -100,19 +86,19 @@ class IntegerDiscreteFlow(Model):
 
     def forward(self, y: Tensor) -> Tensor:
         """Map integers y (..., D), as floats, to integers z (..., D)."""
-        parts = [y[..., self.first], y[..., self.second]]
+        parts = self.parts.split(y)
         for i, coupling in enumerate(self.couplings):
             given, changed = i % 2, 1 - i % 2
             parts[changed] = parts[changed] + self.shift(coupling, parts[given])
-        return torch.cat(parts, -1)[..., self.order]
+        return self.parts.joined(parts)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Map integers z (..., D) back to y (..., D)."""
-        parts = [z[..., self.first], z[..., self.second]]
+        parts = self.parts.split(z)
         for i, coupling in reversed(list(enumerate(self.couplings))):
             given, changed = i % 2, 1 - i % 2
             parts[changed] = parts[changed] - self.shift(coupling, parts[given])
-        return torch.cat(parts, -1)[..., self.order]
+        return self.parts.joined(parts)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Return log P(z) in nats, (...), for integers z (..., D)."""

@@ -11,10 +11,16 @@ from bench.densities.dequantization import (
     dequantized_moments,
     quantize,
 )
-from bench.densities.flows import CouplingFlow, LogitPreprocessing, Mask, Shift, Standardization
+from bench.densities.flows import (
+    CouplingFlow,
+    LogitPreprocessing,
+    Mask,
+    Shift,
+    Standardization,
+    check_couplings,
+)
 from bench.densities.multiscale import MultiScaleFlow
 from bench.densities.normal import standard_normal_log_prob
-from bench.errors import InputError
 from bench.models.terms import Model, Terms
 from bench.networks.mlp import Shape
 from bench.noise import Noise
@@ -55,11 +61,7 @@ class RealNVP(Model):
         shift: Shift = "after_scaling",
     ):
         super().__init__(shape, levels)
-        if couplings < 2:
-            raise InputError(
-                f"model.couplings: {couplings} would leave a part of the pixels unchanged; take 2 or "
-                "more"
-            )
+        check_couplings("model.couplings", couplings, "the pixels unchanged")
         self.levels, self.dimensions = levels, prod(shape)
         self.dequantization = dequantization
         self.bound = "upper" if dequantization == "uniform" else "none"

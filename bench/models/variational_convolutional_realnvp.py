@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from bench.densities.flows import check_couplings
 from bench.densities.variational_dequantization import ConvolutionalDequantization
 from bench.models.convolutional_realnvp import ConvolutionalRealNVP
 from bench.models.terms import Model, Terms
@@ -44,6 +45,9 @@ class VariationalConvolutionalRealNVP(Model):
         dequantization_blocks: int = 1,
     ):
         super().__init__(shape, levels)
+        check_couplings(
+            "model.dequantization_couplings", dequantization_couplings, "the noise uniform"
+        )
         self.realnvp = ConvolutionalRealNVP(
             shape, levels, scales, couplings, channels, blocks, alpha
         )

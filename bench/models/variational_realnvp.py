@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from bench.densities.flows import Mask
+from bench.densities.flows import Mask, check_couplings
 from bench.densities.variational_dequantization import (
     ConvolutionalDequantization,
     VariationalDequantization,
@@ -49,6 +49,9 @@ class VariationalRealNVP(Model):
         dequantization_widths: list[int] = [128, 128],
     ):
         super().__init__(shape, levels)
+        check_couplings(
+            "model.dequantization_couplings", dequantization_couplings, "the noise uniform"
+        )
         self.realnvp = RealNVP(shape, levels, couplings, widths, mask, alpha)
         self.dequantization = VariationalDequantization(
             shape, levels, dequantization_couplings, dequantization_widths, mask

@@ -61,10 +61,7 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMa
     aggregate = posterior.sample(noise, -(-DRAWS // len(chosen))).flatten(0, 1)[:DRAWS]
     prior = model.prior_density(noise, None).sample(DRAWS, noise)
     means = posterior.loc.double().cpu()
-    variances, axes = torch.linalg.eigh((means - means.mean(0)).T.cov(correction=0))
-    axes = axes[:, [-1, -2]]
-    # An eigenvector's sign is arbitrary; its largest component is made positive.
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    axes, share = principal_axes(means)
     drawn = [(z.double().cpu() - means.mean(0)) @ axes for z in (prior, aggregate)]
     ends = torch.cat([d.quantile(torch.tensor([0.001, 0.999], dtype=d.dtype), 0) for d in drawn])
     low, high = ends.amin(0), ends.amax(0)
@@ -72,7 +69,6 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMa
         return None
     counts = torch.stack([counted(d, low, high) for d in drawn])
     grids = (counts * (255 / counts.max())).round().to(torch.uint8).numpy()
-    share = variances[[-1, -2]] / variances.sum().clamp(min=1e-30)
     encoded = [b64encode(grid.tobytes()).decode() for grid in grids]
     low_end, high_end, shares = (
         [round(value, 4) for value in values.tolist()] for values in (low, high, share)
@@ -84,6 +80,15 @@ def latent_map(model: Model, data: TaskData, seed: int, device: str) -> LatentMa
         "prior": encoded[0],
         "aggregate": encoded[1],
     }
+
+
+def principal_axes(means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two principal axes of means (n, latent), as columns, and their shares of the variance (2,)."""
+    variances, axes = torch.linalg.eigh((means - means.mean(0)).T.cov(correction=0))
+    axes = axes[:, [-1, -2]]
+    # An eigenvector's sign is arbitrary; its largest component is made positive.
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+    return axes, variances[[-1, -2]] / variances.sum().clamp(min=1e-30)
 
 
 def counted(points: Tensor, low: Tensor, high: Tensor) -> Tensor:

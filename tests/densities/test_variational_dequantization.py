@@ -45,12 +45,12 @@ def density(module, u, y):
     """Return log r(u|y): the noise behind u, by inverting the couplings, and its density."""
     v = u.logit()
     context = repeated_images(v, y, module.levels)
-    parts = [v[..., module.first], v[..., module.second]]
+    parts = [v[..., module.parts.first], v[..., module.parts.second]]
     for i in reversed(range(len(module.couplings))):
         given, changed = i % 2, 1 - i % 2
         seen = torch.cat([parts[given], context], dim=-1)
         parts[changed] = module.couplings[i].inverse(seen, parts[changed])
-    epsilon = torch.cat(parts, dim=-1)[..., module.order]
+    epsilon = torch.cat(parts, dim=-1)[..., module.parts.order]
     again, value = module.transform(epsilon, y)
     torch.testing.assert_close(again, u, atol=1e-4, rtol=0)
     return value

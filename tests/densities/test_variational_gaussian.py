@@ -9,6 +9,7 @@ from bench.densities.decoders import Gaussian
 from bench.densities.dequantization import LARGEST_NOISE
 from bench.densities.discretized import log_mass_of_pixels
 from bench.densities.variational_gaussian import VariationalGaussian
+from bench.errors import InputError
 from bench.noise import Noise
 
 LEVELS, PIXELS = 5, 2
@@ -69,3 +70,8 @@ def test_learned_noise_closes_the_gap():
     with torch.no_grad():
         after = gap()
     assert before > 0.02 and -0.01 < after < before / 2
+
+
+def test_too_few_couplings_are_refused_by_the_name_of_the_option():
+    with pytest.raises(InputError, match="^model.decoder.couplings: 1 would leave"):
+        VariationalGaussian(PIXELS, LEVELS, couplings=1)
