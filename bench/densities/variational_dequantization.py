@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.densities.dequantization import LARGEST_NOISE
-from bench.densities.flows import AffineCoupling, Mask, TwoParts
+from bench.densities.flows import AffineCoupling, Mask, TwoParts, check_couplings
 from bench.densities.multiscale import CheckerboardCoupling
 from bench.networks.mlp import Shape
 from bench.noise import Noise
@@ -34,6 +34,8 @@ class VariationalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, widths: list[int], mask: Mask):
         super().__init__()
+        # Whoever has the option has refused it by its own name.
+        check_couplings("couplings", couplings, "the noise uniform")
         self.levels = levels
         self.parts = TwoParts(shape, mask)
         sizes, seen = self.parts.sizes, sum(self.parts.sizes)
@@ -75,6 +77,8 @@ class ConvolutionalDequantization(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, couplings: int, channels: int, blocks: int):
         super().__init__()
+        # Whoever has the option has refused it by its own name.
+        check_couplings("couplings", couplings, "the noise uniform")
         self.shape, self.levels = tuple(shape), levels
         self.couplings = nn.ModuleList(
             CheckerboardCoupling(shape, i % 2, channels, blocks, context=shape[0])

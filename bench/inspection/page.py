@@ -9,7 +9,12 @@ import pandas as pd
 from bench.data.labels import names_of_classes
 from bench.estimators.estimate import Estimate
 from bench.inspection.inspected import Inspected
-from bench.inspection.pictures import extremes_figure, map_figure, traversals_figure
+from bench.inspection.pictures import (
+    MOST_POINTS,
+    extremes_figure,
+    map_figure,
+    traversals_figure,
+)
 from bench.inspection.rate_distortion import CurveSettings, TrainedPoint, write_curve
 from bench.inspection.rate_distortion_figure import rate_distortion_figure
 from bench.records.key import key_of
@@ -146,7 +151,7 @@ def sections_of(found: Inspected, pictures: dict[str, bytes]) -> list[dict[str, 
             "title": "Latent space",
             "text": f"Means of q(z|y) of test images, {classes}, on their two principal axes.",
             "figure": picture("latent-map"),
-            "caption": f"At most {4000:,} test images.",
+            "caption": f"At most {MOST_POINTS:,} test images.",
         },
         {
             "title": "Traversals",
