@@ -60,7 +60,7 @@ def test_prose_is_cut_and_nothing_else():
         ("system/determinism.py", "highest", "high", "tnc"),
         ("estimators/surgery.py", "ACTIVE_VARIANCE = 0.01", "ACTIVE_VARIANCE = 0.1", "nc"),
         ("claims/measure.py", "import torch\n", "import torch\n\nX = 1\n", "c"),
-        ("report/plots.py", '("−reconstruction", "#6aa5dd")', '("−reconstruction", "#000000")', ""),
+        ("report/style.py", 'GREY = "#8c8c8c"', 'GREY = "#000000"', ""),
         ("sweep/progress.py", "PLAIN_LINE_SECONDS = 10.0", "PLAIN_LINE_SECONDS = 5.0", ""),
         ("commands/time_left.py", "import time\n", "import time\n\nX = 1\n", ""),
         ("densities/decoders.py", "\n\n\nclass Categorical", "\n\n\n# Why.\nclass Categorical", ""),

@@ -92,12 +92,15 @@ PALE = """() => {
   }
   return [...found];
 }"""
+# A change of the screen's width is answered a frame or two later.
+SETTLED = "new Promise(done => { let frames = 5; const next = () => frames-- ? requestAnimationFrame(next) : done(); next(); })"
 REACHABLE = "a, button:not(:disabled), input, summary, .scroll"
 
 
 def unreached(page):
     """Return how many visible links, buttons, fields and scrolling parts Tab does not reach."""
     wanted = f"[...document.querySelectorAll('{REACHABLE}')].filter(e => e.checkVisibility())"
+    page.evaluate(SETTLED)
     page.evaluate(f"{wanted}.forEach(e => e.dataset.wanted = 1); scrollTo(0, 0)")
     page.evaluate("document.activeElement?.blur()")
     for _ in range(page.locator("[data-wanted]").count() + 3):
