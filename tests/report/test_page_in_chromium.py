@@ -131,6 +131,7 @@ def test_print_has_every_column(drawn):
     assert page.evaluate(CUT) == []
     page.emulate_media(media="screen")
     page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("innerWidth === 1280")
 
 
 def test_the_keyboard_reaches_everything(drawn):
