@@ -19,7 +19,8 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>
 
 
 def on_files(files, config):
-    files.append(generated(config, "assets/extra.css", (HERE / "extra.css").read_text()))
+    for name in ("extra.css", "iframe-worker.js"):
+        files.append(generated(config, f"assets/{name}", (HERE / name).read_bytes()))
     texts = [Path(file.abs_src_path).read_text("utf-8") for file in files.documentation_pages()]
     for name in sorted({name for text in texts for name in OF_RESULTS.findall(text)}):
         files.append(generated(config, name, (ROOT / name).read_bytes()))
