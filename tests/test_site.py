@@ -85,8 +85,8 @@ def test_formulas_are_mathml(site):
     text = (DOCS / "lecture.md").read_text(encoding="utf-8")
     page = (site / "lecture.html").read_text(encoding="utf-8")
     blocks = text.count("$$") // 2
-    assert page.count('display="block"') == blocks > 10
-    assert page.count("<math") == blocks + text.replace("$$", "").count("$") // 2
+    assert page.count('class="formula"') == blocks > 10
+    assert page.count('display="inline"') == text.replace("$$", "").count("$") // 2
     for path in site.glob("*.html"):
         assert "arithmatex" not in path.read_text(encoding="utf-8"), path.name
 
@@ -94,6 +94,25 @@ def test_formulas_are_mathml(site):
 def test_the_notebook_is_a_page_with_its_outputs(site):
     page = (site / "evaluate-your-model.html").read_text(encoding="utf-8")
     assert "bits_per_dim" in page and "data:image/png;base64," in page
+
+
+# Formulas that end beyond the text around them; tables scroll by themselves.
+CUT_FORMULAS = """() => [...document.querySelectorAll("math, .formula")].filter(e => {
+  const around = e.closest(".md-typeset__scrollwrap, .md-content__inner").getBoundingClientRect();
+  const own = e.getBoundingClientRect();
+  return e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1 && e.matches(".formula")
+    || !e.closest("table") && (own.left < around.left - 1 || own.right > around.right + 1);
+}).map(e => e.textContent)"""
+
+# The first element of each text in formulas.
+MARK_TEXTS = """() => {
+  const texts = new Set();
+  for (const e of document.querySelectorAll("math :is(mi, mo, mn, mtext)")) {
+    if (e.textContent.trim() && !texts.has(e.textContent)) e.dataset.first = 1;
+    texts.add(e.textContent);
+  }
+  return texts.size;
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -131,3 +150,26 @@ def test_the_search_leads_to_a_page_from_the_disk_and_from_a_server(chromium, ad
         elsewhere = [url for url in seen.asked if not url.startswith((address, "data:"))]
         assert not elsewhere and not seen.said
         seen.page.close()
+
+
+def test_no_formula_is_cut_and_none_needs_a_font_of_the_machine(chromium, site):
+    """At 360 pixels and on a screen, on every page that has formulas."""
+    seen = Seen(chromium.new_page())
+    fonts = seen.page.context.new_cdp_session(seen.page)
+    pages = [path for path in site.glob("*.html") if 'class="formula"' in path.read_text()]
+    assert len(pages) >= 5
+    for path in pages:
+        seen.open(path)
+        seen.page.evaluate("document.fonts.ready")
+        for width in (360, 1280):
+            seen.page.set_viewport_size({"width": width, "height": 900})
+            assert seen.page.evaluate(CUT_FORMULAS) == [], (path.name, width)
+        assert seen.page.evaluate(MARK_TEXTS) > 5
+        fonts.send("DOM.enable")
+        fonts.send("CSS.enable")
+        root = fonts.send("DOM.getDocument")["root"]["nodeId"]
+        selected = {"nodeId": root, "selector": "[data-first]"}
+        for node in fonts.send("DOM.querySelectorAll", selected)["nodeIds"]:
+            used = fonts.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+            assert used and all(font["isCustomFont"] for font in used), (path.name, used)
+    assert not seen.said

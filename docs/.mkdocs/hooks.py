@@ -1,25 +1,20 @@
-"""What MkDocs does not do by itself: formulas without scripts, the notebook as a page, results."""
+"""What MkDocs does not do by itself: the notebook as a page, results within the site."""
 
 import base64
-import html
 import json
 import re
 from pathlib import Path
 
-from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 # A page's link to a file of results, which is then at the same place under the site.
 OF_RESULTS = re.compile(r"\]\(\.\./(results/[^)#\s]+)")
-# A function's name stands apart from its argument; the conversion leaves no space there.
-FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files, config):
-    for name in ("extra.css", "iframe-worker.js"):
+    for name in ("extra.css", "iframe-worker.js", "stix-two-math.woff2"):
         files.append(generated(config, f"assets/{name}", (HERE / name).read_bytes()))
     texts = [Path(file.abs_src_path).read_text("utf-8") for file in files.documentation_pages()]
     for name in sorted({name for text in texts for name in OF_RESULTS.findall(text)}):
@@ -62,17 +57,3 @@ def on_page_markdown(markdown, page, config, files):
     """Make links that are right in the repository right in the site."""
     markdown = markdown.replace("](../results/", "](results/")
     return re.sub(r"(\]\([\w-]+)\.ipynb", r"\1.md", markdown)
-
-
-def on_page_content(content, page, config, files):
-    """Turn formulas into MathML, which browsers show without a script; a wrong one is an error."""
-
-    def mathml(match: re.Match) -> str:
-        display = "block" if match[2] == "[" else "inline"
-        latex = FUNCTION.sub(r"\\\1\\, ", html.unescape(match[3]))
-        formula = convert(latex, display=display)
-        return (
-            f'<div class="formula" tabindex="0">{formula}</div>' if display == "block" else formula
-        )
-
-    return FORMULA.sub(mathml, content)
