@@ -81,6 +81,12 @@ def test_the_site_loads_nothing_from_elsewhere(site):
         assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", path.read_text()), path.name
 
 
+def test_the_pages_of_results_are_in_the_menu_and_lead_back(site):
+    for name in ("results/published/default/page.html", "results/published/default/claims.html"):
+        assert f'<a href="{name}" class="md-nav__link">' in (site / "index.html").read_text("utf-8")
+        assert "../../../index.html" in Links(site / name).links
+
+
 def test_formulas_are_mathml(site):
     text = (DOCS / "lecture.md").read_text(encoding="utf-8")
     page = (site / "lecture.html").read_text(encoding="utf-8")

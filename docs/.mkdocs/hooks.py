@@ -9,21 +9,36 @@ from mkdocs.structure.files import File
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-# A page's link to a file of results, which is then at the same place under the site.
-OF_RESULTS = re.compile(r"\]\(\.\./(results/[^)#\s]+)")
+# A file of results that a page or the menu names is at the same place under the site.
+OF_RESULTS = re.compile(r"(?:\]\(\.\./|: )(results/[^)#\s]+)")
 
 
 def on_files(files, config):
     for name in ("extra.css", "iframe-worker.js", "stix-two-math.woff2"):
         files.append(generated(config, f"assets/{name}", (HERE / name).read_bytes()))
     texts = [Path(file.abs_src_path).read_text("utf-8") for file in files.documentation_pages()]
+    texts.append(Path(config.config_file_path).read_text("utf-8"))
     for name in sorted({name for text in texts for name in OF_RESULTS.findall(text)}):
-        files.append(generated(config, name, (ROOT / name).read_bytes()))
+        files.append(generated(config, name, of_results(name)))
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(file)
         page = file.src_uri.removesuffix(".ipynb") + ".md"
         files.append(generated(config, page, notebook_page(Path(file.abs_src_path))))
     return files
+
+
+def of_results(name: str) -> bytes:
+    """Return a file of results; a page gets a link to the site's first page."""
+    content = (ROOT / name).read_bytes()
+    link = f'<p><a href="{"../" * name.count("/")}index.html">← Likelihood Bench</a></p>'
+    return content.replace(b"<body>", f"<body>\n{link}".encode(), 1)
+
+
+def on_nav(nav, config, files):
+    """Lead from each page to the next past those of results, which lead no further."""
+    pages = [page for page in nav.pages if page.file.is_documentation_page()]
+    for page, following in zip(pages, pages[1:]):
+        page.next_page, following.previous_page = following, page
 
 
 def generated(config, name: str, content) -> File:
