@@ -70,5 +70,8 @@ def shown(output: dict) -> str:
 
 def on_page_markdown(markdown, page, config, files):
     """Make links that are right in the repository right in the site."""
+    if page.file.src_uri == "results/README.md":
+        page.meta["hide"] = ["toc"]  # the tables of columns need the room
+        markdown = markdown.replace("/<sweep>.yaml", "/&lt;sweep>.yaml")  # which is no tag
     markdown = markdown.replace("](../results/", "](results/")
     return re.sub(r"(\]\([\w-]+)\.ipynb", r"\1.md", markdown)
