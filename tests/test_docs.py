@@ -7,9 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -113,85 +111,6 @@ def texts(cell) -> str:
     return "".join(
         str(output.get("text", output.get("data", {}).get("text/plain", ""))) for output in outputs
     )
-
-
-class Links(HTMLParser):
-    """The links, the sources and the anchors of a page."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.links, self.loaded, self.anchors = [], [], set()
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
-        if given.get("src"):
-            self.loaded.append(given["src"])
-        if tag == "link" and given.get("rel") in ("stylesheet", "preconnect", "preload"):
-            self.loaded.append(given["href"])
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    pytest.importorskip("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
-    config = DOCS / ".mkdocs" / "mkdocs.yml"
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", config, "-d", folder],
-        capture_output=True,
-        text=True,
-        timeout=patience(120),
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_every_internal_link_leads_somewhere(site):
-    pages = {path: Links(path) for path in site.rglob("*.html")}
-    assert len(pages) > len(PAGES)
-    broken = []
-    for path, page in pages.items():
-        for link in page.links + page.loaded:
-            parts = urlsplit(link)
-            if parts.scheme or link.startswith("//") or path.name == "404.html":
-                continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            target = target / "index.html" if target.is_dir() else target
-            known = pages[target].anchors if target in pages else set()
-            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in known):
-                if not (target in pages and parts.fragment in ("", "__skip")):
-                    broken.append(f"{path.name}: {link}")
-    assert not broken
-
-
-def test_the_site_loads_nothing_from_elsewhere(site):
-    for path in site.rglob("*.html"):
-        elsewhere = [
-            source
-            for source in Links(path).loaded
-            if urlsplit(source).scheme in ("http", "https") or source.startswith("//")
-        ]
-        assert not elsewhere, path.name
-    for path in [*site.rglob("*.css"), *site.rglob("*.html")]:
-        assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", path.read_text()), path.name
-
-
-def test_formulas_are_mathml(site):
-    text = (DOCS / "lecture.md").read_text(encoding="utf-8")
-    page = (site / "lecture.html").read_text(encoding="utf-8")
-    blocks = text.count("$$") // 2
-    assert page.count('display="block"') == blocks > 10
-    assert page.count("<math") == blocks + text.replace("$$", "").count("$") // 2
-    for path in site.glob("*.html"):
-        assert "arithmatex" not in path.read_text(encoding="utf-8"), path.name
-
-
-def test_the_notebook_is_a_page_with_its_outputs(site):
-    page = (site / "evaluate-your-model.html").read_text(encoding="utf-8")
-    assert "bits_per_dim" in page and "data:image/png;base64," in page
 
 
 def test_the_readmes_python_runs(warm, tmp_path):

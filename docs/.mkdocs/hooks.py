@@ -1,33 +1,44 @@
-"""What MkDocs does not do by itself: formulas without scripts, the notebook as a page, results."""
+"""What MkDocs does not do by itself: the notebook as a page, results within the site."""
 
 import base64
-import html
 import json
 import re
 from pathlib import Path
 
-from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-# A page's link to a file of results, which is then at the same place under the site.
-OF_RESULTS = re.compile(r"\]\(\.\./(results/[^)#\s]+)")
-# A function's name stands apart from its argument; the conversion leaves no space there.
-FUNCTION = re.compile(r"\\(log|ln|det)\s+(?=[^\s_^])")
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+# A file of results that a page or the menu names is at the same place under the site.
+OF_RESULTS = re.compile(r"(?:\]\(\.\./|: )(results/[^)#\s]+)")
 
 
 def on_files(files, config):
-    files.append(generated(config, "assets/extra.css", (HERE / "extra.css").read_text()))
+    for name in ("extra.css", "iframe-worker.js", "stix-two-math.woff2"):
+        files.append(generated(config, f"assets/{name}", (HERE / name).read_bytes()))
     texts = [Path(file.abs_src_path).read_text("utf-8") for file in files.documentation_pages()]
+    texts.append(Path(config.config_file_path).read_text("utf-8"))
     for name in sorted({name for text in texts for name in OF_RESULTS.findall(text)}):
-        files.append(generated(config, name, (ROOT / name).read_bytes()))
+        files.append(generated(config, name, of_results(name)))
     for file in [file for file in files if file.src_uri.endswith(".ipynb")]:
         files.remove(file)
         page = file.src_uri.removesuffix(".ipynb") + ".md"
         files.append(generated(config, page, notebook_page(Path(file.abs_src_path))))
     return files
+
+
+def of_results(name: str) -> bytes:
+    """Return a file of results; a page gets a link to the site's first page."""
+    content = (ROOT / name).read_bytes()
+    link = f'<p><a href="{"../" * name.count("/")}index.html">← Likelihood Bench</a></p>'
+    return content.replace(b"<body>", f"<body>\n{link}".encode(), 1)
+
+
+def on_nav(nav, config, files):
+    """Lead from each page to the next past those of results, which lead no further."""
+    pages = [page for page in nav.pages if page.file.is_documentation_page()]
+    for page, following in zip(pages, pages[1:]):
+        page.next_page, following.previous_page = following, page
 
 
 def generated(config, name: str, content) -> File:
@@ -59,19 +70,8 @@ def shown(output: dict) -> str:
 
 def on_page_markdown(markdown, page, config, files):
     """Make links that are right in the repository right in the site."""
+    if page.file.src_uri == "results/README.md":
+        page.meta["hide"] = ["toc"]  # the tables of columns need the room
+        markdown = markdown.replace("/<sweep>.yaml", "/&lt;sweep>.yaml")  # which is no tag
     markdown = markdown.replace("](../results/", "](results/")
     return re.sub(r"(\]\([\w-]+)\.ipynb", r"\1.md", markdown)
-
-
-def on_page_content(content, page, config, files):
-    """Turn formulas into MathML, which browsers show without a script; a wrong one is an error."""
-
-    def mathml(match: re.Match) -> str:
-        display = "block" if match[2] == "[" else "inline"
-        latex = FUNCTION.sub(r"\\\1\\, ", html.unescape(match[3]))
-        formula = convert(latex, display=display)
-        return (
-            f'<div class="formula" tabindex="0">{formula}</div>' if display == "block" else formula
-        )
-
-    return FORMULA.sub(mathml, content)
