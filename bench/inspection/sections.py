@@ -33,11 +33,12 @@ GAPS = {
     "approximation_gap": "– approximation gap: log p(y) less the ELBO of the best q of its family",
     "amortization_gap": "– amortization gap: that ELBO less the ELBO of the encoder's q",
     "dequantization_gap": "– dequantization gap: what the noise on the pixels costs",
-    "closed_by_full_covariance": "a normal q with a full covariance would close of the approximation gap",
+    "closed_by_full_covariance": "part of the approximation gap that a normal q with a full covariance closes",
 }
 OF_NUMBERS = ["quantity", "nats", "±"]
 OF_MODELS = ["model", "β", "rate", "distortion", "sum", "seeds", "epochs", "weights"]
 Rows = list[list[str]]
+Section = dict[str, object]
 # On the page, so that letters of 8 points are as large as the text.
 PIXELS_PER_INCH = 130
 # Above this shape of the tail, averages over importance weights are not to be trusted.
@@ -46,12 +47,23 @@ LARGEST_K = 0.7
 
 def sections_of(
     found: Inspected, beside: Sequence[TrainedPoint], pictures: dict[str, bytes]
-) -> list[dict[str, object]]:
+) -> list[Section]:
     """Return what the template shows of each part."""
-    picture = lambda name: {
-        "source": f"data:image/png;base64,{b64encode(pictures[name]).decode()}",
-        "width": width_of(pictures[name]) * PIXELS_PER_INCH // DPI,
+    shown_pictures = {
+        name: {
+            "source": f"data:image/png;base64,{b64encode(png).decode()}",
+            "width": width_of(png) * PIXELS_PER_INCH // DPI,
+        }
+        for name, png in pictures.items()
     }
+    return [
+        *sections_of_numbers(found),
+        section_of_curve(found, beside, shown_pictures["rate-distortion"]),
+        *sections_of_pictures(found, shown_pictures),
+    ]
+
+
+def sections_of_numbers(found: Inspected) -> list[Section]:
     return [
         {
             "title": "Bounds of log p(y) from both sides",
@@ -68,21 +80,31 @@ def sections_of(
             "header": OF_NUMBERS,
             "rows": rows_of(found, GAPS),
         },
-        {
-            "title": "Rate and distortion",
-            "text": "The rate KL(q(z|y) ‖ p(z)) is what the code z of an image costs, and the distortion −log p(y|z) "
-            "what the image costs given its code. The curve shows which pairs of the two this prior and decoder can "
-            "reach: q(z|y) is annealed to p(z) p(y|z)^β, normalized, for every weight β of the distortion. At β = 1 "
-            "this is the posterior, and the sum of both is −log p(y).",
-            "figure": picture("rate-distortion"),
-            "caption": caption_of_curve(found, beside),
-            "header": OF_MODELS,
-            "rows": rows_of_models(found, beside),
-        },
+    ]
+
+
+def section_of_curve(
+    found: Inspected, beside: Sequence[TrainedPoint], picture: dict[str, object]
+) -> Section:
+    return {
+        "title": "Rate and distortion",
+        "text": "The rate KL(q(z|y) ‖ p(z)) is what the code z of an image costs, and the distortion −log p(y|z) "
+        "what the image costs given its code. The curve shows which pairs of the two this prior and decoder can "
+        "reach: q(z|y) is annealed to p(z) p(y|z)^β, normalized, for every weight β of the distortion. At β = 1 "
+        "this is the posterior, and the sum of both is −log p(y).",
+        "figure": picture,
+        "caption": caption_of_curve(found, beside),
+        "header": OF_MODELS,
+        "rows": rows_of_models(found, beside),
+    }
+
+
+def sections_of_pictures(found: Inspected, pictures: dict[str, dict[str, object]]) -> list[Section]:
+    return [
         {
             "title": "Worst and best images",
             "text": text_of_extremes(found),
-            "figure": picture("extremes"),
+            "figure": pictures["extremes"],
             "caption": "The upper two rows: the images with the largest k̂. The lower two: those with the smallest. "
             "Under each image: its reconstruction, and its inference gap in nats.",
         },
@@ -90,7 +112,7 @@ def sections_of(
             "title": "Latent space",
             "text": f"The means of q(z|y) of {min(len(found.means), MOST_POINTS):,} test images, on the two axes on "
             "which they vary most.",
-            "figure": picture("latent-map"),
+            "figure": pictures["latent-map"],
             "caption": "A point for each image, coloured by its class."
             if found.labels is not None
             else "A point for each image. There are no colours, because the labels were not at hand.",
@@ -100,7 +122,7 @@ def sections_of(
             "text": "In each row one latent dimension moves over the middle 95 % of the means of q(z|y) of all test "
             "images, and the other dimensions stay at the average of theirs. The dimensions are those whose means "
             "differ most between images, in units of the width of q.",
-            "figure": picture("traversals"),
+            "figure": pictures["traversals"],
             "caption": "At the left: the dimension, counted from 0. Below the first and the last picture of a row: "
             "its value there.",
         },

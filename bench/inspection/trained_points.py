@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.data.tasks import TaskData
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate, mean_estimate
-from bench.models.vae import VAE
+from bench.inspection.blocks import check_model
 from bench.noise import Noise
 from bench.records.key import key_of
 from bench.records.types import EstimateRecord, Record
@@ -114,11 +114,13 @@ def estimate_of(number: EstimateRecord) -> Estimate:
 def encoder_point(trained: Trained, y: Tensor, seed: int) -> TrainedPoint:
     """Return the point of a model's own encoder on images y (n, D).
 
-    The model is in evaluation mode, attached, and has weights that can still be trained.
+    The model is in evaluation mode and attached. Its weights can be trained before this call, and not after.
+
+    Raises:
+        InputError: The model is no VAE, or bounds nothing.
     """
-    model = trained.model
-    assert isinstance(model, VAE)
-    weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    weights = sum(weight.numel() for weight in trained.model.parameters() if weight.requires_grad)
+    model = check_model(trained.model)
     with torch.no_grad():
         terms = model.terms(y, Noise(seed, "encoder's point", device=y.device), SAMPLES)
     assert terms.log_prior is not None and terms.log_posterior is not None

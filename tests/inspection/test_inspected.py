@@ -12,9 +12,16 @@ from bench.configuration.parsing import parse_run
 from bench.data.labels import labels_beside_images, labels_of_test, names_of_classes
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate
-from bench.inspection.inspected import encoded, most_informative, principal, traversed
+from bench.inspection.inspected import (
+    encoded,
+    inspect_model,
+    most_informative,
+    principal,
+    traversed,
+)
 from bench.inspection.pictures import as_image
 from bench.inspection.sections import shown
+from bench.runs.trained import Trained
 
 TINY = ["--model.encoder.widths", "[16]", "--model.decoder_network.widths", "[16]"]
 
@@ -50,6 +57,17 @@ def test_a_traversal_moves_one_dimension(model):
     z[:, 3] = torch.linspace(low, high, 9)
     torch.testing.assert_close(pictures[0], model.decode_mean(z))
     assert low < means[:, 3].mean() < high
+
+
+def test_a_flow_has_nothing_to_inspect():
+    options = ["--data", "digits-binary", "--model", "realnvp"]
+    data, flow = (
+        load_task(Task("digits", "threshold")),
+        build_model(parse_run(options), (1, 8, 8), 2),
+    )
+    trained = Trained(flow, data, {"seed": 1}, "realnvp", 1)
+    with pytest.raises(InputError, match="annealing is for VAEs"):
+        inspect_model(trained, 20, lambda share, text: None)
 
 
 def test_labels_are_in_the_order_of_the_test_split():
