@@ -115,7 +115,7 @@ def sections_of_pictures(found: Inspected, pictures: dict[str, dict[str, object]
             "figure": pictures["latent-map"],
             "caption": "A point for each image, coloured by its class."
             if found.labels is not None
-            else "A point for each image. There are no colours, because the labels were not at hand.",
+            else "A point for each image. There are no colours, because the labels of these images were not at hand.",
         },
         {
             "title": "Traversals",
@@ -144,8 +144,8 @@ def text_of_bounds(found: Inspected) -> str:
     first = "draws of q(z|y)" if start == "posterior" else "draws of the prior"
     return (
         "Annealing bounds log p(y) from below on any data. Reverse annealing bounds it from above, but "
-        "has to start at an exact sample of the posterior p(z|y). Of data that the model itself drew one is "
-        "known: the z that the data was drawn from. So this simulated data has bounds from both sides. Both "
+        "has to start at an exact sample of the posterior p(z|y). For data that the model itself drew, such a "
+        "sample is known: the z that it was drawn from. So simulated data has bounds from both sides. Both "
         "hold in expectation, and the truth lies between them, up to their errors. The smaller their "
         "difference, the better annealing works on posteriors of this model. Test images have lower bounds, "
         "of which the highest is the tightest, and two upper figures that are no bounds. Annealing takes "
