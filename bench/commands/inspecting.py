@@ -14,7 +14,7 @@ def inspect(arguments: list[str]) -> int:
 def run_inspect(
     checkpoint: str,
     images: int = 200,
-    output: str | None = None,
+    out: str | None = None,
     beside: list[str] = [],
     plugin: list[str] = [],
     data_path: str = "",
@@ -28,7 +28,7 @@ def run_inspect(
         checkpoint: A best.ckpt or last.ckpt that a run wrote, or a released one.
         images: Number of test images for bounds and gaps, up to the whole split; 200 of MNIST take five
             minutes on one core.
-        output: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
+        out: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
             results/inspected/KEY if not given.
         beside: Folder that holds runs/KEY/record.json, or a single run's. The rate and the distortion of
             its trained VAEs on the same task are shown beside the curve. May be given several times.
@@ -54,7 +54,7 @@ def run_inspect(
             f"images: {images} is not from 2 to the {len(trained.data.test)} of the test split"
         )
     others = trained_points(found_records(beside, ""), trained.data) if beside else []
-    folder = Path(output) if output else Path("results/inspected") / key_of(trained.config)
+    folder = Path(out) if out else Path("results/inspected") / key_of(trained.config)
     refuse_unwritable([folder / "inspection.html"], "inspect")
     with telling_time_left() as progress:
         found = inspect_model(trained, images, lambda share, text: progress("inspect", share, text))

@@ -134,9 +134,10 @@ def test_the_command_writes_the_page_and_numbers_that_agree(tmp_path, capsys):
     assert main(["train", *words, "--output", str(tmp_path / "runs"), "--wandb", "disabled"]) == 0
     [checkpoint] = (tmp_path / "runs").glob("runs/*/best.ckpt")
     out = tmp_path / "out"
-    inspect = ["inspect", str(checkpoint), "--images", "30", "--output", str(out), "--beside"]
+    inspect = ["inspect", str(checkpoint), "--images", "30", "--out", str(out), "--beside"]
     assert main([*inspect, str(tmp_path / "nowhere")]) == 2 and not out.exists()
     assert "neither record.json nor runs/KEY/record.json" in capsys.readouterr().err
+    out.mkdir()  # as after an earlier inspection
     assert main([*inspect, str(tmp_path / "runs")]) == 0
     assert "approximation gap" in capsys.readouterr().out
     table = pd.read_csv(out / "inspection.csv").set_index("quantity")["value"]
@@ -176,6 +177,6 @@ def test_wrong_numbers_of_images_get_a_line(images, line, tmp_path, capsys):
     assert main(["train", *words, "--output", str(tmp_path / "runs"), "--wandb", "disabled"]) == 0
     [checkpoint] = (tmp_path / "runs").glob("runs/*/best.ckpt")
     assert (
-        main(["inspect", str(checkpoint), "--images", images, "--output", str(tmp_path / "o")]) == 2
+        main(["inspect", str(checkpoint), "--images", images, "--out", str(tmp_path / "o")]) == 2
     )
     assert line in capsys.readouterr().err and not (tmp_path / "o").exists()
