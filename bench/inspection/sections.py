@@ -91,7 +91,7 @@ def section_of_curve(
         "text": "The rate KL(q(z|y) ‖ p(z)) is what the code z of an image costs, and the distortion −log p(y|z) "
         "what the image costs given its code. The curve shows which pairs of the two this prior and decoder can "
         "reach: q(z|y) is annealed to p(z) p(y|z)^β, normalized, for every weight β of the distortion. At β = 1 "
-        "this is the posterior, and the sum of both is −log p(y).",
+        "this is the posterior, and the sum of both would be −log p(y) if annealing were perfect; it is a little more.",
         "figure": picture,
         "caption": caption_of_curve(found, beside),
         "header": OF_MODELS,
@@ -174,7 +174,8 @@ def caption_of_curve(found: Inspected, beside: Sequence[TrainedPoint]) -> str:
         f"The curve: the first {n} test images, with {settings.chains} chains for each from the prior through "
         f"{settings.temperatures} temperatures up to β = 1, and as dense ones beyond. Bars are two Monte-Carlo "
         f"standard errors.{more} The diamond: the same model on the same images with the q(z|y) of its encoder. "
-        "Its distance from the grey line, along either axis, is the inference gap."
+        "Its distance from the grey line, along either axis, is the inference gap on these images, or less, because the "
+        "sum of the curve is an upper bound of −log p(y)."
     )
     if not beside:
         return own
