@@ -14,7 +14,8 @@ def inspect(arguments: list[str]) -> int:
 def run_inspect(
     checkpoint: str,
     images: int = 200,
-    output: str | None = None,
+    out: str | None = None,
+    beside: list[str] = [],
     plugin: list[str] = [],
     data_path: str = "",
 ) -> int:
@@ -27,8 +28,10 @@ def run_inspect(
         checkpoint: A best.ckpt or last.ckpt that a run wrote, or a released one.
         images: Number of test images for bounds and gaps, up to the whole split; 200 of MNIST take five
             minutes on one core.
-        output: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
+        out: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
             results/inspected/KEY if not given.
+        beside: Folder that holds runs/KEY/record.json, or a single run's. The rate and the distortion of
+            its trained VAEs on the same task are shown beside the curve. May be given several times.
         plugin: Python file, entry point or module with parts that the model was made of. May be given
             several times.
         data_path: Images of your own that the model was trained on, as for `bench train`.
@@ -36,9 +39,12 @@ def run_inspect(
     from bench.commands.outside import take
     from bench.commands.time_left import telling_time_left
     from bench.inspection.inspected import inspect_model
-    from bench.inspection.page import BOUNDS, GAPS, rows_of, write_inspection
+    from bench.inspection.page import write_inspection
+    from bench.inspection.sections import BOUNDS, GAPS, OF_NUMBERS, rows_of
+    from bench.inspection.trained_points import trained_points
     from bench.records.key import key_of
     from bench.runs.trained import load_trained
+    from bench.submissions.submit import found_records
     from bench.system.files import refuse_unwritable
 
     take(plugin, data_path)
@@ -47,13 +53,19 @@ def run_inspect(
         raise InputError(
             f"images: {images} is not from 2 to the {len(trained.data.test)} of the test split"
         )
-    folder = Path(output) if output else Path("results/inspected") / key_of(trained.config)
+    others = trained_points(found_records(beside, ""), trained.data) if beside else []
+    folder = Path(out) if out else Path("results/inspected") / key_of(trained.config)
     refuse_unwritable([folder / "inspection.html"], "inspect")
     with telling_time_left() as progress:
         found = inspect_model(trained, images, lambda share, text: progress("inspect", share, text))
-    write_inspection(folder, trained, found, f"bench inspect {checkpoint} --images {images}")
-    rows = [[row["name"], row["value"], row["error"]] for row in rows_of(found, BOUNDS | GAPS)]
-    print_table(f"{trained.name} on {trained.data.task.name}", ["", "nats", "±"], rows, texts={0})
+    words = [
+        f"bench inspect {checkpoint} --images {images}",
+        *(f"--beside {one}" for one in beside),
+    ]
+    write_inspection(folder, trained, found, others, " ".join(words))
+    rows = rows_of(found, BOUNDS | GAPS)
+    title = f"{trained.name} on {trained.data.task.name}"
+    print_table(title, ["", *OF_NUMBERS[1:]], rows, texts={0})
     say("± two Monte-Carlo standard errors, for these images")
     say(f"written: {folder}/inspection.html, inspection.csv, rate-distortion.csv, figures/")
     return 0

@@ -106,6 +106,7 @@ KINDS: dict[str, Callable[[str, str], object]] = {
     "storage": check_folder_or_address,
     "output": check_file_to_write,
     "out": check_folder,
+    "beside": check_folder,
     "board": check_folder,
     "readme": check_file_to_rewrite,
     "page": check_file_to_rewrite,

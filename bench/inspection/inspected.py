@@ -13,6 +13,7 @@ from bench.estimators.estimate import Estimate
 from bench.inspection.gaps import GapSettings, InferenceGaps, inference_gaps
 from bench.inspection.rate_distortion import CurvePoint, CurveSettings, rate_distortion
 from bench.inspection.sandwich import Report, Sandwich, SandwichSettings, sandwich
+from bench.inspection.trained_points import TrainedPoint, encoder_point
 from bench.models.vae import VAE
 from bench.noise import EVALUATION_BLOCK, derive_seed
 from bench.runs.pictures import principal_axes
@@ -49,6 +50,7 @@ class Inspected:
         bounds: Bounds from both sides.
         gaps: The inference gap, taken apart.
         curve: The rate–distortion curve.
+        encoder: Rate and distortion of the encoder's q, on the same images.
         extremes: Images for which q serves worst and best.
         means: Posterior means of the test images on the two principal axes, (n, 2).
         shares: Share of the means' variance along each of these axes.
@@ -61,6 +63,7 @@ class Inspected:
     bounds: Sandwich
     gaps: InferenceGaps
     curve: list[CurvePoint]
+    encoder: TrainedPoint
     extremes: Extremes
     means: Tensor
     shares: tuple[float, float]
@@ -100,6 +103,8 @@ def inspect_model(trained: Trained, images: int, progress: Report) -> Inspected:
     model, data = trained.model.eval(), trained.data
     model.attach(data.train)
     seed = derive_seed(trained.config["seed"], "inspection")
+    settings = CurveSettings(data=min(images, CurveSettings().data))
+    encoder = encoder_point(trained, data.test[: settings.data], seed)
     done = 0.0
 
     def part(name: str) -> Callable[..., None]:
@@ -111,7 +116,6 @@ def inspect_model(trained: Trained, images: int, progress: Report) -> Inspected:
     bounds = sandwich(model, data, SandwichSettings(data=images), seed, part("bounds"))
     y = data.test[:images]
     gaps = inference_gaps(model, y, GapSettings(), (seed, "gaps"), progress=part("gaps"))
-    settings = CurveSettings(data=min(images, CurveSettings().data))
     curve = rate_distortion(model, data, settings, seed, part("rate and distortion"))
     assert isinstance(model, VAE)
     means, scales = encoded(model, data)
@@ -122,6 +126,7 @@ def inspect_model(trained: Trained, images: int, progress: Report) -> Inspected:
         bounds,
         gaps,
         curve,
+        encoder,
         extremes_of(model, y, gaps),
         points,
         shares,

@@ -36,16 +36,17 @@ def extremes_figure(extremes: Extremes, shape: Sequence[int], levels: int) -> Fi
     count = extremes.images.shape[1]
     figure = Figure(figsize=(0.85 * count + 0.9, 5.0), layout="constrained")
     axes = figure.subplots(4, count, squeeze=False)
-    for kind, name in enumerate(("worst", "best")):
+    for kind, name in enumerate(("largest", "smallest")):
         for place in range(count):
             above, below = axes[2 * kind][place], axes[2 * kind + 1][place]
             show(above, extremes.images[kind, place].float(), shape, levels)
             show(below, extremes.reconstructions[kind, place], shape, levels)
             k = extremes.pareto_k[kind, place].item()
             above.set_title(f"k̂ {k:.2f}", fontsize=8)
-            below.set_xlabel(f"{extremes.gaps[kind, place].item():.1f}", fontsize=8)
-        axes[2 * kind][0].set_ylabel(f"{name}", fontsize=9)
-        axes[2 * kind + 1][0].set_ylabel("E[y|z]\ngap in nats", fontsize=8)
+            gap = extremes.gaps[kind, place].item()
+            below.set_xlabel(f"gap {gap:.1f}".replace("-", "−"), fontsize=8)
+        axes[2 * kind][0].set_ylabel(f"{name} k̂", fontsize=9)
+        axes[2 * kind + 1][0].set_ylabel("reconstruction", fontsize=8)
     return figure
 
 
@@ -83,6 +84,6 @@ def traversals_figure(found: Inspected, shape: Sequence[int], levels: int) -> Fi
             show(axes[row][step], found.traversals[row, step], shape, levels)
         low, high = found.span[row]
         axes[row][0].set_ylabel(f"z{dimension}", fontsize=9)
-        axes[row][0].set_xlabel(f"{low:.1f}", fontsize=8)
-        axes[row][-1].set_xlabel(f"{high:.1f}", fontsize=8)
+        axes[row][0].set_xlabel(f"{low:.1f}".replace("-", "−"), fontsize=8)
+        axes[row][-1].set_xlabel(f"{high:.1f}".replace("-", "−"), fontsize=8)
     return figure

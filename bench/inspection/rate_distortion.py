@@ -7,12 +7,10 @@ each point lies on or above the least rate at that distortion. At β = 1 rate an
 negative of annealing's lower bound of log p(y).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log, log1p
-from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -26,10 +24,7 @@ from bench.inspection.blocks import LatentBlock, block_of, check_model, observed
 from bench.inspection.bounds import FEWEST_CHAINS
 from bench.inspection.sandwich import Report, data_device, silent
 from bench.noise import EVALUATION_BLOCK, Noise
-from bench.records.tables import csv_text
-from bench.records.types import Record
 from bench.settings import check_positive
-from bench.system.files import write_atomically
 
 # Points of a curve, at most, of which β = 1 is always one.
 POINTS = 40
@@ -76,23 +71,6 @@ class CurvePoint:
     beta: float
     rate: Estimate
     distortion: Estimate
-
-
-@dataclass(frozen=True)
-class TrainedPoint:
-    """A model that was trained with a weight β of its KL: its own rate and distortion.
-
-    Attributes:
-        model: Its name in tables.
-        beta: The weight in training.
-        rate: KL(q ‖ p), nats per datum.
-        distortion: −reconstruction, nats per datum.
-    """
-
-    model: str
-    beta: float
-    rate: float
-    distortion: float
 
 
 def rate_distortion(
@@ -233,37 +211,3 @@ def points_of(betas: list[float], fields: list[Tensor], chains: int) -> list[Cur
         )
         for beta, rate, rate_variance, distortion, distortion_variance in zip(betas, *fields)
     ]
-
-
-def write_curve(path: Path, points: list[CurvePoint], settings: CurveSettings) -> None:
-    """Write a curve as CSV, a row for each β."""
-    rows = [
-        {
-            "beta": point.beta,
-            "rate_nats": point.rate.value,
-            "rate_stderr": point.rate.stderr,
-            "distortion_nats": point.distortion.value,
-            "distortion_stderr": point.distortion.stderr,
-            "n": point.rate.n,
-            "chains": settings.chains,
-            "temperatures": settings.temperatures,
-        }
-        for point in points
-    ]
-    write_atomically(path, csv_text(pd.DataFrame(rows)))
-
-
-def trained_points(records: Iterable[Record], task: str) -> list[TrainedPoint]:
-    """Return rate and distortion of the runs of a task whose model was trained with a β of its own.
-
-    They are the runs of claim 12 whose name says β; claims.csv does not hold their numbers, but the
-    records of its runs do.
-    """
-    found = []
-    for record in records:
-        test = record["metrics"]["test"]
-        if record["task"] == task and "beta=" in record["model"] and "kl" in test:
-            beta = record["config"]["trainer"]["beta"]
-            rate, distortion = test["kl"]["value"], -test["reconstruction"]["value"]
-            found.append(TrainedPoint(record["model"], beta, rate, distortion))
-    return found

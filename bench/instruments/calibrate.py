@@ -3,7 +3,8 @@
 The 95 % intervals of an estimator must cover its own expectation in 92 to 98 % of the repeats in
 which it gives a standard error. The expectation of an unbiased estimator is the truth; that of one
 that is biased by construction differs from the truth on the side, and by as much, as an independent
-simulation says. A sandwich must have the truth inside in 98 of 100 repeats. `bench verify` must let an honest repetition pass in 95 % of cases.
+simulation says. In 98 of 100 repeats the truth must lie between both bounds of a sandwich, up to their
+errors. `bench verify` must let an honest repetition pass in 95 % of cases.
 """
 
 import time
@@ -166,7 +167,7 @@ def row_of_repetitions(found: Repetitions) -> CalibrationRow:
 
 
 def row_of_sandwich(found: Sandwiched) -> CalibrationRow:
-    """Return the row of a sandwich: the truth lies inside, and each mean bound on its own side.
+    """Return the row of a sandwich: the truth lies inside, up to errors, and each mean bound on its own side.
 
     ``mean_estimate`` is the mean gap, ``coverage`` the share of repeats with the truth between the
     bounds, each moved outwards by its error.

@@ -12,9 +12,16 @@ from bench.configuration.parsing import parse_run
 from bench.data.labels import labels_beside_images, labels_of_test, names_of_classes
 from bench.errors import InputError
 from bench.estimators.estimate import Estimate
-from bench.inspection.inspected import encoded, most_informative, principal, traversed
-from bench.inspection.page import shown
+from bench.inspection.inspected import (
+    encoded,
+    inspect_model,
+    most_informative,
+    principal,
+    traversed,
+)
 from bench.inspection.pictures import as_image
+from bench.inspection.sections import shown
+from bench.runs.trained import Trained
 
 TINY = ["--model.encoder.widths", "[16]", "--model.decoder_network.widths", "[16]"]
 
@@ -52,6 +59,17 @@ def test_a_traversal_moves_one_dimension(model):
     assert low < means[:, 3].mean() < high
 
 
+def test_a_flow_has_nothing_to_inspect():
+    options = ["--data", "digits-binary", "--model", "realnvp"]
+    data, flow = (
+        load_task(Task("digits", "threshold")),
+        build_model(parse_run(options), (1, 8, 8), 2),
+    )
+    trained = Trained(flow, data, {"seed": 1}, "realnvp", 1)
+    with pytest.raises(InputError, match="annealing is for VAEs"):
+        inspect_model(trained, 20, lambda share, text: None)
+
+
 def test_labels_are_in_the_order_of_the_test_split():
     from sklearn.datasets import load_digits
 
@@ -86,9 +104,11 @@ def test_labels_beside_images_are_read_and_checked(tmp_path, monkeypatch):
 
 def test_numbers_are_rounded_to_their_error():
     estimate = Estimate(-84.123456, 0.0003, 0.1, 100, 5)
-    assert shown(estimate) == {"value": "-84.123", "error": "0.001"}
-    assert shown(estimate._replace(stderr=0.3)) == {"value": "-84.12", "error": "0.60"}
-    assert shown(estimate._replace(stderr=None))["error"] == "not known"
+    assert shown(estimate) == ("−84.123", "0.001")
+    assert shown(estimate._replace(stderr=0.3)) == ("−84.12", "0.60")
+    assert shown(estimate._replace(stderr=0.6)) == ("−84.1", "1.2")
+    assert shown(estimate._replace(stderr=6.0)) == ("−84", "12")
+    assert shown(estimate._replace(stderr=None)) == ("−84.12", "not known")
 
 
 def test_an_image_has_its_place_and_its_colours():
@@ -114,7 +134,11 @@ def test_the_command_writes_the_page_and_numbers_that_agree(tmp_path, capsys):
     assert main(["train", *words, "--output", str(tmp_path / "runs"), "--wandb", "disabled"]) == 0
     [checkpoint] = (tmp_path / "runs").glob("runs/*/best.ckpt")
     out = tmp_path / "out"
-    assert main(["inspect", str(checkpoint), "--images", "30", "--output", str(out)]) == 0
+    inspect = ["inspect", str(checkpoint), "--images", "30", "--out", str(out), "--beside"]
+    assert main([*inspect, str(tmp_path / "nowhere")]) == 2 and not out.exists()
+    assert "neither record.json nor runs/KEY/record.json" in capsys.readouterr().err
+    out.mkdir()  # as after an earlier inspection
+    assert main([*inspect, str(tmp_path / "runs")]) == 0
     assert "approximation gap" in capsys.readouterr().out
     table = pd.read_csv(out / "inspection.csv").set_index("quantity")["value"]
     parts = table["approximation_gap"] + table["amortization_gap"]
@@ -123,9 +147,16 @@ def test_the_command_writes_the_page_and_numbers_that_agree(tmp_path, capsys):
         table["log_likelihood_upper"] - table["log_likelihood_lower"], abs=1e-6
     )
     curve = pd.read_csv(out / "rate-distortion.csv")
-    assert curve["beta"].is_monotonic_increasing and (curve["beta"] == 1).any()
+    annealed, encoders = curve[curve["kind"] == "annealed"], curve[curve["kind"] == "encoder"]
+    assert annealed["beta"].is_monotonic_increasing and (annealed["beta"] == 1).any()
+    # The same encoder on 30 test images, and on all of them as its record says.
+    assert encoders["n"].tolist() == [30, 300] and encoders["key"].nunique() == 1
+    assert encoders["distortion_nats"].iloc[0] == pytest.approx(
+        encoders["distortion_nats"].iloc[1], abs=4
+    )
     page = (out / "inspection.html").read_text()
     assert page.count("<h2>") == 6 and page.count("data:image/png;base64,") == 4
+    assert f"--beside {tmp_path / 'runs'}" in page and page.count("<td>bernoulli_vae") == 1
     for name in ("rate-distortion", "extremes", "latent-map", "traversals"):
         with Image.open(out / "figures" / f"{name}.png") as picture:
             assert picture.width > 300
@@ -146,6 +177,6 @@ def test_wrong_numbers_of_images_get_a_line(images, line, tmp_path, capsys):
     assert main(["train", *words, "--output", str(tmp_path / "runs"), "--wandb", "disabled"]) == 0
     [checkpoint] = (tmp_path / "runs").glob("runs/*/best.ckpt")
     assert (
-        main(["inspect", str(checkpoint), "--images", images, "--output", str(tmp_path / "o")]) == 2
+        main(["inspect", str(checkpoint), "--images", images, "--out", str(tmp_path / "o")]) == 2
     )
     assert line in capsys.readouterr().err and not (tmp_path / "o").exists()

@@ -4,7 +4,6 @@ from copy import deepcopy
 from functools import partial
 from math import log
 
-import pandas as pd
 import pytest
 import torch
 
@@ -13,22 +12,17 @@ from bench.inspection.annealer import annealer
 from bench.inspection.blocks import block_of, observed
 from bench.inspection.rate_distortion import (
     CurveSettings,
-    TrainedPoint,
     betas_to,
     curve_of_block,
     places_of,
     points_of,
     rate_and_distortion,
     rate_distortion,
-    trained_points,
-    write_curve,
 )
-from bench.inspection.rate_distortion_figure import rate_distortion_figure, write_figure
 from bench.instruments.sandwich_truths import block_of_linear_gaussian, drawn
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.noise import Noise
 from tests.inspection.test_bounds import small_vae
-from tests.made_up import estimate, record
 
 SETTINGS = CurveSettings(chains=20, temperatures=40, largest_beta=3.0)
 
@@ -124,7 +118,7 @@ def test_the_schedule_has_the_model_itself_and_the_largest_beta():
         assert settings.temperatures in places and len(places) <= 41
 
 
-def test_a_curve_of_a_task_its_table_and_its_figure(tmp_path):
+def test_a_curve_of_a_task_is_that_of_its_first_images():
     from bench.data.arrays import task_from_arrays
 
     y = torch.randint(2, (150, 1, 2, 2), generator=torch.Generator().manual_seed(0))
@@ -137,23 +131,3 @@ def test_a_curve_of_a_task_its_table_and_its_figure(tmp_path):
     assert points == fewer and points[0].rate.n == 120
     shares = [share for share, _ in reports]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
-    write_curve(tmp_path / "curve.csv", points, settings)
-    table = pd.read_csv(tmp_path / "curve.csv")
-    assert list(table)[:5] == [
-        "beta", "rate_nats", "rate_stderr", "distortion_nats", "distortion_stderr",
-    ]  # fmt: skip
-    assert table["beta"].tolist() == pytest.approx([point.beta for point in points])
-    assert (table["chains"] == 10).all() and (table["temperatures"] == 5).all()
-    with_terms = [record(model, 1, 2.0) for model in ("a beta=0.5", "b", "c beta=2")]
-    for own in with_terms[:2]:
-        own["metrics"]["test"] |= {"kl": estimate(20.0), "reconstruction": estimate(-80.0)}
-    with_terms[0]["config"]["trainer"]["beta"] = 0.5
-    trained = trained_points(with_terms, "digits-17")
-    assert trained == [TrainedPoint("a beta=0.5", 0.5, 20.0, 80.0)]
-    assert trained_points(with_terms, "another") == []
-    write_figure(tmp_path / "curve.png", points, trained, "a title")
-    assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
-    axis = rate_distortion_figure(points, trained, "a title").axes[0]
-    assert axis.get_title() == "a title"
-    labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert "β = 1" in labels and len(labels) == 3

@@ -7,10 +7,11 @@ from torch.distributions import Independent, Normal
 from bench.inspection.gaps import own_family
 from bench.inspection.joint_density import joint_density
 from bench.inspection.local_posteriors import LocalOptimization, optimized
+from bench.instruments.perf.annealing import gated_vae
 from bench.instruments.perf.interleaved import Alternative, Comparison, Timed, Work, compared
 from bench.instruments.perf.separate_process import separate_process
 from bench.instruments.perf.sizes import Sizes
-from bench.instruments.perf.training import DEEP, random_images, untrained
+from bench.instruments.perf.training import random_images
 from bench.instruments.progress import PartProgress
 from bench.models.vae import VAE
 
@@ -58,17 +59,22 @@ def one_image_at_a_time(model: VAE, y: Tensor, how: LocalOptimization) -> tuple[
 
 
 def loop_work(images: int, steps: int) -> Work:
-    model, y = untrained(DEEP), random_images(images, levels=2)
+    model, y = gated_vae(), random_images(images, levels=2)
     return lambda: one_image_at_a_time(model, y, how_long(steps))
 
 
 def optimization_rows(sizes: Sizes, progress: PartProgress) -> list[Comparison]:
     """Time a step of q's local optimization, for each image."""
     torch.set_num_threads(1)
-    model, y, how = untrained(DEEP), random_images(BLOCK, levels=2), how_long(sizes.steps)
+    model, y, how = gated_vae(), random_images(BLOCK, levels=2), how_long(sizes.steps)
     block = lambda: optimize_block(model, y, how)
-    what = f"local optimization of q, Bernoulli VAE {DEEP.name}"
-    ours = Timed(what, "ms an image and step", 1e3 / sizes.steps, block, BLOCK)
+    ours = Timed(
+        "local optimization of q, gated VAE",
+        "ms an image and step",
+        1e3 / sizes.steps,
+        block,
+        BLOCK,
+    )
     with separate_process() as time_apart:
         loop = lambda: time_apart(loop_work, FEW_IMAGES, sizes.steps)
         other = Alternative("a loop over the images", loop, FEW_IMAGES, TARGET)
