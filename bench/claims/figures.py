@@ -119,10 +119,20 @@ def pixel_values(curves: list[PixelValues]) -> Drawn | None:
 def against_samples(
     curves: list[LadderCurve], value: Callable[[LadderCurve], list[float]], names: tuple[str, str]
 ) -> Figure:
-    """Draw a value of each model against K: a panel for each task, names at the ends of lines."""
-    tasks = grouped(curves, "task")
-    figure, axes = panels(len(tasks), height=2.6)
-    for axis, ((task,), own) in zip(axes, tasks.items()):
+    """Draw a value of each model against K: a panel for each task, names at the ends of lines.
+
+    A task with more models than there are looks of lines has a panel for its VAEs and one for its flows.
+    """
+    parts: dict[str, list[LadderCurve]] = {}
+    for (task,), own in grouped(curves, "task").items():
+        if len(grouped(own, "model")) <= len(LOOKS):
+            parts[task] = own
+        else:
+            parts[f"{task}, VAEs"] = [curve for curve in own if not is_flow(curve)]
+            parts[f"{task}, flows"] = [curve for curve in own if is_flow(curve)]
+    parts = {title: own for title, own in parts.items() if own}
+    figure, axes = panels(len(parts), height=2.6)
+    for axis, (title, own) in zip(axes, parts.items()):
         axis.set_xscale("log")
         plain_numbers(axis)
         lines = {
@@ -130,8 +140,13 @@ def against_samples(
             for (model,), seeds in grouped(own, "model").items()
         }
         common = lines_with_labels(axis, lines)
-        axis.set(title=title_of(task, common), xlabel=names[0], ylabel=names[1])
+        axis.set_xticks(own[0]["x"])
+        axis.set(title=title_of(title, common), xlabel=names[0], ylabel=names[1])
     return figure
+
+
+def is_flow(curve: LadderCurve) -> bool:
+    return "realnvp" in curve["model"]
 
 
 def ladder(curves: list[LadderCurve]) -> Drawn | None:
@@ -147,7 +162,7 @@ def ladder(curves: list[LadderCurve]) -> Drawn | None:
 
 def gaps(curves: list[LadderCurve]) -> Drawn | None:
     """Claim 6: bits/dim against K of flows, whose only latent noise is u."""
-    flows = [curve for curve in curves if "realnvp" in curve["model"]]
+    flows = [curve for curve in curves if is_flow(curve)]
     if not flows:
         return None
     bits = lambda curve: [bits_per_dim(y, curve["dimensions"]) for y in curve["y"]]
@@ -278,4 +293,5 @@ def levels(curves: list[LevelsCurve]) -> Drawn | None:
     for axis in axes[::3]:
         axis.set_ylabel("mass (mean over pixels)")
     figure.legend(handles=axes[0].get_lines()[:3], loc="outside lower center", ncols=3)
-    return figure, "Mass by level, mean over seeds, logarithmic scale."
+    tasks = ", ".join(task for (task,) in grouped(curves, "task"))
+    return figure, f"Mass by level on {tasks}, mean over seeds, logarithmic scale."

@@ -15,7 +15,17 @@ from bench.claims.curves import ExemplarsCurve, SampleGrids
 from bench.claims.panels import Drawn, grouped, mean_and_spread, panels, title_of
 from bench.records.types import Record
 from bench.report.shown import by_model
-from bench.report.style import BLUE, GREEN, PAGE, RED, SMALL, End, direct_labels, plain_numbers
+from bench.report.style import (
+    BLUE,
+    GREEN,
+    PAGE,
+    RED,
+    SMALL,
+    End,
+    direct_labels,
+    plain_numbers,
+    with_minus,
+)
 
 
 def exemplars(curves: list[ExemplarsCurve]) -> Drawn | None:
@@ -62,7 +72,8 @@ def blur(records: list[Record]) -> Drawn | None:
         losses(axis, own)
         rho, _, low, high = correlation(own)
         axis.set_title(
-            f"{task}: {len(own)} VAEs\nSpearman's ρ = {rho:+.2f} (95 %: {low:+.2f} to {high:+.2f})"
+            f"{task}: {len(own)} VAEs\nSpearman's ρ = "
+            + with_minus(f"{rho:+.2f} (95 %: {low:+.2f} to {high:+.2f})")
         )
         axis.set_xlabel("mismatch: marginal KL (nats)")
     axes[0].set_ylabel("sharpness (1: as sharp as data)")
@@ -112,7 +123,7 @@ def samples(curves: list[SampleGrids]) -> Drawn | None:
     if not firsts:
         return None
     kinds = ("data", "reconstructions", "samples from q_agg", "samples from the prior")
-    figure = Figure(figsize=(PAGE, 1.85 * len(firsts) + 0.2), layout="constrained")
+    figure = Figure(figsize=(PAGE, 1.64 * len(firsts) + 0.25), layout="constrained")
     axes = figure.subplots(len(firsts), 4, squeeze=False)
     for axis, kind in zip(axes[0], kinds):
         axis.set_title(kind)

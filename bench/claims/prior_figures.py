@@ -5,14 +5,17 @@ from matplotlib.axes import Axes
 from bench.claims.panels import Drawn, panels
 from bench.claims.prior_gain import Gain, gains, mean_and_error
 from bench.records.types import Record
-from bench.report.style import BLUE, GREEN, PAGE, SMALL, YELLOW
+from bench.report.shown import PARTS
+from bench.report.style import PAGE, SMALL, with_minus
 
-COLORS = {"reconstruction": BLUE, "mutual_information": YELLOW, "marginal_kl": GREEN}
+# {what a prior adds to: its name}, from above. A part has one colour in all figures.
 NAMES = {
+    "elbo": "ELBO, the sum",
     "reconstruction": "reconstruction",
     "mutual_information": "− mutual information",
     "marginal_kl": "− marginal KL",
 }
+COLORS = {"elbo": "black"} | {name: color for name, (_, color) in PARTS.items()}
 
 
 def prior_gains(records: list[Record]) -> Drawn | None:
@@ -22,43 +25,40 @@ def prior_gains(records: list[Record]) -> Drawn | None:
         tasks.setdefault(gain.task, []).append(gain)
     if not tasks:
         return None
-    figure, axes = panels(len(tasks), PAGE, 3.0, columns=1)
+    figure, axes = panels(len(tasks), PAGE, 3.7, columns=1)
     for axis, (task, own) in zip(axes, tasks.items()):
         own.sort(key=lambda gain: mean_and_error(gain.elbo)[0])
         draw(axis, own)
         axis.set_title(f"{task}, test split")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure, (
         "What a prior adds to the test ELBO of the standard normal on the same network, and by which part: "
-        "reconstruction, less mutual information, less marginal KL. Black, and under the prior's name: "
-        "the whole gain, the sum of the three bars. Error bars: standard error over seeds, paired."
+        "reconstruction, less mutual information, less marginal KL. Black: the whole gain, the sum of the "
+        "three other bars. Error bars: standard error over seeds, paired."
     )
 
 
 def draw(axis: Axes, gains: list[Gain]) -> None:
-    height = 0.24
+    height = 0.2
     for place, gain in enumerate(gains):
-        for offset, (name, color) in zip((1, 0, -1), COLORS.items()):
-            mean, error = mean_and_error(gain.parts[name])
-            label = NAMES[name] if place == 0 else None
+        for offset, (name, label) in zip((1.5, 0.5, -0.5, -1.5), NAMES.items()):
+            mean, error = mean_and_error(gain.elbo if name == "elbo" else gain.parts[name])
+            side = 1 if mean >= 0 else -1
             axis.barh(
-                place + offset * height, mean, height, xerr=error, color=color, label=label,
-                error_kw={"lw": 0.8},
+                place + offset * height, mean, height, xerr=error, color=COLORS[name],
+                label=label if place == 0 else None, error_kw={"lw": 0.8, "ecolor": "#555555"},
             )  # fmt: skip
             axis.annotate(
-                f"{mean:+.2f}",
-                (mean + (error if mean >= 0 else -error), place + offset * height),
-                xytext=(4 if mean >= 0 else -4, 0),
+                with_minus(f"{mean:+.2f}"),
+                (mean + side * error, place + offset * height),
+                xytext=(4 * side, 0),
                 textcoords="offset points",
-                ha="left" if mean >= 0 else "right",
+                ha="left" if side > 0 else "right",
                 va="center",
                 fontsize=SMALL,
+                color="black",
             )
-        total, _ = mean_and_error(gain.elbo)
-        label = "gain in ELBO" if place == 0 else None
-        axis.plot([total] * 2, [place - 0.42, place + 0.42], color="black", lw=2, label=label)
     axis.axvline(0, color="black", lw=0.8)
-    names = [f"{gain.prior}\n{mean_and_error(gain.elbo)[0]:+.2f}" for gain in gains]
-    axis.set_yticks(range(len(gains)), names)
+    axis.set_yticks(range(len(gains)), [gain.prior for gain in gains])
     axis.set_xlabel("nats per image")
-    axis.margins(x=0.14)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=4)
+    axis.margins(x=0.1)

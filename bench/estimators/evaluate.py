@@ -154,8 +154,8 @@ def terms_without_posterior(
     """Return the columns of a flow, or of a model whose latent variable is summed out.
 
     A flow's posteriors are disjoint for distinct data, so its mutual information is log n, less
-    where the split holds copies: mean of log(n / number of copies). Its KL terms are infinite,
-    and therefore empty.
+    where the split holds copies: mean of log(n / number of copies). Its KL and its marginal KL
+    are infinite, and therefore empty.
     """
     n = len(images)
     if is_exact:

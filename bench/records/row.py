@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import isnan
 
 from bench.records.run_columns import ESTIMATES
 from bench.records.types import Config, Environment, EstimateRecord, PluginRecord, TableRecord
@@ -49,6 +50,13 @@ def importance_samples(record: TableRecord, split: Split) -> int | None:
     """Return K of a run's bound L_K, 0 where the log-likelihood is exact; None for a failed run."""
     bound = estimates_of(record, split).get("log_likelihood")
     return None if bound is None else bound.get("samples")
+
+
+def samples_text(samples: Iterable[float]) -> str:
+    """Return what bits/dim of these K are, for readers: "K = 100", or "exact" where K is 0."""
+    known = sorted({int(k) for k in samples if not isnan(k)})
+    bounds = " and ".join(str(k) for k in known if k > 0)
+    return ", ".join(["exact"] * (0 in known) + [f"K = {bounds}"] * bool(bounds))
 
 
 def importance_data(record: TableRecord, split: Split) -> int | None:

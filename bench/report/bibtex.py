@@ -74,7 +74,7 @@ def row_entry(name: str, group: pd.DataFrame, directory: Path, codes: list[Code]
     commits = ", ".join(code.commit or f"unknown ({code.unknown})" for code in codes)
     parts = [
         f"Data: rows of {directory}/runs.csv",
-        f"{bits or 'no number: failed'} bits/dim on test, K = {samples or 'none'}",
+        f"{bits or 'no number: failed'} bits/dim on test{samples}",
         f"key {', '.join(keys)}",
         f"commit {commits}",
         f"SHA-256 of the data {', '.join(map(str, group['data_sha256'].dropna().unique()))}",

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.records.code import hashes_at
 from bench.records.consistency import check_consistent
 from bench.records.record import has_record, read_record, record_path
-from bench.records.row import plugins_of
+from bench.records.row import plugins_of, samples_text
 from bench.records.tables import altered_column
 from bench.records.types import Environment
 from bench.system.checkout import COMMIT, lacks_at
@@ -33,7 +33,7 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
         lines += [
             "",
             f"  row      {task}, {model}, seed {', '.join(map(str, tests['seed']))}",
-            f"  result   {bits or 'none: failed'} bits/dim on test, K = {samples or '–'}",
+            f"  result   {bits or 'none: failed'} bits/dim on test{samples}",
             f"  data     sha256 {' '.join(map(str, tests['data_sha256'].unique()))}",
             f"  key      {' '.join(tests['key'])}",
         ]
@@ -45,9 +45,10 @@ def citation(table: pd.DataFrame, directory: Path) -> str:
 
 
 def numbers_of(measured: pd.DataFrame) -> tuple[str, str]:
-    """Return the bits/dim of rows of runs.csv, and their K, as text; empty where there are none."""
+    """Return the bits/dim of rows of runs.csv, and what K they are of; empty where there are none."""
     bits = ", ".join(number(value, 4) for value in measured["bits_per_dim"].dropna())
-    return bits, " and ".join(f"{k:.0f}" for k in measured["importance_samples"].dropna().unique())
+    samples = samples_text(measured["importance_samples"].dropna())
+    return bits, f", {samples}" if samples else ""
 
 
 @dataclass(frozen=True)

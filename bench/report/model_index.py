@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from bench.errors import InputError
+from bench.records.row import samples_text
 from bench.records.run_columns import ESTIMATES
 from bench.report.citation import citation
 
@@ -73,8 +74,8 @@ def metrics_of(good: pd.DataFrame, failed: int) -> list[dict[str, object]]:
         good: The runs that ended well, one line each.
         failed: Number of the others.
     """
-    samples = sorted({int(k) for k in good["importance_samples"].dropna()})
-    bounds = "exact" if samples == [0] else f"bound with K = {' and '.join(map(str, samples))}"
+    samples = samples_text(good["importance_samples"].dropna())
+    bounds = samples if samples == "exact" else f"bound with {samples}"
     over = f", mean of {len(good)} seeds" if len(good) > 1 else ""
     over += f", {failed} failed" if failed else ""
     metrics: list[dict[str, object]] = []

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from bench.records.row import samples_text
 from bench.records.run_columns import POPULATION_STDERR
 from bench.records.types import REFERENCES
 from bench.system.printing import number
@@ -72,7 +73,7 @@ def evaluation_text(row: pd.Series, rows: pd.DataFrame) -> str:
     """Return the K of a row without a rank, or its number of images where that is what differs."""
     if is_of_ranked_images(row, rows):
         samples = row["importance_samples"]
-        return "several K" if pd.isna(samples) else f"K = {int(samples)}"
+        return "several K" if pd.isna(samples) else samples_text([samples])
     images = row["importance_data"]
     return "several numbers of images" if pd.isna(images) else f"{int(images)} images"
 

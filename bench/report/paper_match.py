@@ -6,6 +6,7 @@ from statistics import stdev
 
 import pandas as pd
 
+from bench.records.row import samples_text
 from bench.records.tables import all_runs, read_runs
 from bench.report.equivalence import (
     NOT_DECIDED,
@@ -162,7 +163,7 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
             row["model"],
             f"{row['column']}, {row['unit']}",
             f"{row['epochs']:.0f}",
-            f"{samples:.0f}" if is_likelihood else "",
+            samples_text([samples]).removeprefix("K = ") if is_likelihood else "",
             str(row["seeds"]),
             with_half(row["ours"], None if pd.isna(low) else row["ours"] - low, digits),
             with_half(row["theirs"], row["theirs_spread"], digits),

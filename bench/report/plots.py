@@ -128,7 +128,8 @@ def samples_beside_data(records: Sequence[Record], task: str) -> Figure | None:
 def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
     """Draw −ELBO as stacked bars: mutual information + marginal KL − reconstruction, test split.
 
-    The bar of a flow is not divided: its encoder is deterministic, and both its KL terms are infinite.
+    The bar of a flow is not divided: its encoder is deterministic, so its KL and its marginal KL are
+    infinite, and its mutual information is log n.
     """
     groups = by_model(records)
     models = {m: g for m, g in groups.items() if has_all(g, *PARTS, "log_n")}

@@ -57,10 +57,15 @@ LOOKS = (
 )
 
 
+def with_minus(text: str) -> str:
+    """Return a number's text with the minus sign that axes have, which is longer than a hyphen."""
+    return text.replace("-", "−")
+
+
 def plain_numbers(axis: Axes, which: str = "x") -> None:
     """Write the numbers of a logarithmic axis as 10 and 0.01, not as powers."""
     own = axis.xaxis if which == "x" else axis.yaxis
-    own.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    own.set_major_formatter(FuncFormatter(lambda value, _: with_minus(f"{value:g}")))
     own.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
@@ -92,25 +97,33 @@ def direct_labels(axis: Axes, ends: Sequence[End], with_leaders: bool = True) ->
     line = 1.3 * SMALL / (0.7 * float(figure.get_figheight()) * 72 / rows)
     to_fraction = axis.transData + axis.transAxes.inverted()
     x = axis.get_xlim()[1]
-    wanted = sorted((float(to_fraction.transform((x, end.value))[1]), end) for end in ends)
+    wanted = sorted(
+        (min(max(float(to_fraction.transform((x, end.value))[1]), 0.0), 1.0), end) for end in ends
+    )
     heights = [line * (end.name.count("\n") + 1) for _, end in wanted]
     for (at, end), place in zip(wanted, apart([place for place, _ in wanted], heights)):
         leader = {
             "arrowstyle": "-",
             "color": end.color,
             "linewidth": 0.6,
+            # It ends at the name's left edge: towards the middle it would cross other names.
+            "relpos": (0, 0.5),
             "shrinkA": 0,
             "shrinkB": 0,
         }
         axis.annotate(
-            end.name, (1.0, min(max(at, 0.0), 1.0)), (1.05 if with_leaders else 1.02, place),
+            end.name, (1.0, at), (1.08 if with_leaders else 1.02, place),
             xycoords="axes fraction", textcoords="axes fraction", color=end.color, fontsize=SMALL,
             va="center", linespacing=1.05, arrowprops=leader if with_leaders else None,
         )  # fmt: skip
 
 
 def apart(places: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Return sorted places of labels, moved so that labels of these heights do not overlap."""
+    """Return sorted places of labels, moved so that labels of these heights do not overlap.
+
+    Where all fit between 0 and 1, which are the ends of the axes, they stay there.
+    """
+    fit = sum(heights) <= 1
     gaps = [(low + high) / 2 for low, high in zip(heights, heights[1:])]
     moved = list(places)
     # Each of a pair that is too close moves half of what is lacking, until none is.
@@ -120,4 +133,7 @@ def apart(places: Sequence[float], heights: Sequence[float]) -> list[float]:
             if lacking > 0:
                 moved[position] -= lacking / 2
                 moved[position + 1] += lacking / 2
+        if fit:
+            moved[0] = max(moved[0], heights[0] / 2)
+            moved[-1] = min(moved[-1], 1 - heights[-1] / 2)
     return moved

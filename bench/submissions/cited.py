@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import InputError
+from bench.records.row import samples_text
 from bench.records.tables import conditions
 from bench.report.bibtex import entry as bibtex_entry
 from bench.report.bibtex import latex_text
@@ -54,8 +55,8 @@ class CitedRow:
         bits = self.row["bits_per_dim"]
         shown = "none: failed" if pd.isna(bits) else number(bits, 4)
         samples = self.row["importance_samples"]
-        k = "–" if pd.isna(samples) else f"{samples:.0f}"
-        return f"{shown} bits/dim on test, mean of seeds {self.seeds}, K = {k}"
+        bound = "several K" if pd.isna(samples) else samples_text([samples])
+        return f"{shown} bits/dim on test, mean of seeds {self.seeds}, {bound}"
 
 
 def cited_rows(results: Path, wanted: str) -> list[CitedRow]:

@@ -3,8 +3,10 @@
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from bench.claims.figures import alternating, degeneracy, draw_all, half_steps, ladder
+from bench.claims.gap_figures import inference_gaps
 from bench.claims.latent_figures import blur
 from bench.claims.outcome import CLAIMS_WITH_RECORDS
 from bench.errors import InputError
@@ -65,6 +67,44 @@ def test_lines_have_names_at_their_ends_and_differ_without_colour():
     boxes = sorted((text.get_window_extent() for text in axis.texts), key=lambda box: box.y0)
     assert all(low.y1 <= high.y0 + 1 for low, high in zip(boxes, boxes[1:]))
     assert all(box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+
+
+def ladder_curve(model, start):
+    bounds = [start, start + 1, start + 2, start + 2.5]
+    return {"figure": "ladder", "task": "t", "model": model, "seed": 1, "x": [1, 10, 100, 1000], "y": bounds, "error": [0] * 4, "dimensions": 64}  # fmt: skip
+
+
+def test_more_models_than_looks_are_drawn_in_two_panels_with_leaders_that_cross_no_name():
+    models = [f"vae prior=P{n}" for n in range(5)] + [f"realnvp layers={n}" for n in range(3)]
+    figure, _ = ladder([ladder_curve(model, -90 - n) for n, model in enumerate(models)])
+    vaes, flows = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["t, VAEs: vae", "t, flows: realnvp"]
+    assert sorted(texts_of(vaes)) == [f"prior=P{n}" for n in range(5)] and len(texts_of(flows)) == 3
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "10", "100", "1000"]
+        # Of the names alone: an annotation's extent has its leader in it.
+        boxes = [Text.get_window_extent(text) for text in axis.texts]
+        edges = {round(box.x0) for box in boxes}
+        ends = [text.arrow_patch.get_tightbbox().x1 for text in axis.texts]
+        assert len(edges) == 1 and max(ends) <= min(edges) + 1
+        inside = axis.get_window_extent()
+        assert all(inside.y0 - 1 <= box.y0 and box.y1 <= inside.y1 + 1 for box in boxes)
+
+
+def test_the_numbers_of_narrow_gaps_stand_beside_their_bars_and_apart():
+    made = [
+        {"figure": "gaps", "task": "t", "model": "m", "seed": 1, "posterior": name, "values": {"approximation_gap": one, "amortization_gap": two}, "errors": {}}
+        for name, one, two in (("Narrow", 0.01, 0.02), ("Wide", 0.6, 0.3), ("Below", 0.1, -0.2))
+    ]  # fmt: skip
+    figure, _ = inference_gaps(made)
+    [axis] = figure.axes
+    figure.draw_without_rendering()
+    assert "−0.20 ± 0.00" in texts_of(axis)
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    bars = [patch.get_window_extent() for patch in axis.patches]
+    pairs = [(box, other) for n, box in enumerate(boxes) for other in [*boxes[:n], *bars]]
+    assert not any(box.overlaps(other) for box, other in pairs)
 
 
 def test_the_line_that_no_mass_function_crosses_is_named_inside():

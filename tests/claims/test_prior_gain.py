@@ -3,9 +3,11 @@
 import copy
 
 import pytest
+from matplotlib.colors import to_hex
 
 from bench.claims.prior_figures import prior_gains
 from bench.claims.prior_gain import gains, mean_and_error, prior_gain_rows, prior_gain_sentences
+from bench.report.shown import PARTS
 
 # {prior: (reconstruction, mutual information, marginal KL) of seed 1}; seed s adds 0.1 · s to each.
 NUMBERS = {
@@ -79,7 +81,14 @@ def test_only_runs_that_differ_in_the_prior_alone_are_compared():
 
 def test_the_figure_and_the_sentences_have_every_prior():
     figure, caption = prior_gains(runs(*NUMBERS))
-    names = [label.get_text().split("\n")[0] for label in figure.axes[0].get_yticklabels()]
+    [axis] = figure.axes
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    # The whole gain and its three parts beside each other, in the colours of the decomposition.
+    numbers = [text.get_text() for text in axis.texts]
+    assert numbers[:4] == ["−1.00", "−1.00", "+0.00", "+0.00"]
+    assert numbers[8:] == ["+1.50", "+2.00", "+0.10", "−0.60"]
+    colors = [to_hex(bar.get_facecolor()) for bar in axis.patches]
+    assert colors[:4] == ["#000000", *(PARTS[n][1] for n in gains(runs(*NUMBERS))[0].parts)]
     assert names == ["Vamp", "Mixture", "Flow"] and "Black" in caption  # in the order of the gain
     text = prior_gain_sentences(runs("StandardNormal", "Flow"))
     assert text == (

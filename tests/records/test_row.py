@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records.row import data_hash, dirty_of_run, payload_hash
+from bench.records.row import data_hash, dirty_of_run, payload_hash, samples_text
 
 DATA = {"payload_sha256": {"digits": "a"}, "split_sha256": "b", "images_sha256": "c"}
 
@@ -38,3 +38,8 @@ def test_a_run_is_dirty_if_its_training_or_a_later_evaluation_was(training, eval
     if evaluation is not None:
         record["evaluated_with"] = {"dirty": evaluation}
     assert dirty_of_run(record) is dirty
+
+
+def test_readers_see_exact_and_not_a_bound_of_no_samples():
+    assert samples_text([0, 0]) == "exact" and samples_text([100.0]) == "K = 100"
+    assert samples_text([1000, 10, 10]) == "K = 10 and 1000" and samples_text([float("nan")]) == ""

@@ -161,8 +161,10 @@ def test_what_is_far_off_does_not_stretch_the_axis_and_a_flow_is_explained(chrom
     records = [full(name, 1, bits) for name, bits in (("a", 2.0), ("b", 2.1), ("c", 2.2), ("d", 2.3), ("uniform", 9.0))]  # fmt: skip
     for split in records[1]["metrics"].values():  # a flow
         del split["marginal_kl"]
+    records[4]["bound"] = "exact"
     for split in records[4]["metrics"].values():  # no latent variable
         del split["marginal_kl"], split["mutual_information"]
+        split["log_likelihood"]["samples"] = 0
     page = chromium.new_page()
     seen = Seen(page)
     seen.open(write_sweep(tmp_path / "sweep", records))
@@ -176,7 +178,10 @@ def test_what_is_far_off_does_not_stretch_the_axis_and_a_flow_is_explained(chrom
     note = apart.locator(".note").inner_text()
     assert note.startswith("b cannot be taken apart") and "uniform has no latent variable" in note
     assert apart.locator(".mark-rect path").count() == 3 * 3 + 1
+    assert "its marginal KL are infinite, and its mutual information is log n" in note
     assert {"80.00", "84.00"} <= set(apart.locator("svg text").all_text_contents())
+    cells = page.locator(BOARD).last.locator("td").all_text_contents()
+    assert cells.count("exact") == 2  # the bound, and K, which is 0 in the table
     page.close()
 
 

@@ -86,6 +86,9 @@ def test_labels_at_the_ends_of_lines_do_not_overlap():
     assert all(gap >= (h + g) / 2 - 1e-6 for gap, h, g in zip(gaps, heights, heights[1:]))
     assert places[3] == pytest.approx(0.9, abs=0.05)
     assert apart([0.1, 0.5], [0.1, 0.1]) == [0.1, 0.5]
+    # Inside the axes, where all fit.
+    assert apart([0.98, 1.0], [0.2, 0.2]) == pytest.approx([0.7, 0.9])
+    assert apart([0.0, 0.0], [0.2, 0.2]) == pytest.approx([0.1, 0.3])
 
 
 def contrast(one, other):

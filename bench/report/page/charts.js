@@ -32,7 +32,7 @@ function decompositionPlot(task, models) {
   const labelled = rows.map(row => ({ ...row, label: row.nats > (narrow ? 0.18 : 0.07) * most ? row.label : "" }));
   return { ...withHeight(labelled), values: { least, most } };
 }
-// A flow: its encoder is deterministic, so both KL terms are infinite.
+// A flow: its encoder is deterministic, so its KL and its marginal KL are infinite.
 function isUndivided(row) {
   return row.marginal_kl === null && row.mutual_information !== null && row.elbo !== null;
 }
@@ -41,7 +41,7 @@ function wholeNote(task, models) {
   const flows = own.filter(isUndivided).map(row => row.model);
   const without = own.filter(row => row.mutual_information === null && row.elbo !== null).map(row => row.model);
   return [
-    flows.length ? `${flows.join(", ")} cannot be taken apart: the encoder of a flow is deterministic, so both KL terms are infinite, and the bar is its −ELBO as a whole.` : "",
+    flows.length ? `${flows.join(", ")} cannot be taken apart: a flow's encoder is deterministic, so its KL and its marginal KL are infinite, and its mutual information is log n. The bar is its −ELBO as a whole.` : "",
     without.length ? `${without.join(", ")} ${without.length > 1 ? "have" : "has"} no latent variable, so there is nothing to take apart.` : "",
   ].filter(Boolean).join(" ");
 }
