@@ -176,7 +176,5 @@ def test_wrong_numbers_of_images_get_a_line(images, line, tmp_path, capsys):
     ]
     assert main(["train", *words, "--output", str(tmp_path / "runs"), "--wandb", "disabled"]) == 0
     [checkpoint] = (tmp_path / "runs").glob("runs/*/best.ckpt")
-    assert (
-        main(["inspect", str(checkpoint), "--images", images, "--out", str(tmp_path / "o")]) == 2
-    )
+    assert main(["inspect", str(checkpoint), "--images", images, "--out", str(tmp_path / "o")]) == 2
     assert line in capsys.readouterr().err and not (tmp_path / "o").exists()
