@@ -1,11 +1,12 @@
 """Shared set-up: one thread, and small configurations that train in a second."""
 
+import copy
 import gc
 import os
 import sys
 import time
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -119,6 +120,12 @@ def pytest_configure_node(node):
 
 def small_config(model: str, data: str = "digits-17", *more: str) -> dict:
     """Return the configuration of a run of a few seconds."""
+    return copy.deepcopy(parsed_once(model, data, *more))
+
+
+@cache
+def parsed_once(model: str, data: str, *more: str) -> dict:
+    """Parsing takes longer than many of the tests that begin with it, and most begin with the same."""
     from bench.configuration.parsing import parse_run
 
     options = ["--data", data, "--model", model, *SMALL]

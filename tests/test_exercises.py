@@ -1,8 +1,6 @@
 """The exercise sheet: its tests pass with a right solution and fail with the usual wrong ones."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,8 @@ import pytest
 import bench
 from tests.conftest import patience
 
-SHEET = Path(bench.__file__).parents[1] / "docs" / "exercises"
+ROOT = Path(bench.__file__).parents[1]
+SHEET = ROOT / "docs" / "exercises"
 ONE = "return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(-1)"
 TWO = "weights = log_likelihood + log_prior - log_posterior\n    return weights.logsumexp(0) - math.log(len(weights))"
 THREE = """q = torch.distributions.Normal(mean, (log_variance / 2).exp())
@@ -38,7 +37,7 @@ WRONG = (
 )
 
 
-def outcome(folder: Path, solutions: tuple[str, ...], exercise: str = "") -> int:
+def outcome(warm, folder: Path, solutions: tuple[str, ...], exercise: str = "") -> int:
     """Return the exit status of the sheet's tests with these solutions."""
     text = (SHEET / "exercises.py").read_text(encoding="utf-8")
     pieces = text.split("raise NotImplementedError")
@@ -46,36 +45,24 @@ def outcome(folder: Path, solutions: tuple[str, ...], exercise: str = "") -> int
     solved = pieces[0] + "".join(a + b for a, b in zip(solutions, pieces[1:]))
     (folder / "exercises.py").write_text(solved)
     (folder / "test_exercises.py").write_bytes((SHEET / "test_exercises.py").read_bytes())
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        exercise or "test",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, timeout=patience(120)
-    )
-    return done.returncode
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", exercise or "test"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return warm.run(*words, cwd=folder, env=environment, timeout=patience(120)).returncode
 
 
-def test_a_right_solution_passes(tmp_path):
-    assert outcome(tmp_path, RIGHT) == 0
+def test_a_right_solution_passes(tmp_path, warm):
+    assert outcome(warm, tmp_path, RIGHT) == 0
 
 
 @pytest.mark.long
-def test_the_sheet_as_it_is_fails(tmp_path):
-    assert outcome(tmp_path, ("raise NotImplementedError",) * 3) == 1
+def test_the_sheet_as_it_is_fails(tmp_path, warm):
+    assert outcome(warm, tmp_path, ("raise NotImplementedError",) * 3) == 1
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("exercise, right, wrong", WRONG)
-def test_a_wrong_solution_is_noticed(exercise, right, wrong, tmp_path):
+def test_a_wrong_solution_is_noticed(exercise, right, wrong, tmp_path, warm):
     solutions = list(RIGHT)
     assert right in solutions[exercise - 1]
     solutions[exercise - 1] = solutions[exercise - 1].replace(right, wrong)
-    assert outcome(tmp_path, tuple(solutions), f"test_{exercise}") == 1
+    assert outcome(warm, tmp_path, tuple(solutions), f"test_{exercise}") == 1

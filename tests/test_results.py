@@ -154,6 +154,44 @@ def test_the_docs_say_of_the_verdicts_what_the_table_has():
     assert words in text and words in " ".join(PAGES["contract"].split())
 
 
+def test_the_findings_of_the_docs_are_those_of_the_tables():
+    """Ranges are over seeds, single numbers means over them."""
+    table = pd.read_csv(PUBLISHED / "default" / "claims.csv")
+    gaps = pd.read_csv(PUBLISHED / "default" / "dequantization.csv").set_index(["task", "model"])
+    gaps = gaps["dequantization_gap"]["digits-17"]
+
+    def rows(claim: int, words: str, model: str = "", task: str = "digits") -> pd.DataFrame:
+        own = table[(table["claim"] == claim) & table["statement"].str.contains(words, regex=False)]
+        return own[own["model"].str.startswith(model) & own["task"].str.startswith(task)]
+
+    def span(values: pd.Series, decimals: int) -> str:
+        return f"{values.min():.{decimals}f} to {values.max():.{decimals}f}"
+
+    behind = rows(5, "equal gradient steps")
+    knows = rows(8, "knows neighbours")
+    swap = rows(11, "on test images", task="digits-17").groupby("model")["right"]
+    swap = {model: span(-values, 0) for model, values in swap}
+    left = rows(13, "smaller approximation gap").groupby("model")["left"].mean()
+    gain = rows(14, "raises the test ELBO").groupby("model")["right"].mean()
+    found = (
+        f"it is {span(100 * behind['difference'] / behind['right'], 0)} % behind",
+        f"{gaps['variational_realnvp']:.3f} against {gaps['realnvp']:.3f} bits/dim for RealNVP",
+        f"*larger* ({gaps['realnvp objective=importance_weighted samples=5']:.3f})",
+        f"({span(rows(7, 'on test images too', task='digits-17')['left'], 1)} at the best epoch)",
+        f"held-out grey levels {span(rows(8, 'a categorical decoder')['left'], 4)} of the mass",
+        f"likelihoods {span(knows[knows['model'].str.startswith('gaussian')]['right'], 2)}, RealNVP "
+        f"{span(knows[knows['model'].str.startswith('realnvp')]['right'], 2)}.",
+        f"It loses {swap['gaussian_vae']} nats for the Gaussian VAE",
+        f"and {swap['gaussian_vae latent_dimensions=20 beta=0.3']} with β = 0.3 in 20 dimensions",
+        f"leaves {rows(13, 'diagonal normal of each image')['right'].mean():.2f} nats",
+        f"closes {rows(13, 'full covariance of each image')['right'].mean():.2f} of them",
+        f"{left['FullCovariancePosterior']:.2f} with a full covariance, {left['FlowPosterior']:.2f} with a flow",
+        f"by {gain['prior Flow']:.2f} nats (flow) to {gain['prior Exemplar']:.2f} (exemplar)",
+    )
+    text = " ".join(PAGES["claims"].split())
+    assert not [words for words in found if words not in text]
+
+
 def test_every_published_number_is_of_a_row_that_its_sweep_makes():
     for sweep in sorted({entry.sweep for entry in published()}):
         path = resolve("sweep", sweep)

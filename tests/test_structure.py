@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ ROOMS = (
 LOOSE = {"errors", "noise", "version", "settings", "__init__", "__main__"}
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Return the modules that a file imports, anywhere in it, by a statement or by import_module."""
     names = set()

@@ -33,3 +33,12 @@ def test_a_command_has_its_own_streams_folder_environment_and_end(warm, tmp_path
 def test_a_command_that_hangs_is_killed_and_said_to_have_hung(warm):
     with pytest.raises(TimeoutError, match="not done in 0 s"):
         warm.run("-c", "import time; time.sleep(1000)", timeout=0.1)
+
+
+@pytest.mark.long
+def test_the_scripts_of_pages_are_those_that_vl_convert_makes(warm):
+    from vl_convert import javascript_bundle
+
+    code = "import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle())"
+    done = warm.run("-c", code, timeout=patience(60))
+    assert done.stdout == javascript_bundle()

@@ -149,6 +149,7 @@ def serve(listener: socket.socket) -> list | None:
     import pytorch_lightning  # noqa: F401
     import sklearn.datasets  # noqa: F401
 
+    remember_vega()
     gc.freeze()  # what is shared by all is not copied to each for being looked through
     gc.enable()
     while listener in select.select([listener, sys.stdin], [], [])[0]:
@@ -160,6 +161,22 @@ def serve(listener: socket.socket) -> list | None:
         reap(os.WNOHANG)
     reap()
     return None
+
+
+def remember_vega() -> None:
+    """Let vl_convert give the scripts of pages without making them anew, which takes two seconds.
+
+    Another process makes them: what does it in this one would not survive a fork.
+    """
+    import vl_convert
+
+    code = (
+        "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True
+    ).stdout.decode()
+    vl_convert.javascript_bundle = lambda: made
 
 
 def reap(options: int = 0) -> None:

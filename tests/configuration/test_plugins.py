@@ -21,7 +21,7 @@ from bench.records.tables import csv_text, read_runs
 from bench.report.page.data import board_of
 from bench.report.rebuilt import altered_rows
 from bench.report.reduce import leaderboard_table, load_sweep, runs_table
-from tests.conftest import SMALL_VAE, small_config
+from tests.conftest import SMALL_VAE, parsed_once, small_config
 from tests.own_parts import WIDE
 
 OWN = ["--data", "digits-binary", "--model", "bernoulli_vae", "--model.prior", "Wide"]
@@ -60,6 +60,7 @@ def test_a_configuration_names_a_part_that_the_user_gave_and_is_hashed_with_its_
     assert config["plugins"] == [{"name": "my_parts.py", "version": None, "sha256": plugin.sha256}]
     assert build_model(config, (1, 8, 8), 2).prior.density.width == 3.0
     # A run that takes nothing from the plugin is as it is without.
+    parsed_once.cache_clear()
     assert small_config("bernoulli_vae", "digits-binary") == plain and key_of(plain) == before
     assert "plugins" not in options_of(plain) and "plugins" in options_of(config)
     assert validate(json.loads(json.dumps(config))) == config

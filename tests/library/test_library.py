@@ -467,6 +467,7 @@ wrong: str = evaluate(model, data)  # type: ignore[assignment]
 """
 
 
+@pytest.mark.long
 def test_the_public_surface_is_typed_and_so_is_code_that_uses_it(tmp_path):
     root = Path(bench.__file__).parents[1]
     user = tmp_path / "user.py"
