@@ -10,6 +10,7 @@ import sys
 import threading
 from importlib import import_module
 
+from bench.commands.plain import in_plain_words
 from bench.errors import InputError
 from bench.system.closed_output import lenient_output
 from bench.system.device_trouble import device_trouble, is_out_of_gpu_memory
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise InputError(f"output: incomplete: {lost}; the rest of the command is done")
             return code
         except InputError as error:
-            print(f"bench: error: {error}", file=sys.stderr)
+            print(f"bench: error: {in_plain_words(str(error))}", file=sys.stderr)
             return 2
         except RuntimeError as error:
             if (line := line_about_gpu(error)) is None:

@@ -26,7 +26,7 @@ def run_compare(keys: list[str], results: str = "results") -> int:
     from bench.report.side_by_side import check_comparable, options_that_differ, seeds_shared
 
     if len(keys) != 2:
-        raise InputError(f"compare: takes two runs or rows, and {len(keys)} are given")
+        raise InputError(f"compare: takes two runs or rows, not {len(keys)}")
     first, second = (side_of(key, results) for key in keys)
     check_comparable(first, second)
     say(f"first:  {first.title}")
@@ -69,14 +69,16 @@ def side_of(key: str, results: str) -> "Side":
 
 def print_differences(first: "Side", second: "Side") -> None:
     """Print a table of the numbers of both sides for each split."""
-    from bench.report.side_by_side import MEASURED, differences
+    from bench.report.side_by_side import MEASURED, decimals_of, differences
 
     for split in first.rows["split"].unique():
         rows = []
         for one in differences(first, second, split):
             name = f"{one.name} ({MEASURED[one.name]})".replace(" ()", "")
-            values = [number(one.first, 4), number(one.second, 4), number(one.difference, 4, "+")]
-            ends = [number(end, 4, "+") for end in (one.low, one.high) if end is not None]
+            places = decimals_of(one)
+            values = [number(one.first, places), number(one.second, places)]
+            values.append(number(one.difference, places, "+"))
+            ends = [number(end, places, "+") for end in (one.low, one.high) if end is not None]
             rows.append([name, *values, " to ".join(ends) or "–"])
         headings = ["", "first", "second", "second − first", "95 % interval"]
         print_table(split, headings, rows, texts={0})

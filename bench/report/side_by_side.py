@@ -1,7 +1,7 @@
 """Two runs, or two rows with all their seeds, side by side: options that differ, and differences."""
 
 from dataclasses import dataclass
-from math import hypot
+from math import floor, hypot, log10
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +26,9 @@ MEASURED = {
     "sharpness": "of data's",
 }
 NORMAL = 1.96  # of 95 %
+# Decimals of what has no interval, and the most that are shown.
+DECIMALS = {"bits_per_dim": 4, "active_units": 1}
+OTHER_DECIMALS, MOST_DECIMALS = 2, 6
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,11 @@ def differences(first: Side, second: Side, split: str) -> list[Difference]:
                 low, high = difference - half, difference + half
         found.append(Difference(name, one[name].mean(), two[name].mean(), difference, low, high))
     return found
+
+
+def decimals_of(one: Difference) -> int:
+    """Return the decimals that show two digits of half the interval, if there is one."""
+    half = (one.high - one.low) / 2 if one.low is not None and one.high is not None else 0.0
+    if not half > 0:
+        return DECIMALS.get(one.name, OTHER_DECIMALS)
+    return min(max(1 - floor(log10(half)), 0), MOST_DECIMALS)

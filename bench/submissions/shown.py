@@ -18,6 +18,15 @@ MEANINGS = {
 }
 # Position of the column with the level of verification: after the model's name.
 POSITION = 3
+# On paper nothing scrolls: there the table gets smaller letters, and breaks its lines.
+STYLE = (
+    ":root{color-scheme:light dark}body{font:15px system-ui,sans-serif;margin:2em 1em}"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse}"
+    "td,th{padding:.3em .7em;border-bottom:1px solid #8888;text-align:right;white-space:nowrap}"
+    "th{white-space:normal;vertical-align:bottom}"
+    "td:nth-child(3),td:nth-child(4){text-align:left}p{max-width:60em}"
+    "@media print{.scroll{overflow:visible}table{font-size:7pt}td,th{padding:.2em;white-space:normal}}"
+)
 
 
 def with_levels(board: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
@@ -59,9 +68,8 @@ def page(name: str, board: pd.DataFrame) -> str:
     parts = [
         "<!doctype html>",
         f'<html lang="en"><meta charset="utf-8"><title>{escape(name)}</title>',
-        "<style>body{font:15px system-ui,sans-serif;margin:2em}table{border-collapse:collapse}"
-        "td,th{padding:.3em .7em;border-bottom:1px solid #ccc;text-align:right}"
-        "td:nth-child(3),td:nth-child(4){text-align:left}</style>",
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{STYLE}</style>",
         f"<h1>{escape(name)}</h1>",
     ]
     cells = lambda tag, row: "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in row)
@@ -69,8 +77,9 @@ def page(name: str, board: pd.DataFrame) -> str:
         lines = [f"<tr>{cells('td', row)}</tr>" for row in rows]
         parts += [
             f"<h2>{escape(task)}</h2>",
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(task)}">',
             f"<table><tr>{cells('th', headings_with_level())}</tr>",
         ]
-        parts += [*lines, "</table>"]
+        parts += [*lines, "</table></div>"]
     parts += [f"<p>{escape(line)}</p>" for line in [*meanings(board), *notes(board)]]
     return "\n".join([*parts, "</html>", ""])

@@ -8,7 +8,13 @@ from scipy.stats import ttest_rel
 
 import bench
 from bench.__main__ import main
-from bench.report.side_by_side import Side, differences, options_that_differ
+from bench.report.side_by_side import (
+    Difference,
+    Side,
+    decimals_of,
+    differences,
+    options_that_differ,
+)
 
 RESULTS = Path(bench.__file__).parents[1] / "results"
 RUNS = pd.read_csv(RESULTS / "mnist" / "runs.csv")
@@ -50,6 +56,15 @@ def test_of_single_runs_the_interval_has_the_monte_carlo_errors():
     assert found["elbo"].low is None  # no error of it is in runs.csv
 
 
+@pytest.mark.parametrize(
+    "name, half, decimals",
+    [("elbo", 1.5, 1), ("elbo", 15.0, 0), ("bits_per_dim", 2e-5, 6), ("kl", None, 2), ("kl", 0, 2)],
+)
+def test_numbers_show_two_digits_of_their_interval(name, half, decimals):
+    ends = (None, None) if half is None else (1 - half, 1 + half)
+    assert decimals_of(Difference(name, 2, 3, 1, *ends)) == decimals
+
+
 def test_options_that_differ_are_those_of_the_records():
     names = [
         name for name, _, _ in options_that_differ(side("gated_vae", 1), side("gated_vamp_vae", 1))
@@ -79,7 +94,7 @@ def test_it_prints_both_sides(capsys):
 @pytest.mark.parametrize(
     "keys, line",
     [
-        ([f"{TASK} model=gated_vae"], "takes two runs or rows, and 1 are given"),
+        ([f"{TASK} model=gated_vae"], "takes two runs or rows, not 1"),
         ([f"{TASK} model=gated_vae"] * 2, "both are the same run"),
         (
             [f"{TASK} model=gated_vae", "task=mnist-256 model=gated_vae"],
