@@ -121,7 +121,14 @@ def run_on(kind, config, folder, monkeypatch):
     return record, steps
 
 
-@pytest.mark.parametrize("model", TRAINED)
+# Other networks of dense layers around the same likelihood, prior and objective as a model beside them.
+ALIKE = {"relu_vae", "relu_iwae_vae", "relu_vamp_vae", "iwae_paper_vae", "gated_aggregate_vae"}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(name, marks=pytest.mark.long) if name in ALIKE else name for name in TRAINED],
+)
 def test_a_gpu_gives_the_cpus_bytes_and_nothing_waits_in_a_step(model, tmp_path, monkeypatch):
     config = config_of(model)
     record, _ = run_on("cpu", config, tmp_path / "cpu", monkeypatch)
