@@ -1,6 +1,9 @@
 """Every model of configs/model/ but the ResNets, made small, and a task of few images for each."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+
+import pytest
 
 from bench.configuration.parsing import parse_run
 from bench.data.tasks import Task, TaskData, load_task
@@ -58,6 +61,8 @@ TRAINED = {
     ),
     "convolutional_vae": (GREY, *CONVOLUTIONS),
 }
+# Other networks of dense layers around the likelihood, the prior and the posterior of a model above.
+ALIKE = {"relu_vae", "relu_iwae_vae", "relu_vamp_vae", "iwae_paper_vae", "gated_aggregate_vae"}
 FITTED = {
     "uniform": (GREY,),
     "independent_pixels": (GREY,),
@@ -65,6 +70,11 @@ FITTED = {
     "gaussian_mixture": (GREY, "--model.iterations=3"),
 }
 TRAINER = ("max_epochs=2", "validate_every=1", "batch_size=50", "gradient_clip_norm=1000")
+
+
+def alike_are_long(models: Iterable[str]) -> list:
+    """Return models to parametrize a test by: those that are like others wait for `make test-long`."""
+    return [pytest.param(m, marks=pytest.mark.long) if m in ALIKE else m for m in models]
 
 
 def config_of(model: str) -> dict:

@@ -29,7 +29,10 @@ def record_of(config, directory):
     [
         ("gaussian_vae", "digits-17", []),
         ("aggregate_vae", "digits-17", []),
-        ("gaussian_vae", "digits-17", ["--model.prior=Exemplar"]),
+        # It looks images up among those of training, as aggregate_vae does.
+        pytest.param(
+            "gaussian_vae", "digits-17", ["--model.prior=Exemplar"], marks=pytest.mark.long
+        ),
         (
             "bernoulli_vae",
             "digits-binary",
@@ -69,6 +72,7 @@ def test_ranks_share_out_every_block_in_as_many_rounds(n, world):
     assert sorted(numbered) == list(range(-(-n // EVALUATION_BLOCK)))
 
 
+@pytest.mark.long
 def test_a_cut_off_training_on_two_ranks_goes_on_whatever_started_it(
     tmp_path, monkeypatch, request
 ):

@@ -19,7 +19,7 @@ from bench.training.epoch import EpochMeans
 from bench.training.many_steps import ManySteps
 from tests.pretended_gpu import Report, pretended_gpu
 from tests.recorded_graph import RecordedGraph, recorded_graphs
-from tests.small_models import FITTED, TRAINED, config_of, few_images
+from tests.small_models import FITTED, TRAINED, alike_are_long, config_of, few_images
 
 # Kernels of one gradient step of the models of tests/small_models.py. A change of these numbers is a
 # change of the time of a step on a GPU, where kernels of small networks take less time than their
@@ -121,7 +121,7 @@ def run_on(kind, config, folder, monkeypatch):
     return record, steps
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("model", alike_are_long(TRAINED))
 def test_a_gpu_gives_the_cpus_bytes_and_nothing_waits_in_a_step(model, tmp_path, monkeypatch):
     config = config_of(model)
     record, _ = run_on("cpu", config, tmp_path / "cpu", monkeypatch)

@@ -9,10 +9,10 @@ from bench.data.tasks import task_of
 from bench.scoring.checks import check_model, check_source
 from bench.scoring.finding import Contradiction
 from tests.scoring.planted import CPU, source_of
-from tests.small_models import FITTED, TRAINED, config_of, few_images
+from tests.small_models import FITTED, TRAINED, alike_are_long, config_of, few_images
 
 
-@pytest.mark.parametrize("name", TRAINED | FITTED)
+@pytest.mark.parametrize("name", alike_are_long(TRAINED | FITTED))
 def test_our_own_models_pass(name):
     config = config_of(name)
     data = few_images(task_of(config))

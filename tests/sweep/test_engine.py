@@ -220,6 +220,7 @@ def test_one_runs_trouble_is_its_own(engine):
     assert found["bug"].reason == "RuntimeError: a bug"
 
 
+@pytest.mark.long
 def test_idle_runs_leave_the_records_of_a_sweep(engine, tmp_path):
     records = list(made_up(record("m", 1, 2.0), 25))
     do_nothing(engine, records, Request(2), tmp_path)

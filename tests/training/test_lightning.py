@@ -267,7 +267,7 @@ def test_images_that_are_not_the_models_are_refused_in_a_line(images, message, d
         ({"val_check_interval": 5}, 22),
         ({"overfit_batches": 2}, 4),
         ({"num_sanity_val_steps": 0}, 22),
-        ({"detect_anomaly": True}, 22),
+        pytest.param({"detect_anomaly": True}, 22, marks=pytest.mark.long),
     ],
     ids=str,
 )

@@ -16,6 +16,7 @@ from bench.training.stacked import why_not_stacked
 from bench.training.together import Seat, Together
 from bench.training.turns import Turns
 from tests.conftest import small_config
+from tests.small_models import alike_are_long
 
 NARROW = ["--model.encoder.widths=[20]", "--model.decoder_network.widths=[20]"]
 SMALL_FLOW = ["--model.widths=[16]", "--model.couplings=2"]
@@ -94,7 +95,7 @@ def trained_together(configs, folders):
     return turns.run()
 
 
-@pytest.mark.parametrize("model", STACKED)
+@pytest.mark.parametrize("model", alike_are_long(STACKED))
 def test_stacked_and_single_runs_agree_to_rounding(model, tmp_path):
     configs = configurations(model)[:: 1 if model == "gated_vae" else 2]
     folders = [tmp_path / str(number) for number in range(len(configs))]

@@ -281,6 +281,7 @@ def test_work_in_a_separate_process_returns_its_own_seconds():
     assert 0.05 <= short < long and 0.4 <= long
 
 
+@pytest.mark.long
 def test_peak_memory_is_that_of_the_work_alone():
     with get_context("spawn").Pool(1) as pool:
         filled = pool.apply(peak_of, (partial(mul, b"x"), 300 << 20))

@@ -129,6 +129,7 @@ def test_a_server_that_refuses_is_told_in_one_line(dashboard, folder):
     assert line.startswith("bench: error: W&B: ") and "Traceback" not in done.stdout
 
 
+@pytest.mark.long
 def test_a_run_that_is_elsewhere_is_not_made_anew(dashboard, folder, made):
     """Logs were sent to another project: files have no run to belong to."""
     with serving() as store:
