@@ -159,7 +159,14 @@ def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
         sums += [number(total, 1) for total in totals]
     # Above each bar, in the order of its parts.
     for position, text in enumerate(sums):
-        axis.text(0, position - 0.25, text, va="bottom", fontsize=SMALL)
+        axis.annotate(
+            text,
+            (0, position - 0.25),
+            (2, 0),
+            textcoords="offset points",
+            va="bottom",
+            fontsize=SMALL,
+        )
     log_n = mean_of(next(iter(models.values()))[:1], "log_n")
     # A stroke at each bar: a line through all would cross the numbers.
     axis.vlines(

@@ -138,6 +138,16 @@ def test_the_keyboard_reaches_everything(drawn):
     assert unreached(drawn.page) == 0
 
 
+def test_references_do_not_stretch_the_axis_of_two_trained_models(chromium, tmp_path):
+    records = [full(name, 1, bits) for name, bits in (("a", 0.419), ("b", 0.422), ("independent_pixels", 0.6), ("uniform", 1.0))]  # fmt: skip
+    page = chromium.new_page()
+    Seen(page).open(write_sweep(tmp_path / "sweep", records))
+    marks = page.locator(".board .interval")
+    places = marks.locator(".mean").evaluate_all("e => e.map(each => parseFloat(each.style.left))")
+    assert places == [0, 100] and marks.locator(".beyond").count() == 2
+    page.close()
+
+
 def test_a_model_keeps_its_colour(seen, path):
     page = seen.open(path)
     seen.scroll_through()

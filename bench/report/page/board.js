@@ -15,12 +15,16 @@ function swatch(model) {
   return element("span", { class: "swatch", "aria-hidden": "true", style: `color: var(${colorName(model)})`, "data-mark": markOf(model)[1] });
 }
 
-// The range of a task's bits/dim that axes show; a row far worse than the others must not squeeze them.
+// The range of a task's bits/dim that axes show: that of trained models, without one that is far worse than the others.
 function axisOf(board) {
-  const means = board.map(row => row.bits_per_dim).filter(mean => mean !== null).sort((a, b) => a - b);
-  const at = share => means[Math.floor(share * (means.length - 1))];
-  const limit = at(0.75) + 1.5 * (at(0.75) - at(0.25));
-  const near = board.filter(row => row.bits_per_dim !== null && row.bits_per_dim <= limit);
+  const known = board.filter(row => row.bits_per_dim !== null), trained = known.filter(row => row.trained);
+  const means = (trained.length ? trained : known).map(row => row.bits_per_dim).sort((a, b) => a - b);
+  const quartile = share => {
+    const place = share * (means.length - 1), below = Math.floor(place);
+    return means[below] + (place - below) * (means[Math.ceil(place)] - means[below]);
+  };
+  const limit = quartile(0.75) + 1.5 * (quartile(0.75) - quartile(0.25));
+  const near = known.filter(row => row.bits_per_dim <= limit);
   return near.flatMap(row => [row.bits_per_dim_low ?? row.bits_per_dim, row.bits_per_dim_high ?? row.bits_per_dim])
     .reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }

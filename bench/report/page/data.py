@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.records.row import METRICS, row_of
 from bench.records.run_columns import DIAGNOSTICS
-from bench.records.types import SPLITS, EpochRecord, Record, SlimRecord
+from bench.records.types import REFERENCES, SPLITS, EpochRecord, Record, SlimRecord
 from bench.report.shown import CURVES, by_model, decoded, visible_range
 from bench.report.tables import SHOWN, open_ranks, rank_text, texts_of_task
 
@@ -49,6 +49,7 @@ def board_of(board: pd.DataFrame, runs: Sequence[SlimRecord]) -> list[dict[str, 
     for texts, (_, row) in zip(texts_of_task(board), board.iterrows()):
         made: dict[str, object] = {name: plain(row[name]) for name in numbers}
         made["model"] = row["model"]
+        made["trained"] = str(row["model"]).partition(" ")[0] not in REFERENCES
         made["bound"] = None if pd.isna(row["bound"]) else row["bound"]
         made["dirty"] = dirty[row["model"]]
         if not pd.isna(row["plugin"]):
