@@ -12,6 +12,7 @@ from bench.commands.plain import in_plain_words
         (["data", "nosuch"], "names: 'nosuch' is unknown; known: mnist, fashion_mnist, cifar10"),
         (["sweep", "--wandb", "no"], "wandb: 'no' is unknown; known: auto, offline, online"),
         (["sweep", "--workers", "many"], "workers: 'many' is not a whole number"),
+        (["evaluate", "no.ckpt"], "checkpoint: no.ckpt cannot be read: No such file or directory"),
     ],
 )
 def test_a_wrong_value_is_answered_in_words(words, line, capsys):
