@@ -7,8 +7,19 @@ from math import log1p
 import torch
 from torch import Tensor
 
+from bench.densities.normal import DiagonalNormal
+from bench.densities.posteriors import Encoded
 from bench.densities.priors import Density
-from bench.estimators.annealing import Ends, Observer, Path, State, falling, rising
+from bench.estimators.annealing import (
+    Ends,
+    Observer,
+    Path,
+    State,
+    ValueAndGradient,
+    automatic,
+    falling,
+    rising,
+)
 from bench.estimators.latent_gradients import diagonal_normal
 from bench.estimators.weights import log_mean_exp
 from bench.inspection.blocks import LatentBlock, Start
@@ -18,8 +29,8 @@ from bench.noise import Noise
 WANTED_ACCEPTANCE, TUNING_MOVES = 0.75, 2
 # Chains of each validation image that tune step sizes, or choose the start.
 TUNING_CHAINS = 4
-# Draws of the prior that give its spread.
-SPREAD_DRAWS = 1000
+# Draws of the prior that give its spread, and of each q(z|y) that is no diagonal normal.
+SPREAD_DRAWS, WIDTH_DRAWS = 1000, 100
 # Below about this β the distortion of draws hardly depends on β, so that equal steps suffice there.
 FIRST_BETA = 0.01
 
@@ -52,8 +63,9 @@ def path_of(
         leapfrog_steps: Steps of a trajectory.
         spread: Standard deviations of the prior (latent,).
     """
-    posterior = diagonal_normal(block.posterior)
-    precision = (-2 * block.posterior.log_scale).exp()
+    posterior = with_gradient(block.posterior)
+    log_widths = log_widths_of(block.posterior)
+    precision = (-2 * log_widths).exp()
     of_prior = spread.square().reciprocal()
     added = (precision - of_prior).clamp(min=0)
 
@@ -67,8 +79,25 @@ def path_of(
     if start == "prior":
         scale = lambda beta: (of_prior + beta * added).rsqrt()
     else:
-        scale = lambda beta: block.posterior.scale
+        widths = log_widths.exp()
+        scale = lambda beta: widths
     return Path(ends, betas, leapfrog_steps, scale)
+
+
+def with_gradient(q: Encoded) -> ValueAndGradient:
+    """Return log q(z|y) with its gradient."""
+    return diagonal_normal(q) if isinstance(q, DiagonalNormal) else automatic(q.log_prob)
+
+
+@torch.no_grad()
+def log_widths_of(q: Encoded) -> Tensor:
+    """Return the logarithms of the standard deviations of q(z|y), (batch, latent).
+
+    Of a family without a formula they are those of draws with a fixed noise, which no chain uses.
+    """
+    if isinstance(q, DiagonalNormal):
+        return q.log_scale
+    return q.sample(Noise("widths of q", device=q.loc.device), WIDTH_DRAWS).std(0).log()
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from bench.densities.decoders import Gaussian
 from bench.densities.dequantization import LARGEST_NOISE, quantize
-from bench.densities.normal import DiagonalNormal, NormalMixture
+from bench.densities.normal import NormalMixture
+from bench.densities.posteriors import Encoded
 from bench.densities.priors import Density
 from bench.densities.variational_gaussian import VariationalGaussian
 from bench.errors import InputError
@@ -77,7 +78,7 @@ class LatentBlock:
             multiplied by their ratio.
     """
 
-    posterior: DiagonalNormal
+    posterior: Encoded
     prior: Density
     log_prior: ValueAndGradient
     log_likelihood: ValueAndGradient

@@ -10,6 +10,7 @@ import torch
 from bench.densities.decoders import Bernoulli, Categorical, Gaussian
 from bench.densities.discretized import DiscretizedLogistic
 from bench.densities.exemplar import Exemplar
+from bench.densities.posteriors import NormalPosterior
 from bench.densities.priors import Aggregate, Flow, Mixture, StandardNormal, Vamp
 from bench.errors import InputError
 from bench.estimators.weights import weighted_bound
@@ -23,12 +24,14 @@ from bench.noise import Noise
 N, CHAINS = 100, 8
 
 
-def small_vae(decoder=Bernoulli, levels=2, prior=StandardNormal, images=40):
+def small_vae(
+    decoder=Bernoulli, levels=2, prior=StandardNormal, images=40, posterior=NormalPosterior
+):
     """A VAE over four pixels with two latent dimensions, whose decoder is not linear."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = lambda inputs, outputs: MLP(inputs, outputs, [16], "tanh")
-        model = VAE((1, 2, 2), levels, 2, network, network, decoder, prior).eval()
+        model = VAE((1, 2, 2), levels, 2, network, network, decoder, prior, posterior).eval()
         for parameter in model.decoder_network.parameters():
             torch.nn.init.normal_(parameter, std=0.7)
         model.attach(torch.randint(levels, (images, 4), dtype=torch.uint8))

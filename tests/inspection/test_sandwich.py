@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from bench.data.arrays import task_from_arrays
+from bench.densities.posteriors import FlowPosterior, FullCovariancePosterior
 from bench.errors import InputError
 from bench.estimators.weights import weighted_bound
 from bench.inspection.blocks import observed
 from bench.inspection.bounds import annealed_estimate, error_is_known
+from bench.inspection.rate_distortion import CurveSettings, rate_distortion
 from bench.inspection.sandwich import SandwichSettings, sandwich
 from bench.models.realnvp import RealNVP
 from bench.noise import Noise
@@ -51,6 +53,21 @@ def test_the_columns_of_a_task():
     assert chain.stderr is None and cubo.stderr is None
     shares = [share for share, _ in reports]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] < 1
+
+
+@pytest.mark.parametrize("posterior", [FullCovariancePosterior, FlowPosterior])
+def test_a_richer_posterior_is_annealed_too(posterior):
+    """Paths that start at such a q end at log p(y), which is known by an integral."""
+    model, data = small_vae(posterior=posterior), task(40)
+    found = sandwich(model, data, replace(SETTINGS, data=40, start="posterior", temperatures=40))
+    truth = log_evidence(model, observed(model, data.test[:40], Noise(0))).mean().item()
+    annealed, gap = found.log_likelihood_annealed, found.sandwich_gap
+    assert (
+        annealed.value == pytest.approx(truth, abs=4 * annealed.stderr) and annealed.stderr < 0.05
+    )
+    assert abs(gap.value) < 4 * gap.stderr < 0.1
+    few = CurveSettings(chains=12, temperatures=10, data=10)
+    assert any(point.beta == 1 for point in rate_distortion(model, data, few))
 
 
 def test_noise_belongs_to_a_datum():
