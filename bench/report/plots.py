@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from bench.records.types import Record, TableRecord  # noqa: E402
@@ -157,26 +158,8 @@ def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
         totals = [-mean_of(group, "elbo") for group in flows.values()]
         axis.barh([fill(m, PANEL) for m in flows], totals, color=GREY, hatch="///", edgecolor="white", label=WHOLE, height=0.42)  # fmt: skip
         sums += [number(total, 1) for total in totals]
-    # Above each bar, in the order of its parts.
-    for position, text in enumerate(sums):
-        axis.annotate(
-            text,
-            (0, position - 0.25),
-            (2, 0),
-            textcoords="offset points",
-            va="bottom",
-            fontsize=SMALL,
-        )
     log_n = mean_of(next(iter(models.values()))[:1], "log_n")
-    # A stroke at each bar: a line through all would cross the numbers.
-    axis.vlines(
-        [log_n] * len(models),
-        np.arange(len(models)) - 0.21,
-        np.arange(len(models)) + 0.3,
-        color="black",
-        linestyle=(0, (2, 1)),
-        linewidth=1.0,
-    )
+    annotate_bars(axis, sums, [log_n] * len(models))
     axis.set_xlabel("−ELBO (nats per image)")
     figure.suptitle(
         f"{task}: the ELBO taken apart, test split\n"
@@ -187,6 +170,18 @@ def elbo_decomposition(records: Sequence[Record], task: str) -> Figure | None:
     axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def annotate_bars(axis: Axes, sums: Sequence[str], strokes: Sequence[float]) -> None:
+    """Write a sum above each bar, in the order of its parts, and draw a stroke at the first bars."""
+    for position, text in enumerate(sums):
+        place, offset = (0, position - 0.25), (2, 0)
+        axis.annotate(text, place, offset, textcoords="offset points", va="bottom", fontsize=SMALL)
+    # A line through all bars would cross the numbers.
+    bars = np.arange(len(strokes))
+    axis.vlines(
+        strokes, bars - 0.21, bars + 0.3, color="black", linestyle=(0, (2, 1)), linewidth=1.0
+    )
 
 
 def has_all(group: Sequence[Record], *names: str) -> bool:
