@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from math import floor, isnan, log10, nan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ import pandas as pd
 
 from bench.claims.catalogue import CLAIMS, Claim
 from bench.system.files import write_atomically
+from bench.system.printing import decimals_of_error
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 TEMPLATE = "page.html"
-MOST_DECIMALS = 6
 
 
 def write_page(
@@ -140,7 +140,7 @@ def texts_of(row: Mapping[str, Any], spread: float = nan) -> dict[str, object]:
     errors = (row["stderr"], row["tolerance"], spread)
     size = max(abs(row["left"]), abs(row["right"]), 1e-12)
     error = next((e for e in errors if not pd.isna(e) and e > 0), size / 50)
-    decimals = decimals_of(error)
+    decimals = decimals_of_error(error)
     difference = number(row["difference"], decimals)
     if not pd.isna(row["stderr"]):
         difference += f" ± {number(row['stderr'], decimals)}"
@@ -150,11 +150,6 @@ def texts_of(row: Mapping[str, Any], spread: float = nan) -> dict[str, object]:
         "difference": difference,
         "tolerance": f"{row['tolerance']:.2g}",
     }
-
-
-def decimals_of(error: float) -> int:
-    """Return the decimals that show two digits of an error."""
-    return min(max(1 - floor(log10(error)), 0), MOST_DECIMALS)
 
 
 def number(value: float, decimals: int) -> str:

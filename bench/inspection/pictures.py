@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.inspection.inspected import Extremes, Inspected
+from bench.report.style import with_minus
 
 # Ten classes that can be told apart, also by the colour-blind as far as ten can (Tol's muted scheme).
 CLASSES = (
@@ -44,7 +45,7 @@ def extremes_figure(extremes: Extremes, shape: Sequence[int], levels: int) -> Fi
             k = extremes.pareto_k[kind, place].item()
             above.set_title(f"k̂ {k:.2f}", fontsize=8)
             gap = extremes.gaps[kind, place].item()
-            below.set_xlabel(f"gap {gap:.1f}".replace("-", "−"), fontsize=8)
+            below.set_xlabel(with_minus(f"gap {gap:.1f}"), fontsize=8)
         axes[2 * kind][0].set_ylabel(f"{name} k̂", fontsize=9)
         axes[2 * kind + 1][0].set_ylabel("reconstruction", fontsize=8)
     return figure
@@ -84,6 +85,6 @@ def traversals_figure(found: Inspected, shape: Sequence[int], levels: int) -> Fi
             show(axes[row][step], found.traversals[row, step], shape, levels)
         low, high = found.span[row]
         axes[row][0].set_ylabel(f"z{dimension}", fontsize=9)
-        axes[row][0].set_xlabel(f"{low:.1f}".replace("-", "−"), fontsize=8)
-        axes[row][-1].set_xlabel(f"{high:.1f}".replace("-", "−"), fontsize=8)
+        axes[row][0].set_xlabel(with_minus(f"{low:.1f}"), fontsize=8)
+        axes[row][-1].set_xlabel(with_minus(f"{high:.1f}"), fontsize=8)
     return figure

@@ -7,7 +7,7 @@ each point lies on or above the least rate at that distortion. At β = 1 rate an
 negative of annealing's lower bound of log p(y).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, log, log1p
 
@@ -71,6 +71,11 @@ class CurvePoint:
     beta: float
     rate: Estimate
     distortion: Estimate
+
+
+def model_point(curve: Sequence[CurvePoint]) -> CurvePoint:
+    """Return the point of the model itself, β = 1, which every curve has."""
+    return next(point for point in curve if point.beta == 1)
 
 
 def rate_distortion(

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.inspection.rate_distortion import CurvePoint
+from bench.inspection.rate_distortion import CurvePoint, model_point
 from bench.inspection.trained_points import MOST_BETAS, MOST_MODELS, TrainedPoint
 from bench.report.style import BLUE, CYAN, GREEN, GREY, PURPLE, RED, YELLOW
 
@@ -23,7 +23,7 @@ LINE, LINE_HEIGHT = 70, 0.15
 
 def largest_shown(curve: Sequence[CurvePoint]) -> float:
     """Return the largest distortion of a curve that is drawn, in nats."""
-    model = next(point for point in curve if point.beta == 1)
+    model = model_point(curve)
     largest = SHOWN_DISTORTION * model.distortion.value
     return largest if largest > 0 else float("inf")
 
@@ -81,7 +81,7 @@ def rate_distortion_figure(
 
 def draw_curve(axis: Axes, curve: Sequence[CurvePoint]) -> list[Line2D]:
     """Draw the curve and its point β = 1; return what the legend shows of them."""
-    model = next(point for point in curve if point.beta == 1)
+    model = model_point(curve)
     shown = [point for point in curve if point.distortion.value <= largest_shown(curve)]
     axis.errorbar(
         [point.distortion.value for point in shown],
@@ -101,7 +101,7 @@ def draw_curve(axis: Axes, curve: Sequence[CurvePoint]) -> list[Line2D]:
 
 def draw_sum(axis: Axes, curve: Sequence[CurvePoint]) -> Line2D:
     """Draw where rate and distortion have the sum that they have at β = 1, inside the axes' limits."""
-    model = next(point for point in curve if point.beta == 1)
+    model = model_point(curve)
     total = model.rate.value + model.distortion.value
     lowest, highest = axis.get_xlim()
     top = axis.get_ylim()[1]

@@ -11,10 +11,10 @@ from PIL import Image
 from bench.estimators.estimate import Estimate
 from bench.inspection.inspected import Inspected
 from bench.inspection.pictures import MOST_POINTS
-from bench.inspection.rate_distortion import CurvePoint, CurveSettings
+from bench.inspection.rate_distortion import CurvePoint, CurveSettings, model_point
 from bench.inspection.rate_distortion_figure import largest_shown
 from bench.inspection.trained_points import TrainedPoint
-from bench.report.style import DPI
+from bench.report.style import DPI, with_minus
 
 # Names of quantities, with their number of samples.
 BOUNDS = {
@@ -158,9 +158,9 @@ def text_of_extremes(found: Inspected) -> str:
     k = found.gaps.samples.bound_encoder.pareto_k
     above = int((k > LARGEST_K).sum())
     return (
-        "k̂ is the shape of the tail of an image's importance weights p(y, z) / q(z|y). Above 0.7 the encoder's q "
-        f"covers the posterior badly. Here k̂ goes from {k.min().item():.2f} to {k.max().item():.2f}, and it is "
-        f"above 0.7 for {above} of {len(k)} images."
+        "k̂ is the shape of the tail of an image's importance weights p(y, z) / q(z|y). "
+        f"Above {LARGEST_K:g} the encoder's q covers the posterior badly. Here k̂ goes from {k.min().item():.2f} to {k.max().item():.2f}, and it is "
+        f"above {LARGEST_K:g} for {above} of {len(k)} images."
     )
 
 
@@ -191,10 +191,9 @@ def caption_of_curve(found: Inspected, beside: Sequence[TrainedPoint]) -> str:
 
 def rows_of_models(found: Inspected, beside: Sequence[TrainedPoint]) -> Rows:
     """Return the models of the rate–distortion figure; means over seeds."""
-    model = next(point for point in found.curve if point.beta == 1)
     own = found.encoder
     rows = [
-        row_of_models("this model, annealed", own, [model]),
+        row_of_models("this model, annealed", own, [model_point(found.curve)]),
         row_of_models("this model, with its encoder", own, [own]),
     ]
     for _, group in groupby(beside, key=lambda point: (point.model, point.beta)):
@@ -226,11 +225,11 @@ def rows_of(found: Inspected, names: dict[str, str]) -> Rows:
 def shown(estimate: Estimate) -> tuple[str, str]:
     """Return a value and two standard errors, rounded to what the error allows."""
     if not estimate.stderr:
-        return f"{estimate.value:.2f}".replace("-", "−"), "not known"
+        return with_minus(f"{estimate.value:.2f}"), "not known"
     error, decimals = 2 * estimate.stderr, 2
     while decimals < 4 and error < 0.5 * 10.0**-decimals:
         decimals += 1
     # Two digits of the error are enough.
     while decimals > 0 and error >= 0.995 * 10.0 ** (2 - decimals):
         decimals -= 1
-    return f"{estimate.value:.{decimals}f}".replace("-", "−"), f"{error:.{decimals}f}"
+    return with_minus(f"{estimate.value:.{decimals}f}"), f"{error:.{decimals}f}"

@@ -1,7 +1,7 @@
 """Two runs, or two rows with all their seeds, side by side: options that differ, and differences."""
 
 from dataclasses import dataclass
-from math import floor, hypot, log10
+from math import hypot
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ from bench.records.differences import differing, options_of
 from bench.records.record import read_record, record_path
 from bench.report.intervals import interval
 from bench.system.files import is_there
+from bench.system.printing import decimals_of_error
 
 # What is compared, in the order of the tables.
 MEASURED = {
@@ -28,7 +29,7 @@ MEASURED = {
 NORMAL = 1.96  # of 95 %
 # Decimals of what has no interval, and the most that are shown.
 DECIMALS = {"bits_per_dim": 4, "active_units": 1}
-OTHER_DECIMALS, MOST_DECIMALS = 2, 6
+OTHER_DECIMALS = 2
 
 
 @dataclass(frozen=True)
@@ -135,4 +136,4 @@ def decimals_of(one: Difference) -> int:
     half = (one.high - one.low) / 2 if one.low is not None and one.high is not None else 0.0
     if not half > 0:
         return DECIMALS.get(one.name, OTHER_DECIMALS)
-    return min(max(1 - floor(log10(half)), 0), MOST_DECIMALS)
+    return decimals_of_error(half)

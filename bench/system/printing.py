@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Container
+from math import floor, log10
 from typing import TYPE_CHECKING, TextIO
 
 from bench.errors import escaped
@@ -41,6 +42,8 @@ PLAIN = {
 }
 # Larger numbers are written in scientific notation: tables have no room for all their digits.
 HUGE = 1e7
+# More decimals than this help no reader.
+MOST_DECIMALS = 6
 # Width of the output if it is not a terminal: a file needs no line breaks.
 UNLIMITED = 1000
 
@@ -73,6 +76,11 @@ def printable(text: object) -> str:
 def say(line: object, file: TextIO | None = None) -> None:
     """Print a line that may hold foreign text, to stdout or another stream."""
     print(printable(line), file=file, flush=True)
+
+
+def decimals_of_error(error: float) -> int:
+    """Return the decimals that show two digits of an error, which is above 0."""
+    return min(max(1 - floor(log10(error)), 0), MOST_DECIMALS)
 
 
 def number(value: float, decimals: int, sign: str = "") -> str:
