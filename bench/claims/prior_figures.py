@@ -1,9 +1,12 @@
 """The figure of claim 14: the gain in ELBO of each prior, and its parts."""
 
+from statistics import mean
+
 from matplotlib.axes import Axes
 
+from bench.claims.over_seeds import over_seeds
 from bench.claims.panels import Drawn, panels
-from bench.claims.prior_gain import Gain, gains, mean_and_error
+from bench.claims.prior_gain import Gain, gains
 from bench.records.types import Record
 from bench.report.shown import PARTS
 from bench.report.style import PAGE, SMALL, with_minus
@@ -27,14 +30,14 @@ def prior_gains(records: list[Record]) -> Drawn | None:
         return None
     figure, axes = panels(len(tasks), PAGE, 3.7, columns=1)
     for axis, (task, own) in zip(axes, tasks.items()):
-        own.sort(key=lambda gain: mean_and_error(gain.elbo)[0])
+        own.sort(key=lambda gain: mean(gain.elbo))
         draw(axis, own)
         axis.set_title(f"{task}, test split")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure, (
         "What a prior adds to the test ELBO of the standard normal on the same network, and by which part: "
         "reconstruction, less mutual information, less marginal KL. Black: the whole gain, the sum of the "
-        "three other bars. Error bars: standard error over seeds, paired."
+        "three other bars. Error bars: 95 % intervals over seeds (Student's t), paired."
     )
 
 
@@ -42,15 +45,16 @@ def draw(axis: Axes, gains: list[Gain]) -> None:
     height = 0.2
     for place, gain in enumerate(gains):
         for offset, (name, label) in zip((1.5, 0.5, -0.5, -1.5), NAMES.items()):
-            mean, error = mean_and_error(gain.elbo if name == "elbo" else gain.parts[name])
-            side = 1 if mean >= 0 else -1
+            values = gain.elbo if name == "elbo" else gain.parts[name]
+            centre, half = mean(values), over_seeds(values).half if len(values) > 1 else 0.0
+            side = 1 if centre >= 0 else -1
             axis.barh(
-                place + offset * height, mean, height, xerr=error, color=COLORS[name],
+                place + offset * height, centre, height, xerr=half or None, color=COLORS[name],
                 label=label if place == 0 else None, error_kw={"lw": 0.8, "ecolor": "#555555"},
             )  # fmt: skip
             axis.annotate(
-                with_minus(f"{mean:+.2f}"),
-                (mean + side * error, place + offset * height),
+                with_minus(f"{centre:+.2f}"),
+                (centre + side * half, place + offset * height),
                 xytext=(4 * side, 0),
                 textcoords="offset points",
                 ha="left" if side > 0 else "right",

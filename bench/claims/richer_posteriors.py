@@ -1,11 +1,9 @@
 """Claim 13 over seeds, from measured gaps alone: richer posteriors against the diagonal normal."""
 
-from math import sqrt
-
 import numpy as np
-from scipy.stats import t
 
 from bench.claims.curves import GapsCurve
+from bench.claims.over_seeds import over_seeds
 from bench.claims.rows import Row, Subject, at_most
 
 DIAGONAL = "NormalPosterior"
@@ -47,8 +45,7 @@ def rows_of_pairs(subject: Subject, pairs: list[tuple[GapsCurve, GapsCurve]]) ->
     rows = []
     for name, less_is_better, words in COMPARED:
         values = np.array([[part["values"][name] for part in pair] for pair in pairs])
-        error = float((values[:, 1] - values[:, 0]).std(ddof=1)) / sqrt(len(pairs))
-        half = float(t.ppf(0.975, len(pairs) - 1)) * error
+        _, error, half = over_seeds((values[:, 1] - values[:, 0]).tolist())
         diagonal, richer = (float(mean) for mean in values.mean(0))
         left, right = (richer, diagonal) if less_is_better else (diagonal, richer)
         statement = (

@@ -101,8 +101,8 @@ class LocalOptimization:
     most_stages: int = 15
     last: int = 2
     learning_rate: float = 0.05
-    tolerance: float = 0.02
-    selection_samples: int = 50
+    tolerance: float = 0.002
+    selection_samples: int = 200
 
 
 @dataclass(frozen=True)

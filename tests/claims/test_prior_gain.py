@@ -5,8 +5,9 @@ import copy
 import pytest
 from matplotlib.colors import to_hex
 
+from bench.claims.over_seeds import over_seeds
 from bench.claims.prior_figures import prior_gains
-from bench.claims.prior_gain import gains, mean_and_error, prior_gain_rows, prior_gain_sentences
+from bench.claims.prior_gain import gains, prior_gain_rows, prior_gain_sentences
 from bench.report.shown import PARTS
 
 # {prior: (reconstruction, mutual information, marginal KL) of seed 1}; seed s adds 0.1 · s to each.
@@ -49,7 +50,9 @@ def test_gains_are_paired_by_seed_and_their_parts_add_up():
     flow, mixture, vamp = gains(runs(*NUMBERS))
     assert [gain.prior for gain in (flow, mixture, vamp)] == ["Flow", "Mixture", "Vamp"]
     assert flow.elbo == pytest.approx([1.49, 1.5, 1.51])
-    assert mean_and_error(flow.elbo) == (pytest.approx(1.5), pytest.approx(0.01 / 3**0.5))
+    # Student's t with two degrees of freedom, from a table: 4.303 at 97.5 %.
+    error = 0.01 / 3**0.5
+    assert over_seeds(flow.elbo) == pytest.approx((1.5, error, 4.303 * error), rel=1e-4)
     assert flow.parts["marginal_kl"] == pytest.approx([-0.6] * 3)
     for gain in (flow, mixture, vamp):
         whole = [sum(parts) for parts in zip(*gain.parts.values())]
@@ -66,6 +69,23 @@ def test_rows_hold_where_the_prior_helps_by_reconstruction():
         "prior Mixture": [True, True, False],
         "prior Vamp": [True, False, False],  # lost 1.0, all of it in reconstruction
     }
+
+
+def test_a_gain_within_its_interval_over_seeds_is_no_gain():
+    records = [
+        record("Flow", seed, shift) for seed, shift in ((1, -3.0), (2, -1.0), (3, 1.0))
+    ] + runs("StandardNormal")
+    # The gains are −1.5, 0.5 and 2.5: their mean, 0.5, is less than 4.303 · 2 / √3.
+    identity, raised, reconstruction = prior_gain_rows(records)
+    assert identity.holds and not raised.holds and not reconstruction.holds
+    assert raised.right == pytest.approx(0.5)
+    assert raised.tolerance == pytest.approx(-4.303 * 2 / 3**0.5, rel=1e-4)
+
+
+def test_one_seed_decides_nothing():
+    first = [one for one in runs("StandardNormal", "Flow") if one["seed"] == 1]
+    assert [row.holds for row in prior_gain_rows(first)] == [True]
+    assert prior_gains(first) is not None
 
 
 def test_only_runs_that_differ_in_the_prior_alone_are_compared():
