@@ -77,14 +77,18 @@ def encoder_family(posterior: Posterior, y: Tensor) -> Family:
     return Family(outputs, torch.ones_like(outputs), posterior.distribution)
 
 
+# By how much a stage without a rise divides the learning rate.
+DECAY = 4
+
+
 @dataclass(frozen=True)
 class LocalOptimization:
     """How q is optimized.
 
     Adam maximizes the ELBO of each datum on reparameterized samples, with the gradient of Roeder et al.
     2017 (eq. 8), whose noise vanishes where q is the posterior. After each stage the mean of the second
-    half of its iterates is a candidate, and the learning rate is halved if the candidates' mean ELBO over
-    the block rose by less than ``tolerance``. It has converged after ``last`` such stages.
+    half of its iterates is a candidate, and the learning rate is divided by 4 if the candidates' mean ELBO
+    over the block rose by less than ``tolerance``. It has converged after ``last`` such stages.
 
     Attributes:
         samples: Samples of z for each datum and step.
@@ -96,10 +100,10 @@ class LocalOptimization:
         selection_samples: Samples on which candidates are compared.
     """
 
-    samples: int = 8
+    samples: int = 16
     steps: int = 40
     most_stages: int = 15
-    last: int = 2
+    last: int = 3
     learning_rate: float = 0.05
     tolerance: float = 0.002
     selection_samples: int = 200
@@ -136,9 +140,10 @@ def optimized(
 ) -> LocalOptimum:
     """Return the best member of a family for each datum of a block.
 
-    For each datum, the candidates are the start and the results of all stages. The one with the largest
-    ELBO on samples of their own is kept: the samples of the optimization would flatter it. An ELBO that is
-    reported has to be estimated on other samples again.
+    For each datum, the candidates are the start and the results of all stages. A later one, of a smaller
+    learning rate, is kept unless its ELBO is lower by more than two standard errors, on samples of their
+    own: the samples of the optimization would flatter it, and the best of all on few samples would be the
+    luckiest. An ELBO that is reported has to be estimated on other samples again.
 
     Args:
         log_joint: log p(y, z) of the block's data, differentiable in z.
@@ -154,27 +159,40 @@ def optimized(
     def selected(by: Tensor) -> Tensor:
         own = Noise(*noise_key, "selection", device=device)
         with torch.no_grad():
-            return elbo_on(log_joint, family.moved(by), own, how.selection_samples).mean(0)
+            return elbo_on(log_joint, family.moved(by), own, how.selection_samples)
 
-    best = torch.zeros_like(family.start)
-    values = latest = selected(best)
-    history, quiet, stage = [values.mean().item()], 0, 0
+    kept = torch.zeros_like(family.start)
+    values = selected(kept)
+    highest = values.mean(0)
+    history, quiet, stage = [highest.mean().item()], 0, 0
     while quiet < how.last and stage < how.most_stages:
         candidate = iterated(log_joint, family, moved, optimizer, (how, noise))
         own = selected(candidate)
-        if not own.mean() > latest.mean() + how.tolerance:
+        if not own.mean() > highest.mean() + how.tolerance:
             quiet += 1
             for group in optimizer.param_groups:
-                group["lr"] /= 2
-        better = own > values
-        best = torch.where(better[:, None], candidate, best)
-        values, latest = torch.where(better, own, values), torch.maximum(own, latest)
+                group["lr"] /= DECAY
+        worse = is_worse(own, values)
+        kept = torch.where(worse[:, None], kept, candidate)
+        values, highest = torch.where(worse, values, own), torch.maximum(own.mean(0), highest)
         history.append(own.mean().item())
         stage += 1
-    parameters = family.start + family.unit * best
+    parameters = family.start + family.unit * kept
     return LocalOptimum(
         parameters, family.distribution(parameters), quiet >= how.last, stage, tuple(history)
     )
+
+
+def is_worse(candidate: Tensor, kept: Tensor) -> Tensor:
+    """Tell for each datum whether a candidate's ELBO is lower by more than two errors, (batch,).
+
+    Args:
+        candidate: Its ELBO on each sample of the selection, (samples, batch), and
+        kept: that of what is kept so far, on the same samples of noise.
+    """
+    difference = candidate - kept
+    error = difference.std(0) / len(difference) ** 0.5
+    return difference.mean(0) < -2 * error
 
 
 def iterated(
