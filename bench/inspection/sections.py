@@ -9,6 +9,7 @@ from statistics import mean
 from PIL import Image
 
 from bench.estimators.estimate import Estimate
+from bench.estimators.weights import pareto_threshold
 from bench.inspection.inspected import Inspected
 from bench.inspection.pictures import MOST_POINTS
 from bench.inspection.rate_distortion import CurvePoint, CurveSettings, model_point
@@ -41,8 +42,6 @@ Rows = list[list[str]]
 Section = dict[str, object]
 # On the page, so that letters of 8 points are as large as the text.
 PIXELS_PER_INCH = 130
-# Above this shape of the tail, averages over importance weights are not to be trusted.
-LARGEST_K = 0.7
 
 
 def sections_of(
@@ -156,11 +155,14 @@ def text_of_bounds(found: Inspected) -> str:
 
 def text_of_extremes(found: Inspected) -> str:
     k = found.gaps.samples.bound_encoder.pareto_k
-    above = int((k > LARGEST_K).sum())
+    samples = found.gaps.log_likelihood_encoder.samples
+    threshold = pareto_threshold(samples)
+    above = int((k > threshold).sum())
     return (
         "k̂ is the shape of the tail of an image's importance weights p(y, z) / q(z|y). "
-        f"Above {LARGEST_K:g} the encoder's q covers the posterior badly. Here k̂ goes from {k.min().item():.2f} to {k.max().item():.2f}, and it is "
-        f"above {LARGEST_K:g} for {above} of {len(k)} images."
+        f"Above {threshold:.2f}, {samples:,} draws are too few: the encoder's q covers the posterior badly. "
+        f"Here k̂ goes from {k.min().item():.2f} to {k.max().item():.2f}, and it is above {threshold:.2f} for "
+        f"{above} of {len(k)} images."
     )
 
 

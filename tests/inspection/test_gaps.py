@@ -19,6 +19,7 @@ from bench.inspection.local_posteriors import (
     diagonal_family,
     elbo_on,
     full_covariance_family,
+    is_worse,
     optimized,
 )
 from bench.instruments.gap_truths import CorrelatedGaussian, repeated_gaps
@@ -57,14 +58,21 @@ def test_the_closed_forms_of_the_instrument():
 def test_the_optimum_of_each_family_is_found():
     model = CorrelatedGaussian(shift=0.5, stretch=0.5)
     x = model.data(30)
-    how = LocalOptimization(tolerance=0.005, selection_samples=200)
+    how = LocalOptimization()
     joint = model.joint(x).differentiable
     found = optimized(joint, diagonal_family(model.encoder(x)), how, "a")
     assert found.converged and found.stages < how.most_stages
     left = kl_to_posterior(found.posterior, model, x).mean().item() - model.approximation_gap()
-    assert 0 <= left < 0.02
+    assert 0 <= left < 0.005
     richer = optimized(joint, full_covariance_family(found.posterior), how, "b")
     assert kl_to_posterior(richer.posterior, model, x).mean().item() < 0.02
+
+
+def test_a_later_candidate_is_kept_unless_it_is_worse_by_two_errors():
+    kept = torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None].expand(4, 3)
+    change = torch.tensor([-1.0, 0.0, 0.0, 1.0])  # its standard error is 0.41
+    candidate = kept + torch.stack([change, change - 0.8, change - 0.9], 1)
+    assert is_worse(candidate, kept).tolist() == [False, False, True]
 
 
 def test_a_start_at_the_optimum_is_not_made_worse():
