@@ -1,12 +1,14 @@
 """Calls of a command's function with the options of the command line."""
 
 import json
+import re
 from collections.abc import Callable
 from inspect import signature
 from itertools import takewhile
 from typing import get_origin
 
 from bench.commands.places import check_option
+from bench.commands.plain import REQUIRED
 from bench.errors import InputError
 from bench.system.printing import say
 from bench.system.yaml_text import check_nesting
@@ -51,11 +53,18 @@ def call(function: Callable[..., int], name: str, arguments: list[str]) -> int:
     try:
         options = parser.parse_args(words).as_dict()
     except (jsonargparse.ArgumentError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(one_line(error)) from None
+        raise InputError(with_leading(one_line(error), function)) from None
     for option, value in options.items():
         if value != signature(function).parameters[option].default:
             check_option(option, value)
     return function(**options)
+
+
+def with_leading(line: str, function: Callable[..., int]) -> str:
+    """Return a parser's line with the first parameter, if it is missing, in capitals as in the help."""
+    first = next(iter(signature(function).parameters))
+    capital = lambda found: found[1] + re.sub(rf"^{first}\b", first.upper(), found[2])
+    return REQUIRED.sub(capital, line)
 
 
 def taken_out(words: list[str], name: str) -> tuple[list[str], list[str]]:

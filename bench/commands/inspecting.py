@@ -56,6 +56,10 @@ def run_inspect(
     others = trained_points(found_records(beside, ""), trained.data) if beside else []
     folder = Path(out) if out else Path("results/inspected") / key_of(trained.config)
     refuse_unwritable([folder / "inspection.html"], "inspect")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"inspect: {folder} cannot be written: {error.strerror}") from None
     with telling_time_left() as progress:
         found = inspect_model(trained, images, lambda share, text: progress("inspect", share, text))
     words = [

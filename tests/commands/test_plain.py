@@ -12,6 +12,9 @@ from bench.commands.plain import in_plain_words
         (["data", "nosuch"], "names: 'nosuch' is unknown; known: mnist, fashion_mnist, cifar10"),
         (["sweep", "--wandb", "no"], "wandb: 'no' is unknown; known: auto, offline, online"),
         (["sweep", "--workers", "many"], "workers: 'many' is not a whole number"),
+        (["evaluate"], "the following arguments are required: CHECKPOINT"),
+        (["score"], "the following arguments are required: MODEL, --data"),
+        (["train", "--data", "digits-17"], "the following arguments are required: --model"),
         (["evaluate", "no.ckpt"], "checkpoint: no.ckpt cannot be read: No such file or directory"),
     ],
 )

@@ -226,11 +226,14 @@ def test_the_filter_leaves_tasks_and_models_that_match(seen, path):
     page = seen.open(path)
     page.locator("#filter").fill("digits-17 flow")
     page.locator("#task-digits-binary").wait_for(state="hidden")
+    links = page.locator("nav[aria-label=Tasks] li").filter(visible=True)
+    assert links.all_inner_texts() == ["digits-17"]
     assert column(page, BOARD, 1) == ["flow"]
     seen.scroll_through()
     assert set(column(page, RUNS, 1)) == {"flow"} and len(column(page, RUNS, 1)) == 4
     page.locator("#filter").fill("")
     page.locator("#task-digits-binary").wait_for(state="visible")
+    assert links.count() == 2
     assert len(column(page, BOARD, 1)) == 3
     page.locator("#task-digits-17 .runs input").fill("flow seed=2")
     assert column(page, RUNS, 2) == ["2"]

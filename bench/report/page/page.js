@@ -7,11 +7,12 @@
   const input = document.getElementById("filter");
   let words = [];
 
-  const tasks = [...document.querySelectorAll("section.task")].map(section => {
+  const links = document.querySelectorAll("nav[aria-label=Tasks] li");
+  const tasks = [...document.querySelectorAll("section.task")].map((section, place) => {
     const number = section.dataset.number;
     let rest = null;
     return {
-      section, name: section.dataset.task, board: parsed(`board-${number}`), tables: {}, drawn: new Map(),
+      section, link: links[place], name: section.dataset.task, board: parsed(`board-${number}`), tables: {}, drawn: new Map(),
       // Runs and pictures are most of the page; they are read when first needed.
       get rest() { return rest ??= parsed(`rest-${number}`); },
       holds(key) { return document.getElementById(`rest-${number}`).textContent.includes(`"${key}"`); },
@@ -172,7 +173,7 @@
     for (const task of tasks) {
       const { total } = modelsOf(task);
       const other = words.length === 0 || task.board.length === 0 && matcher(task)("");
-      task.section.hidden = total === 0 && !other;
+      task.section.hidden = task.link.hidden = total === 0 && !other;
       rows += total;
       left += !task.section.hidden;
       task.tables.board.filter(row => matcher(task)(row.model));
