@@ -3,6 +3,7 @@
 from math import ceil, hypot, isfinite, isnan, log2
 from pathlib import Path
 from statistics import stdev
+from string import ascii_lowercase
 
 import pandas as pd
 
@@ -149,11 +150,14 @@ def other_samples(entry: Published, own: pd.DataFrame) -> str | None:
 def paper_match_markdown(table: pd.DataFrame) -> str:
     """Return the table in Markdown: means with the half width of their 95 % interval over seeds.
 
-    K is the number of samples of L_K, in rows of a likelihood.
+    K is the number of samples of L_K, in rows of a likelihood. Sources are numbers, and letters tell what was
+    fixed before the runs; both are listed below the table.
     """
     names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "ours − published"]
-    names += ["δ", "verdict", "fixed before the run", "source"]
-    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 7 + "---|---|---|"]
+    names += ["δ", "verdict", "source"]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 7 + "---|---|"]
+    numbers: dict[str, str] = {}
+    letters: dict[str, str] = {}
     for _, row in table.iterrows():
         digits = 2 if row["unit"] == "nats" else 3 if row["unit"] == "bits/dim" else 1
         low, samples = row["ours_low"], row["importance_samples"]
@@ -170,11 +174,17 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
             with_interval(row, digits),
             "" if pd.isna(row["margin"]) else number(row["margin"], digits),
             in_words(row),
-            fixed_before(row),
-            row["source"] + ("" if row["how"] == "read" else f" ({row['how']})"),
+            numbers.setdefault(source_of(row), str(len(numbers) + 1))
+            + letters.setdefault(fixed_before(row), ascii_lowercase[len(letters)]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    sources = "; ".join(f"{place}: {source}" for source, place in numbers.items())
+    fixed = "; ".join(f"{letter}: {words}" for words, letter in letters.items())
+    return "\n".join([*lines, "", f"Sources: {sources}. Fixed before the runs: {fixed}."])
+
+
+def source_of(row: pd.Series) -> str:
+    return str(row["source"]) + ("" if row["how"] == "read" else f" ({row['how']})")
 
 
 def with_half(value: float, half: float | None, digits: int) -> str:
@@ -212,7 +222,7 @@ def in_words(row: pd.Series) -> str:
 def fixed_before(row: pd.Series) -> str:
     """Return for readers which of the reference and the margin were fixed before the run."""
     if pd.isna(row["margin_before_run"]):
-        return f"reference: {row['reference_before_run']}"
+        return f"reference {row['reference_before_run']}"
     if (both := row["reference_before_run"]) == row["margin_before_run"]:
-        return f"both: {both}"
-    return f"reference: {both}, δ: {row['margin_before_run']}"
+        return f"both {both}"
+    return f"reference {both}, δ {row['margin_before_run']}"
