@@ -153,21 +153,19 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
     K is the number of samples of L_K, in rows of a likelihood. Sources are numbers, and letters tell what was
     fixed before the runs; both are listed below the table.
     """
-    names = ["task", "model", "", "epochs", "K", "seeds", "ours", "published", "ours − published"]
+    names = ["task", "model", "", "epochs", "seeds", "ours", "published", "ours − published"]
     names += ["δ", "verdict", "source"]
-    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 7 + "---|---|"]
+    lines = ["| " + " | ".join(names) + " |", "|---|---|---|" + "---:|" * 6 + "---|---|"]
     numbers: dict[str, str] = {}
     letters: dict[str, str] = {}
     for _, row in table.iterrows():
         digits = 2 if row["unit"] == "nats" else 3 if row["unit"] == "bits/dim" else 1
-        low, samples = row["ours_low"], row["importance_samples"]
-        is_likelihood = row["column"] in ("log_likelihood", "bits_per_dim")
+        low = row["ours_low"]
         cells = [
             f"{row['task']}, {row['split']}",
             row["model"],
-            f"{row['column']}, {row['unit']}",
+            quantity_of(row),
             f"{row['epochs']:.0f}",
-            samples_text([samples]).removeprefix("K = ") if is_likelihood else "",
             str(row["seeds"]),
             with_half(row["ours"], None if pd.isna(low) else row["ours"] - low, digits),
             with_half(row["theirs"], row["theirs_spread"], digits),
@@ -181,6 +179,13 @@ def paper_match_markdown(table: pd.DataFrame) -> str:
     sources = "; ".join(f"{place}: {source}" for source, place in numbers.items())
     fixed = "; ".join(f"{letter}: {words}" for words, letter in letters.items())
     return "\n".join([*lines, "", f"Sources: {sources}. Fixed before the runs: {fixed}."])
+
+
+def quantity_of(row: pd.Series) -> str:
+    """Return the column, the K of a likelihood, and the unit."""
+    is_likelihood = row["column"] in ("log_likelihood", "bits_per_dim")
+    samples = [samples_text([row["importance_samples"]])] if is_likelihood else []
+    return ", ".join([row["column"], *samples, row["unit"]])
 
 
 def source_of(row: pd.Series) -> str:
