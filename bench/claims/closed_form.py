@@ -1,6 +1,7 @@
 """Claims 1, 3 and 4 on models with closed-form evidence, posterior and M-step, in float64."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -41,10 +42,10 @@ from bench.system.determinism import deterministic
 # Half-steps of EM, as `expectation_maximization` returns them.
 Trace = Sequence[Mapping[str, Any]]
 LATENT_DIMENSIONS, COMPONENTS = 10, 10
-# EM converges linearly, on MNIST to 1e-4 in a thousand iterations. On digits these are more than
-# enough to come within FIXED_POINT. A mixture's fixed point has no closed form to compare with, and
-# only its half-steps are judged.
-PCA_ITERATIONS, MIXTURE_ITERATIONS = 4000, 100
+# EM converges linearly: on MNIST it is within FIXED_POINT after two thousand iterations, on Fashion-MNIST
+# after eight thousand. A mixture's fixed point has no closed form to compare with, and only its half-steps
+# are judged.
+PCA_ITERATIONS, MIXTURE_ITERATIONS = 10_000, 100
 # q's mean is the true posterior's plus SHIFT, its standard deviations are STRETCH times as large.
 SHIFT, STRETCH = 0.3, 1.5
 TOY_DATA, TOY_SAMPLES = 500, 1000
@@ -175,7 +176,7 @@ def linear_gaussian_em(
     x: Tensor, key: int, subject: Subject, progress: Progress
 ) -> tuple[list[Row], EMCurve]:
     """Claim 4 on the linear-Gaussian model, with its closed-form fixed point."""
-    steps = linear_gaussian_steps(x)
+    steps = replace(linear_gaussian_steps(x), log_evidence=evidence_by_eigenvalues(x))
     start = random_linear_gaussian(x, LATENT_DIMENSIONS, key)
     fitted, trace = expectation_maximization(steps, start, PCA_ITERATIONS, progress=progress)
     closed = maximum_likelihood(x, LATENT_DIMENSIONS)
@@ -203,6 +204,27 @@ def linear_gaussian_em(
     curve = em_curve(trace, subject)
     curve["limit"] = limit
     return rows, curve
+
+
+def evidence_by_eigenvalues(x: Tensor) -> Callable[[LinearGaussianParameters], float]:
+    """Return the mean log p(x|θ) in nats of data x (n, D) as a function of θ, by Cov(x)'s eigenvalues.
+
+    They are those of W Wᵀ plus σ². A factorization of Cov(x) costs D³, which on MNIST is ten times as much
+    as EM's half-steps, D²·d each.
+    """
+    centred = x - x.mean(0)
+    scatter = centred.T @ centred / len(x)
+
+    def log_evidence(parameters: LinearGaussianParameters) -> float:
+        vectors, lengths, _ = torch.linalg.svd(parameters.weight, full_matrices=False)
+        eigenvalues, others = lengths.square() + parameters.variance, len(scatter) - len(lengths)
+        inside = (vectors * (scatter @ vectors)).sum(0)
+        outside = scatter.trace() - inside.sum()
+        distance = (inside / eigenvalues).sum() + outside / parameters.variance
+        determinant = eigenvalues.log().sum() + others * parameters.variance.log()
+        return -0.5 * (len(scatter) * LOG_2PI + determinant + distance).item()
+
+    return log_evidence
 
 
 def mixture_em(

@@ -42,6 +42,7 @@ PARTS: dict[Part, tuple[str, ...]] = {
         "claims/measure.py",
         "claims/measurements.py",
         "claims/optimal_prior.py",
+        "claims/over_seeds.py",
         "claims/posterior_gaps.py",
         "claims/richer_posteriors.py",
         "claims/prior_gain.py",

@@ -6,6 +6,7 @@ from math import log
 import pytest
 import torch
 
+from bench.claims.closed_form import evidence_by_eigenvalues
 from bench.claims.evidence import (
     dequantization_rows,
     importance_ladder,
@@ -25,6 +26,7 @@ from bench.densities.flows import CouplingFlow
 from bench.densities.normal import DiagonalNormal, uniform_mixture
 from bench.estimators.estimate import Estimate
 from bench.inspection.gaps import InferenceGaps
+from bench.models.linear_gaussian import random_linear_gaussian
 from bench.models.linear_gaussian_vae import LinearGaussianVAE
 from bench.models.terms import Terms
 from bench.noise import Noise
@@ -208,3 +210,11 @@ def made_up_gaps(approximation, closed, stderr=0.01):
 def test_a_gap_that_a_full_covariance_closes(gap, closed, held):
     rows = gap_rows(made_up_gaps(gap, closed), Subject("task", "model", 1))
     assert [row.holds for row in rows] == held
+
+
+def test_the_evidence_by_eigenvalues_is_that_of_the_covariance():
+    x = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)).double()
+    parameters = random_linear_gaussian(x, 3, 0)
+    normal = torch.distributions.MultivariateNormal(x.mean(0), parameters.covariance())
+    evidence = evidence_by_eigenvalues(x)(parameters)
+    assert evidence == pytest.approx(normal.log_prob(x).mean().item(), rel=1e-12)
