@@ -26,8 +26,8 @@ def run_inspect(
 
     Args:
         checkpoint: A best.ckpt or last.ckpt that a run wrote, or a released one.
-        images: Number of test images for bounds and gaps, up to the whole split; 200 of MNIST take five
-            minutes on one core.
+        images: Number of test images for bounds and gaps, up to the whole split; 200 of MNIST take five to
+            seven minutes on one core.
         out: Folder to write inspection.html, inspection.csv, rate-distortion.csv and figures/ to;
             results/inspected/KEY if not given.
         beside: Folder that holds runs/KEY/record.json, or a single run's. The rate and the distortion of

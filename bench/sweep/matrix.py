@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
@@ -61,8 +62,7 @@ def expand(sweep: Any, where: str) -> list[Cell]:
     linked = checked_links(sweep.get("zip", []), where)
     axes = checked_axes(sweep.get("matrix"), linked, where)
     values = axes | {name: part for link in linked for name, part in link.items()}
-    for reference in set(REFERENCES) & set(map(str, values["model"])):
-        raise InputError(f"{where}: model: {reference} is in every sweep already")
+    check_names(values["model"], where)
     check_extent(sweep, axes, linked, where)
     overrides = checked_overrides(sweep.get("overrides", []), values, where)
     excluded = checked_exclusions(sweep.get("exclude", []), values, where)
@@ -82,6 +82,25 @@ def expand(sweep: Any, where: str) -> list[Cell]:
                 name = repr(cells[-1].model[:100])
                 raise InputError(f"{where}: the name {name}… of a run has more than 300 characters")
     return cells
+
+
+def name_in_tables(model: str) -> str:
+    """Return the name of a model, which may be the path of a YAML file, as `bench train` does."""
+    return Path(model).stem if model.endswith((".yaml", ".yml")) else model
+
+
+def check_names(models: list[Any], where: str) -> None:
+    """Raise InputError if two models of a sweep would have one name in the tables."""
+    known: dict[str, str] = {}
+    for model in map(str, models):
+        name = name_in_tables(model)
+        if name in REFERENCES:
+            raise InputError(f"{where}: model: {name} is in every sweep already")
+        other = known.setdefault(name, model)
+        if other != model:
+            raise InputError(
+                f"{where}: model: {other} and {model} have one name in the tables; rename a file"
+            )
 
 
 def reference_cell(data: str, model: str, base: dict[str, str]) -> Cell:
@@ -131,7 +150,7 @@ def cell_of(
     # A class comes before its options, whether an override or an axis names them.
     arguments += as_options(dict(sorted(settings.items(), key=lambda item: item[0].count("."))))
     variants = [f"{name.rpartition('.')[2]}={in_yaml(value)}" for name, value in extra.items()]
-    model = " ".join([str(point["model"]), *variants])
+    model = " ".join([name_in_tables(str(point["model"])), *variants])
     return Cell(str(point["data"]), model, tuple(arguments), point, resources)
 
 
@@ -156,13 +175,19 @@ def selected(cells: list[Cell], only: str, where: str) -> list[Cell]:
         cell
         for cell in cells
         if all(
-            name in cell.point and in_yaml(cell.point[name]) in values
+            name in cell.point and names_of(name, cell.point[name]) & set(values)
             for name, values in conditions.items()
         )
     ]
     if not conditions or not found:
         raise InputError(f"only: no run of {where} matches '{only}'")
     return found
+
+
+def names_of(axis: str, value: Any) -> set[str]:
+    """Return the words that a value of an axis is selected by; a model has its name in the tables too."""
+    word = in_yaml(value)
+    return {word, name_in_tables(word)} if axis == "model" else {word}
 
 
 def in_yaml(value: Any) -> str:

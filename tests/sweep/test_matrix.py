@@ -95,6 +95,11 @@ BAD = [
     (changed(matrix=GOOD["matrix"] | {"sed": [1]}), "matrix.sed is not an axis"),
     (changed(matrix=GOOD["matrix"] | {"seed": [1, 1]}), "has a value twice"),
     (changed(matrix=GOOD["matrix"] | {"model": ["uniform"]}), "in every sweep already"),
+    (changed(matrix=GOOD["matrix"] | {"model": ["my/uniform.yaml"]}), "in every sweep already"),
+    (
+        changed(matrix=GOOD["matrix"] | {"model": ["a/vae.yaml", "b/vae.yml"]}),
+        "a/vae.yaml and b/vae.yml have one name in the tables; rename a file",
+    ),
     (changed(exclude=[{"data": "mnist-256"}]), "is not in the matrix, so it never applies"),
     (changed(exclude=[{"date": "digits-17"}]), "'date' is not an axis"),
     (changed(exclude={}), "list of conditions"),
@@ -213,3 +218,12 @@ def test_every_published_number_belongs_to_a_run_of_its_sweep():
             cells = expand(read_yaml(path), path.name)
             asked[entry.sweep] = {(cell.data, cell.model) for cell in cells}
         assert (entry.task, entry.model) in asked[entry.sweep], entry
+
+
+def test_a_model_of_a_file_has_the_files_name_in_the_tables():
+    matrix = {"data": ["digits-17"], "model": ["mine/my.vae.yaml"], "seed": [1]}
+    cells = expand({"matrix": matrix}, "x.yaml")
+    cell = cells[-1]
+    assert cell.model == "my.vae" and "mine/my.vae.yaml" in cell.arguments
+    for word in ("my.vae", "mine/my.vae.yaml"):
+        assert selected(cells, f"model={word}", "x.yaml") == [cell]
