@@ -213,8 +213,8 @@ ALL = (
         "The encoder's q(z|x) is a unimodal distribution, here a diagonal normal, and the true posterior "
         "is not: even the best q leaves a gap, which a richer family closes.",
         (
-            r"\log p(x) - \mathcal{L}(q) = \text{approximation gap} + \text{amortization gap}",
-            r"\text{approximation gap} = \log p(x) - \mathcal{L}(q^{*}) \qquad "
+            r"\log p(x) - \mathcal{L}(q) = \text{approximation} + \text{amortization gap}",
+            r"\text{approximation gap} = \log p(x) - \mathcal{L}(q^{*})",
             r"\text{amortization gap} = \mathcal{L}(q^{*}) - \mathcal{L}(q)",
             r"q^{*} = \underset{q \in \mathcal{Q}}{\mathrm{arg\,max}}\; \mathcal{L}(q) "
             r"\quad \text{for each } x",
