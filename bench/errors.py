@@ -26,6 +26,8 @@ def escaped(text: str) -> str:
 def reason_of(error: Exception, longest: int = 200) -> str:
     """Return an exception's message in one line, or its type where it has none."""
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror  # without the number of an open file
     # PyTorch's advice is to run what the file holds.
     if "`weights_only` set to `False`" in text:
         text = "it holds other objects than tensors and plain data"

@@ -207,9 +207,9 @@ def linear_gaussian_em(
 
 
 def evidence_by_eigenvalues(x: Tensor) -> Callable[[LinearGaussianParameters], float]:
-    """Return the mean log p(x|θ) in nats of data x (n, D) as a function of θ, by Cov(x)'s eigenvalues.
+    """Return the mean log p(x|θ) in nats of data x (n, D) as a function of W and σ², by Cov(x)'s eigenvalues.
 
-    They are those of W Wᵀ plus σ². A factorization of Cov(x) costs D³, which on MNIST is ten times as much
+    They are those of W Wᵀ plus σ². μ is the mean of x, where EM leaves it. A factorization of Cov(x) costs D³, which on MNIST is ten times as much
     as EM's half-steps, D²·d each.
     """
     centred = x - x.mean(0)

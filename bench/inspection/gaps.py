@@ -170,7 +170,7 @@ def block_samples(
     converged, best, full = found.converged, found.posterior, None
     if isinstance(best, DiagonalNormal):
         richer = search(full_covariance_family(best), "full covariance")
-        converged, full = converged and richer.converged, richer.posterior
+        converged, full = converged & richer.converged, richer.posterior
     with torch.no_grad():
         z = encoder.sample(noise(), samples)
         exact, log_q = joint.exact(z), encoder.log_prob(z)
@@ -186,7 +186,7 @@ def block_samples(
             dequantization=dequantization.double() if dequantization is not None else None,
             bound=bounds[0],
             bound_encoder=bounds[1],
-            converged=torch.full((z.shape[1],), converged),
+            converged=converged,
         )
 
 

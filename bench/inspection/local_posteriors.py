@@ -79,6 +79,9 @@ def encoder_family(posterior: Posterior, y: Tensor) -> Family:
 
 # By how much a stage without a rise divides the learning rate.
 DECAY = 4
+# The most that the ELBO of a datum may lose in a stage, in nats. Where few samples are far off, two standard
+# errors are no bound.
+LARGEST_LOSS = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class LocalOptimization:
 
     samples: int = 16
     steps: int = 40
-    most_stages: int = 15
+    most_stages: int = 40
     last: int = 3
     learning_rate: float = 0.05
     tolerance: float = 0.002
@@ -116,7 +119,7 @@ class LocalOptimum:
     Attributes:
         parameters: The best parameters of each datum, (batch, parameters).
         posterior: Their distributions.
-        converged: Whether the optimization ended by its criterion.
+        converged: Whether the optimization ended by its criterion, with a finite ELBO, (batch,).
         stages: How many stages it took.
         history: Mean over the block of the candidates' ELBO on the selection's samples, in nats, the
             start first.
@@ -124,7 +127,7 @@ class LocalOptimum:
 
     parameters: Tensor
     posterior: Encoded
-    converged: bool
+    converged: Tensor
     stages: int
     history: tuple[float, ...]
 
@@ -141,9 +144,10 @@ def optimized(
     """Return the best member of a family for each datum of a block.
 
     For each datum, the candidates are the start and the results of all stages. A later one, of a smaller
-    learning rate, is kept unless its ELBO is lower by more than two standard errors, on samples of their
-    own: the samples of the optimization would flatter it, and the best of all on few samples would be the
-    luckiest. An ELBO that is reported has to be estimated on other samples again.
+    learning rate, is kept unless its ELBO is lower than that of what is kept so far by more than two standard
+    errors, on samples of their own: the samples of the optimization would flatter it, and the best of all on
+    few samples would be the luckiest. In the end the start is taken back where it is better. An ELBO that is
+    reported has to be estimated on other samples again.
 
     Args:
         log_joint: log p(y, z) of the block's data, differentiable in z.
@@ -162,37 +166,51 @@ def optimized(
             return elbo_on(log_joint, family.moved(by), own, how.selection_samples)
 
     kept = torch.zeros_like(family.start)
-    values = selected(kept)
-    highest = values.mean(0)
-    history, quiet, stage = [highest.mean().item()], 0, 0
+    at_start = values = selected(kept)
+    history, quiet, stage = [mean_of_finite(values)], 0, 0
     while quiet < how.last and stage < how.most_stages:
         candidate = iterated(log_joint, family, moved, optimizer, (how, noise))
         own = selected(candidate)
-        if not own.mean() > highest.mean() + how.tolerance:
+        worse = is_worse(own, values)
+        kept = torch.where(worse[:, None], kept, candidate)
+        before, values = values, torch.where(worse, values, own)
+        with torch.no_grad():
+            moved.copy_(torch.where(worse[:, None], kept, moved))
+        # A datum without a finite ELBO has not risen: −inf − (−inf) is NaN.
+        rise = (values.mean(0) - before.mean(0)).nan_to_num(nan=0.0, posinf=torch.inf)
+        if not rise.mean() > how.tolerance:
             quiet += 1
             for group in optimizer.param_groups:
                 group["lr"] /= DECAY
-        worse = is_worse(own, values)
-        kept = torch.where(worse[:, None], kept, candidate)
-        values, highest = torch.where(worse, values, own), torch.maximum(own.mean(0), highest)
-        history.append(own.mean().item())
+        history.append(mean_of_finite(own))
         stage += 1
+    best = values.mean(0)
+    kept = torch.where((best >= at_start.mean(0))[:, None], kept, torch.zeros_like(kept))
     parameters = family.start + family.unit * kept
+    converged = best.isfinite() & (quiet >= how.last)
     return LocalOptimum(
-        parameters, family.distribution(parameters), quiet >= how.last, stage, tuple(history)
+        parameters, family.distribution(parameters), converged, stage, tuple(history)
     )
 
 
+def mean_of_finite(values: Tensor) -> float:
+    """Return the mean of the ELBOs (samples, batch) of the data for which it is finite."""
+    means = values.mean(0)
+    return means[means.isfinite()].mean().item()
+
+
 def is_worse(candidate: Tensor, kept: Tensor) -> Tensor:
-    """Tell for each datum whether a candidate's ELBO is lower by more than two errors, (batch,).
+    """Tell for each datum whether a candidate's ELBO is lower by two standard errors or LARGEST_LOSS, (batch,).
+
+    A candidate whose ELBO is not a number is worse than anything.
 
     Args:
         candidate: Its ELBO on each sample of the selection, (samples, batch), and
         kept: that of what is kept so far, on the same samples of noise.
     """
     difference = candidate - kept
-    error = difference.std(0) / len(difference) ** 0.5
-    return difference.mean(0) < -2 * error
+    error = (difference.std(0) / len(difference) ** 0.5).nan_to_num()
+    return ~(difference.mean(0) >= -(2 * error).clamp(max=LARGEST_LOSS))
 
 
 def iterated(
@@ -210,7 +228,9 @@ def iterated(
         log_q = family.moved(moved.detach()).log_prob(z)
         objective = (log_joint(z) - log_q).mean(0).sum()
         (gradient,) = torch.autograd.grad(-objective, moved)
-        moved.grad = gradient
+        # What is not finite would stay in Adam's averages.
+        finite = gradient.isfinite().all(1, keepdim=True)
+        moved.grad = torch.where(finite, gradient, torch.zeros_like(gradient))
         optimizer.step()
         if 2 * step >= how.steps:
             total, kept = total + moved.detach(), kept + 1

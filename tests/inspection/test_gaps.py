@@ -61,7 +61,7 @@ def test_the_optimum_of_each_family_is_found():
     how = LocalOptimization()
     joint = model.joint(x).differentiable
     found = optimized(joint, diagonal_family(model.encoder(x)), how, "a")
-    assert found.converged and found.stages < how.most_stages
+    assert found.converged.all() and found.stages < how.most_stages
     left = kl_to_posterior(found.posterior, model, x).mean().item() - model.approximation_gap()
     assert 0 <= left < 0.005
     richer = optimized(joint, full_covariance_family(found.posterior), how, "b")
@@ -70,9 +70,34 @@ def test_the_optimum_of_each_family_is_found():
 
 def test_a_later_candidate_is_kept_unless_it_is_worse_by_two_errors():
     kept = torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None].expand(4, 3)
-    change = torch.tensor([-1.0, 0.0, 0.0, 1.0])  # its standard error is 0.41
-    candidate = kept + torch.stack([change, change - 0.8, change - 0.9], 1)
+    change = torch.tensor([-0.1, 0.0, 0.0, 0.1])  # its standard error is 0.041
+    candidate = kept + torch.stack([change, change - 0.08, change - 0.09], 1)
     assert is_worse(candidate, kept).tolist() == [False, False, True]
+
+
+def test_a_stage_that_few_samples_make_worse_is_not_kept():
+    kept = torch.zeros(200, 4)
+    candidate = torch.full((200, 4), 0.01)
+    # Their standard error is as large as the loss.
+    candidate[0, 1:] = torch.tensor([-1e6, -torch.inf, torch.nan])
+    assert is_worse(candidate, kept).tolist() == [False, True, True, True]
+    assert not is_worse(candidate, torch.full((200, 4), -torch.inf))[0]
+
+
+def test_an_image_without_a_finite_density_does_not_spoil_the_others_of_its_block():
+    def log_joint(z):
+        density = DiagonalNormal(torch.zeros(3, 2), torch.zeros(3, 2)).log_prob(z)
+        # The first has none anywhere, the second none far from its start.
+        far = torch.where(z[..., 1, 0] > 2, torch.nan, density[..., 1])
+        return torch.stack([density[..., 0] * torch.nan, far, density[..., 2]], -1)
+
+    start = DiagonalNormal(
+        torch.tensor([[0.0, 0.0], [0.0, 0.0], [5.0, 5.0]]), torch.full((3, 2), -1.0)
+    )
+    found = optimized(log_joint, diagonal_family(start), LocalOptimization(), "nan")
+    assert found.converged.tolist() == [False, True, True]
+    assert found.parameters.isfinite().all()
+    assert found.posterior.kl_to_standard_normal()[2] < 0.01
 
 
 def test_a_start_at_the_optimum_is_not_made_worse():
@@ -82,6 +107,16 @@ def test_a_start_at_the_optimum_is_not_made_worse():
         model.joint(x).differentiable, diagonal_family(model.encoder(x)), LocalOptimization(), "a"
     )
     assert kl_to_posterior(found.posterior, model, x).max() < 1e-3
+
+
+def test_a_start_that_is_the_best_is_taken_back():
+    model = CorrelatedGaussian(30, 20, 0.3)
+    x = model.data(100)
+    how = LocalOptimization()
+    joint = model.joint(x).differentiable
+    found = optimized(joint, diagonal_family(model.encoder(x)), how, "a")
+    worse = kl_to_posterior(found.posterior, model, x) - model.approximation_gap()
+    assert worse.mean() < 0.005 and (worse < 1e-6).double().mean() > 0.5
 
 
 def test_the_gaps_of_a_linear_gaussian_model():
