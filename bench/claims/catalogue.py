@@ -213,14 +213,14 @@ ALL = (
         "The encoder's q(z|x) is a unimodal distribution, here a diagonal normal, and the true posterior "
         "is not: even the best q leaves a gap, which a richer family closes.",
         (
-            r"\log p(x) - \mathcal{L}(q) = \underbrace{\log p(x) - \mathcal{L}(q^{*})}_{"
-            r"\text{approximation}} + \underbrace{\mathcal{L}(q^{*}) - \mathcal{L}(q)}_{"
-            r"\text{amortization}}",
+            r"\log p(x) - \mathcal{L}(q) = \text{approximation} + \text{amortization gap}",
+            r"\text{approximation gap} = \log p(x) - \mathcal{L}(q^{*})",
+            r"\text{amortization gap} = \mathcal{L}(q^{*}) - \mathcal{L}(q)",
             r"q^{*} = \underset{q \in \mathcal{Q}}{\mathrm{arg\,max}}\; \mathcal{L}(q) "
             r"\quad \text{for each } x",
         ),
         "VAEs trained with a diagonal normal, a normal with a full covariance and a RealNVP over z given "
-        "the image as q, five seeds each. For each test image the best member of the family is found by "
+        "the image as q, three seeds or more each. For each test image the best member of the family is found by "
         "gradient steps; for the diagonal normal also the best normal with a full covariance. ELBOs are "
         "estimated on other samples than the optimization's, and log p(x) by importance weighting with "
         "draws from the best distribution that was found. Whether a VAE trained with a richer q has the "

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from bench.claims.figures import alternating, degeneracy, draw_all, half_steps, ladder
+from bench.claims.figures import draw_all, half_steps, ladder
 from bench.claims.gap_figures import inference_gaps
+from bench.claims.history_figures import alternating, degeneracy
 from bench.claims.latent_figures import blur
 from bench.claims.outcome import CLAIMS_WITH_RECORDS
 from bench.errors import InputError
@@ -48,8 +49,8 @@ def test_a_run_that_is_the_beginning_of_another_is_seen_beside_it():
     assert short.get_linewidth() > 2 * long.get_linewidth()
     assert short.get_color() != long.get_color()
     # A mark and a name for each, with the options that differ; the rest is in the title.
-    assert sorted(texts_of(axis)) == ["■ max_epochs=12", "● max_epochs=6"]
-    assert axis.get_title() == "digits-17: vae encoder_steps=1"
+    assert sorted(texts_of(axis)) == ["■ 12 epochs", "● 6 epochs"]
+    assert axis.get_title() == "digits-17: vae by turns of 1 step"
     assert not figure.legends and axis.get_legend() is None
 
 
