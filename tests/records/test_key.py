@@ -54,9 +54,10 @@ def test_committed_records_keep_their_keys_also_with_the_default_posterior():
         config = deepcopy(record["config"])
         assert key_of(config) == record["key"], path
         # Models of others, which were scored, have no class of ours; some VAEs have a richer posterior.
-        options = config["model"].get("init_args", {})
-        if bare_name(config["model"].get("class_path", "")) == "VAE" and "posterior" not in options:
-            config["model"]["init_args"]["posterior"] = {"class_path": "NormalPosterior"}
+        model, normal = config["model"], {"class_path": "NormalPosterior"}
+        posterior = model.get("init_args", {}).get("posterior", normal)["class_path"]
+        if (bare_name(model.get("class_path", "")), posterior) == ("VAE", "NormalPosterior"):
+            config["model"]["init_args"]["posterior"] = normal
             assert key_of(config) == record["key"], path
             config["model"]["init_args"]["posterior"] = {"class_path": "FullCovariancePosterior"}
             assert key_of(config) != record["key"], path
